@@ -1,0 +1,163 @@
+"""The face that every pool shows: Gymnasium's `VectorEnv` with the spaces, seeds and checks shared by all backends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from ibrl_fast.envs.options import PoolOptions
+from ibrl_fast.envs.registry import TaskInfo
+
+Observations = dict[str, npt.NDArray[Any]]
+PoolState = dict[str, npt.NDArray[Any]]
+
+_AUTORESET_MODES = {
+    "same_step": AutoresetMode.SAME_STEP,
+    "next_step": AutoresetMode.NEXT_STEP,
+    "disabled": AutoresetMode.DISABLED,
+}
+
+
+def derive_env_seed(seed: int, index: int) -> int:
+    """The seed of environment (or episode) `index` under `seed`: a 63-bit number drawn by NumPy's SeedSequence, so that
+    neighbouring seeds and neighbouring indices give unrelated streams."""
+    return int(np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]]):
+    """N environments of one task behind `reset` and `step`.
+
+    Observations are a dict of arrays with a leading axis N: `state` float32 [N, 39] and one entry per camera,
+    uint8 [N, 3, H, W]. `step` returns (observations, reward float32 [N], terminated bool [N], truncated bool [N], info):
+
+    - `info["success"]` bool [N]: the task's success in this step.
+    - `info["diverged"]` bool [N]: the physics became unstable; the environment was truncated with its last good state.
+    - when an episode ended under same-step autoreset: `info["final_obs"]`, a dict shaped like the observations that holds
+      the true successor of every row (ended or not), `info["_final_obs"]` bool [N], and `info["final_info"]` with
+      `success`, `diverged`, `elapsed_steps` and `episode_return` [N] of the episodes that ended (mask `info["_final_info"]`).
+
+    `reset(seed=..., options={"reset_mask": bool [N]})` resets the chosen environments alone (`"mask"` is accepted too).
+    With a seed the new episode is a function of that seed alone; an integer gives environment i
+    `derive_env_seed(seed, i)`, a sequence gives each its own (None keeps a stream going).
+    """
+
+    def __init__(self, task: TaskInfo, options: PoolOptions) -> None:
+        self.task = task
+        self.options = options
+        self.num_envs = int(options.num_envs)
+        self.metadata = {"autoreset_mode": _AUTORESET_MODES[options.autoreset], "render_modes": ["rgb_array"]}
+        self.render_mode = "rgb_array"
+
+        entries: dict[str, spaces.Space[Any]] = {}
+        if options.has_state:
+            entries["state"] = spaces.Box(-np.inf, np.inf, (task.state_dim,), np.float32)
+        for camera in options.image_keys:
+            shape = (3, options.image_size, options.image_size)
+            entries[camera] = spaces.Box(0, 255, shape, np.uint8)
+        self.single_observation_space = spaces.Dict(entries)
+        self.single_action_space = spaces.Box(-1.0, 1.0, (task.action_dim,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+
+    @property
+    def state_scale(self) -> npt.NDArray[np.float32]:
+        """Unit of each state entry, float32 [39]; 0 marks entries best masked."""
+        return self.task.state_scale
+
+    # ---- what a backend adds ----
+
+    def get_state(self) -> PoolState:
+        """Everything that decides the future of all environments, as arrays with a leading axis N."""
+        raise NotImplementedError
+
+    def set_state(self, state: PoolState) -> Observations:
+        """Continues where `get_state` stood, bit for bit; returns the current observations."""
+        raise NotImplementedError
+
+    def render_frames(
+        self,
+        env_ids: Sequence[int] | None = None,
+        *,
+        camera: str | None = None,
+        image_size: int | None = None,
+    ) -> npt.NDArray[np.uint8]:
+        """Upright pictures of the current states, uint8 [n, H, W, 3], for videos."""
+        raise NotImplementedError
+
+    def render(self) -> tuple[npt.NDArray[np.uint8], ...]:
+        """One upright picture uint8 [H, W, 3] per environment (Gymnasium's face of `render_frames`)."""
+        return tuple(self.render_frames())
+
+    # ---- checks shared by the backends ----
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise RuntimeError("pool: expected an open pool, got one that was closed")
+
+    def _check_actions(self, actions: Any) -> npt.NDArray[np.float32]:
+        """Actions as float32 [N, A] clipped to [-1, 1], or a ValueError naming the environment; nothing was stepped."""
+        array = np.asarray(actions)
+        expected = (self.num_envs, self.task.action_dim)
+        if array.shape != expected:
+            where = " (environment 0)" if array.ndim != 2 else self._first_difference(array.shape[0])
+            raise ValueError(f"actions: expected {list(expected)}, got {list(array.shape)}{where}")
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"actions: expected numbers for environment 0, got dtype {array.dtype}")
+        finite = np.isfinite(array).all(axis=1)
+        if not finite.all():
+            index = int(np.argmin(finite))
+            raise ValueError(
+                f"actions: expected finite values, got {array[index].tolist()} for environment {index}"
+            )
+        return np.clip(array.astype(np.float32), -1.0, 1.0)
+
+    def _first_difference(self, rows: int) -> str:
+        """Names the first environment that has no action, or the row that has no environment."""
+        if rows < self.num_envs:
+            return f" (no action for environment {rows})"
+        return f" (no environment {self.num_envs})" if rows > self.num_envs else " (environment 0)"
+
+    def _reset_mask(self, options: dict[str, Any] | None) -> npt.NDArray[np.bool_]:
+        """Which environments a reset concerns, bool [N]."""
+        options = dict(options or {})
+        masks = [options.pop(name) for name in ("reset_mask", "mask") if name in options]
+        if options:
+            raise ValueError(f"options: expected 'reset_mask', got {', '.join(map(repr, options))}")
+        if len(masks) > 1:
+            raise ValueError("options: expected one of 'reset_mask' and 'mask', got both")
+        if not masks:
+            return np.ones(self.num_envs, dtype=np.bool_)
+        mask = np.asarray(masks[0])
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
+            raise ValueError(
+                f"reset_mask: expected bool [{self.num_envs}], got {mask.dtype} {list(mask.shape)}"
+            )
+        if not mask.any():
+            raise ValueError("reset_mask: expected at least one environment, got none")
+        return mask
+
+    def _env_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        """One seed per environment; None keeps that environment's random stream going."""
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+            _check_seed(int(seed))
+            return [derive_env_seed(int(seed), index) for index in range(self.num_envs)]
+        seeds = list(seed)
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"seed: expected {self.num_envs} seeds, got {len(seeds)}")
+        for value in seeds:
+            if value is not None:
+                _check_seed(value)
+        return [None if value is None else int(value) for value in seeds]
+
+
+def _check_seed(seed: Any) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed: expected an integer of at least 0, got {seed!r}")

@@ -1,0 +1,92 @@
+"""`make_pool`: the one door to environments; everything above it sees the same face whatever steps below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from ibrl_fast.envs.base_pool import BasePool
+from ibrl_fast.envs.options import DEFAULT_CAMERA_POSITIONS, Autoreset, Observation, PoolOptions, Reward
+from ibrl_fast.envs.reference_pool import ReferencePool
+from ibrl_fast.envs.registry import resolve_task
+
+Backend = Literal["reference", "native"]
+
+
+def make_pool(
+    task: str,
+    *,
+    num_envs: int = 1,
+    seed: int = 0,
+    observation: Observation = "state",
+    cameras: Sequence[str] = ("corner2",),
+    image_size: int = 84,
+    action_repeat: int = 2,
+    max_episode_steps: int = 100,
+    backend: Backend = "reference",
+    num_threads: int | None = None,
+    reward: Reward = "sparse",
+    terminate_on_success: bool = True,
+    fixed_goals: bool = False,
+    autoreset: Autoreset = "same_step",
+    camera_positions: Mapping[str, tuple[float, float, float]] | None = None,
+    shadows: bool = False,
+) -> BasePool:
+    """A Gymnasium `VectorEnv` over `num_envs` environments of one task (`BasePool` describes what it returns).
+
+    The defaults are the paper's: sparse reward, 1 in the step that succeeds, which ends the episode; 100 agent steps of
+    two simulation steps. Meta-World's original is `reward="dense", terminate_on_success=False, action_repeat=1,
+    max_episode_steps=500`.
+
+    Args:
+        task: name such as `metaworld/assembly` or `assembly`; `list_tasks()` gives all.
+        num_envs: environments in the pool.
+        seed: decides every start and goal; environment i gets its own stream, `derive_env_seed(seed, i)`.
+        observation: `state` (float32 [39]), `pixels` (the cameras, uint8 [3, H, W]) or `both`.
+        cameras: camera names of the task's model; the first one also serves `render`.
+        image_size: height and width in pixels.
+        action_repeat: simulation steps (12.5 ms each) per agent step; stops at a success that ends the episode.
+        max_episode_steps: agent steps after which an episode is truncated.
+        backend: `reference` steps the published Python environments, `native` the C++ pool.
+        num_threads: threads of the native pool; the reference pool has one.
+        reward: `sparse` (1 on success) or `dense` (the published reward, summed over the repeated actions).
+        terminate_on_success: whether success ends the episode.
+        fixed_goals: every environment repeats the start and goal that its seed draws first.
+        autoreset: `same_step` (Gymnasium's SAME_STEP), `next_step` or `disabled`.
+        camera_positions: positions in metres that replace the model's; None moves `corner2` to [0.75, 0.075, 0.7].
+        shadows: render shadows and smooth edges (slow in software).
+
+    Errors:
+        ValueError: unknown task (lists the valid ones), camera or option; native backend missing from this build.
+        RuntimeError: pictures are asked for and no OpenGL works; names the packages to install.
+    """
+    info = resolve_task(task)
+    positions = DEFAULT_CAMERA_POSITIONS if camera_positions is None else camera_positions
+    options = PoolOptions(
+        num_envs=num_envs,
+        seed=seed,
+        observation=observation,
+        cameras=(cameras,) if isinstance(cameras, str) else tuple(cameras),
+        image_size=image_size,
+        action_repeat=action_repeat,
+        max_episode_steps=max_episode_steps,
+        reward=reward,
+        terminate_on_success=terminate_on_success,
+        fixed_goals=fixed_goals,
+        autoreset=autoreset,
+        camera_positions=dict(positions),
+        shadows=shadows,
+        num_threads=num_threads,
+    )
+    if backend == "reference":
+        return ReferencePool(info, options)
+    if backend == "native":
+        try:
+            from ibrl_fast.envs.env_pool import NativePool
+        except ImportError as error:
+            raise ValueError(
+                f"backend: expected 'reference', got 'native', which this installation was built without ({error})"
+            ) from error
+        pool: BasePool = NativePool(info, options)
+        return pool
+    raise ValueError(f"backend: expected one of reference, native, got {backend!r}")

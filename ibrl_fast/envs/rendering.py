@@ -1,0 +1,129 @@
+"""Upright offscreen pictures of MuJoCo models, on EGL (GPU or Mesa software) or OSMesa, without a display."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Any, Protocol
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+_LIBRARIES = {"egl": ("libEGL.so.1",), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
+_HELP = (
+    "install one of: `libegl1 libgl1-mesa-dri` (EGL, Debian and Ubuntu; `mesa-libEGL mesa-dri-drivers` on Fedora), "
+    "or `libosmesa6` (OSMesa)"
+)
+
+
+class _GLContext(Protocol):
+    def make_current(self) -> None: ...
+    def free(self) -> None: ...
+
+
+def _library_exists(names: tuple[str, ...]) -> bool:
+    for name in names:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def make_gl_context(size: int) -> _GLContext:
+    """An OpenGL context without a display: EGL if its library is there, OSMesa otherwise.
+
+    Errors:
+        RuntimeError: neither works; names the packages to install.
+    """
+    # PyOpenGL can serve one platform per process: respect a choice made before us
+    chosen = os.environ.get("PYOPENGL_PLATFORM", "").lower()
+    platforms = [name for name in _LIBRARIES if chosen in ("", name)]
+    platform = next((name for name in platforms if _library_exists(_LIBRARIES[name])), None)
+    if platform is None:
+        raise RuntimeError(f"rendering: expected EGL or OSMesa, got neither library; {_HELP}")
+    try:
+        if platform == "egl":
+            from mujoco.egl import GLContext
+        else:
+            from mujoco.osmesa import GLContext
+        context: _GLContext = GLContext(size, size)
+        context.make_current()
+    except Exception as error:
+        raise RuntimeError(
+            f"rendering: expected a working {platform} driver, got {error!r}; {_HELP}"
+        ) from error
+    return context
+
+
+class Renderer:
+    """Square pictures of any model that shares its meshes and textures with the one given.
+
+    Args:
+        model: gives meshes, textures and lights.
+        image_size: height and width in pixels.
+        shadows: cast shadows and smooth edges as MuJoCo does by default; costs about ten times the time in software.
+    """
+
+    def __init__(self, model: mujoco.MjModel, image_size: int, *, shadows: bool) -> None:
+        self._size = image_size
+        self._gl = make_gl_context(image_size)
+
+        # the offscreen buffer is no larger than the picture; shadow maps and multisampling only on request
+        visual = model.vis
+        saved = (
+            visual.global_.offwidth,
+            visual.global_.offheight,
+            visual.quality.shadowsize,
+            visual.quality.offsamples,
+        )
+        visual.global_.offwidth, visual.global_.offheight = image_size, image_size
+        if not shadows:
+            visual.quality.shadowsize, visual.quality.offsamples = 0, 0
+        try:
+            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        finally:
+            visual.global_.offwidth, visual.global_.offheight = saved[0], saved[1]
+            visual.quality.shadowsize, visual.quality.offsamples = saved[2], saved[3]
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+
+        self._scene = mujoco.MjvScene(model, maxgeom=2000)
+        if not shadows:
+            self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+        self._option = mujoco.MjvOption()
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._viewport = mujoco.MjrRect(0, 0, image_size, image_size)
+        self._pixels = np.empty((image_size, image_size, 3), dtype=np.uint8)
+
+    def render(self, model: mujoco.MjModel, data: Any, camera_id: int) -> npt.NDArray[np.uint8]:
+        """Upright picture uint8 [H, W, 3]; a view that the next call may overwrite."""
+        if self._gl is None:
+            raise RuntimeError("rendering: expected an open renderer, got one that was closed")
+        self._gl.make_current()
+        self._camera.fixedcamid = camera_id
+        mujoco.mjv_updateScene(
+            model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL.value, self._scene
+        )
+        mujoco.mjr_render(self._viewport, self._scene, self._context)
+        mujoco.mjr_readPixels(self._pixels, None, self._viewport, self._context)
+
+        # OpenGL rows run bottom-up; a camera mounted upside down needs half a turn on top, which leaves the columns
+        upside_down = is_upside_down(model, camera_id)
+        return self._pixels[:, ::-1] if upside_down else self._pixels[::-1]
+
+    def close(self) -> None:
+        """Frees OpenGL's resources; harmless when repeated."""
+        if self._gl is not None:
+            self._gl.make_current()
+            self._context.free()
+            self._gl.free()
+            self._gl = None
+
+
+def is_upside_down(model: mujoco.MjModel, camera_id: int) -> bool:
+    """Whether a camera fixed in the world points its up axis at the floor, as Meta-World's corner cameras do."""
+    up_z = float(model.cam_mat0[camera_id].reshape(3, 3)[2, 1])
+    return int(model.cam_bodyid[camera_id]) == 0 and up_z < -0.1

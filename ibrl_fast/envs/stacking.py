@@ -1,0 +1,109 @@
+"""Stacks of the latest observations, one per environment, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class ObservationStacker:
+    """Keeps the last k observations of every environment.
+
+    `state` [N, S] becomes [N, k*S] and an image [N, C, H, W] becomes [N, k*C, H, W], the newest first; the first
+    observation of an episode is repeated.
+
+    Args:
+        num_envs: N.
+        stacks: k by observation key; keys that are not named pass through unstacked.
+    """
+
+    def __init__(self, num_envs: int, stacks: Mapping[str, int]) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs: expected at least 1, got {num_envs}")
+        for key, stack in stacks.items():
+            if isinstance(stack, bool) or not isinstance(stack, (int, np.integer)) or stack < 1:
+                raise ValueError(f"stacks[{key!r}]: expected an integer of at least 1, got {stack!r}")
+        self._num_envs = num_envs
+        self._stacks = dict(stacks)
+        self._buffers: Arrays = {}
+
+    def reset(
+        self, observations: Mapping[str, npt.NDArray[Any]], env_ids: Sequence[int] | None = None
+    ) -> Arrays:
+        """Starts the stacks of some environments (all by default) with their row of `observations` [N, ...].
+
+        Returns the stacked observations of all environments as new arrays.
+        """
+        rows = np.arange(self._num_envs) if env_ids is None else np.asarray(env_ids, dtype=np.intp)
+        for key, value, buffer in self._each(observations):
+            buffer[rows] = value[rows, None]
+        return self._stacked()
+
+    def push(self, observations: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """Adds the next observation [N, ...] of every environment; returns new stacked arrays."""
+        self._advance(observations)
+        return self._stacked()
+
+    def push_and_reset(
+        self, observations: Mapping[str, npt.NDArray[Any]], ended: npt.NDArray[np.bool_]
+    ) -> Arrays:
+        """One step of a pool with autoreset: rows where `ended` [N] start a new stack, the others go on."""
+        self._advance(observations)
+        return self.reset(observations, np.flatnonzero(ended)) if ended.any() else self._stacked()
+
+    def state_dict(self) -> Arrays:
+        """Copies of the stacks, [N, k, ...] by key."""
+        return {key: buffer.copy() for key, buffer in self._buffers.items()}
+
+    def load_state_dict(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Continues where `state_dict` stood."""
+        for key, value in state.items():
+            if value.shape[:2] != (self._num_envs, self._stacks.get(key, 1)):
+                expected = [self._num_envs, self._stacks.get(key, 1)]
+                raise ValueError(
+                    f"state[{key!r}]: expected {expected} as first axes, got {list(value.shape[:2])}"
+                )
+        self._buffers = {key: np.array(value) for key, value in state.items()}
+
+    def _advance(self, observations: Mapping[str, npt.NDArray[Any]]) -> None:
+        if not self._buffers:
+            raise RuntimeError("stacker: expected reset() before the first step")
+        for _, value, buffer in self._each(observations):
+            if buffer.shape[1] > 1:
+                buffer[:, 1:] = buffer[:, :-1].copy()
+            buffer[:, 0] = value
+
+    def _each(
+        self, observations: Mapping[str, npt.NDArray[Any]]
+    ) -> list[tuple[str, npt.NDArray[Any], npt.NDArray[Any]]]:
+        """(key, observation, buffer) of every key; buffers are made when a key is first seen."""
+        unknown = set(self._stacks) - set(observations)
+        if unknown:
+            raise ValueError(
+                f"observations: expected the keys {sorted(self._stacks)}, missing {sorted(unknown)}"
+            )
+        entries = []
+        for key, value in observations.items():
+            if value.ndim < 2 or value.shape[0] != self._num_envs:
+                raise ValueError(f"{key}: expected [{self._num_envs}, ...], got {list(value.shape)}")
+            if key not in self._buffers:
+                shape = (self._num_envs, self._stacks.get(key, 1), *value.shape[1:])
+                self._buffers[key] = np.zeros(shape, value.dtype)
+            buffer = self._buffers[key]
+            if value.shape[1:] != buffer.shape[2:]:
+                expected = [self._num_envs, *buffer.shape[2:]]
+                raise ValueError(f"{key}: expected {expected}, got {list(value.shape)}")
+            entries.append((key, value, buffer))
+        return entries
+
+    def _stacked(self) -> Arrays:
+        """[N, k, F, ...] -> new [N, k*F, ...]."""
+        return {
+            key: buffer.reshape(buffer.shape[0], -1, *buffer.shape[3:]).copy()
+            for key, buffer in self._buffers.items()
+        }
