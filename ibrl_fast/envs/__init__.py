@@ -1,4 +1,4 @@
-"""Environments: `make_pool` and what collects or judges episodes with it."""
+"""Environments: `make_pool` and what runs episodes with it. Demonstrations: `ibrl_fast.envs.collect_demos`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ from ibrl_fast.envs.base_pool import BasePool, derive_env_seed
 from ibrl_fast.envs.experts import make_expert
 from ibrl_fast.envs.factory import make_pool
 from ibrl_fast.envs.registry import TaskInfo, TaskNotAvailableError, list_tasks, resolve_task
+from ibrl_fast.envs.rollout import EvaluationRollout, episode_seeds, evaluate_policy, wilson_interval
 from ibrl_fast.envs.stacking import ObservationStacker
 
 __all__ = [
     "BasePool",
+    "EvaluationRollout",
     "ObservationStacker",
     "TaskInfo",
     "TaskNotAvailableError",
     "derive_env_seed",
+    "episode_seeds",
+    "evaluate_policy",
     "list_tasks",
     "make_expert",
     "make_pool",
     "resolve_task",
+    "wilson_interval",
 ]

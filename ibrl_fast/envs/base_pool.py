@@ -1,4 +1,4 @@
-"""The face that every pool shows: Gymnasium's `VectorEnv` with the spaces, seeds and checks shared by all backends."""
+"""The face of every pool: Gymnasium's `VectorEnv` with the spaces, seeds and checks of all backends."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ _AUTORESET_MODES = {
 
 
 def derive_env_seed(seed: int, index: int) -> int:
-    """The seed of environment (or episode) `index` under `seed`: a 63-bit number drawn by NumPy's SeedSequence, so that
-    neighbouring seeds and neighbouring indices give unrelated streams."""
+    """The seed of environment (or episode) `index` under `seed`: 63 bits drawn by NumPy's SeedSequence.
+
+    Neighbouring seeds and neighbouring indices give unrelated streams.
+    """
     return int(np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
@@ -34,17 +36,21 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
     """N environments of one task behind `reset` and `step`.
 
     Observations are a dict of arrays with a leading axis N: `state` float32 [N, 39] and one entry per camera,
-    uint8 [N, 3, H, W]. `step` returns (observations, reward float32 [N], terminated bool [N], truncated bool [N], info):
+    uint8 [N, 3, H, W]. `step` returns (observations, reward float32 [N], terminated bool [N], truncated
+    bool [N], info):
 
     - `info["success"]` bool [N]: the task's success in this step.
-    - `info["diverged"]` bool [N]: the physics became unstable; the environment was truncated with its last good state.
-    - when an episode ended under same-step autoreset: `info["final_obs"]`, a dict shaped like the observations that holds
-      the true successor of every row (ended or not), `info["_final_obs"]` bool [N], and `info["final_info"]` with
-      `success`, `diverged`, `elapsed_steps` and `episode_return` [N] of the episodes that ended (mask `info["_final_info"]`).
+    - `info["diverged"]` bool [N]: the physics became unstable; that environment was truncated, and its last
+      good state stands in for the final one.
+    - when an episode ended under same-step autoreset: `info["final_obs"]`, a dict shaped like the
+      observations that holds the true successor of every row (ended or not), `info["_final_obs"]` bool [N],
+      and `info["final_info"]` with `success`, `diverged`, `elapsed_steps` and `episode_return` [N] of the
+      episodes that ended (mask `info["_final_info"]`).
 
-    `reset(seed=..., options={"reset_mask": bool [N]})` resets the chosen environments alone (`"mask"` is accepted too).
-    With a seed the new episode is a function of that seed alone; an integer gives environment i
-    `derive_env_seed(seed, i)`, a sequence gives each its own (None keeps a stream going).
+    `reset(seed=..., options={"reset_mask": bool [N]})` resets the chosen environments alone (`"mask"` is
+    accepted too); the other rows keep their last observation. With a seed the new episode is a function of
+    that seed alone; an integer gives environment i `derive_env_seed(seed, i)`, a sequence gives each its own
+    (None keeps a stream going).
     """
 
     def __init__(self, task: TaskInfo, options: PoolOptions) -> None:
@@ -54,13 +60,14 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         self.metadata = {"autoreset_mode": _AUTORESET_MODES[options.autoreset], "render_modes": ["rgb_array"]}
         self.render_mode = "rgb_array"
 
-        entries: dict[str, spaces.Space[Any]] = {}
+        entries: dict[str, spaces.Box] = {}
         if options.has_state:
             entries["state"] = spaces.Box(-np.inf, np.inf, (task.state_dim,), np.float32)
         for camera in options.image_keys:
             shape = (3, options.image_size, options.image_size)
             entries[camera] = spaces.Box(0, 255, shape, np.uint8)
-        self.single_observation_space = spaces.Dict(entries)
+        self.entry_spaces = entries
+        self.single_observation_space = spaces.Dict(dict(entries))
         self.single_action_space = spaces.Box(-1.0, 1.0, (task.action_dim,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
@@ -71,6 +78,12 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         return self.task.state_scale
 
     # ---- what a backend adds ----
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        """Starts new episodes; returns (observations, info)."""
+        raise NotImplementedError
 
     def get_state(self) -> PoolState:
         """Everything that decides the future of all environments, as arrays with a leading axis N."""
@@ -101,7 +114,7 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
             raise RuntimeError("pool: expected an open pool, got one that was closed")
 
     def _check_actions(self, actions: Any) -> npt.NDArray[np.float32]:
-        """Actions as float32 [N, A] clipped to [-1, 1], or a ValueError naming the environment; nothing was stepped."""
+        """Actions as float32 [N, A] clipped to [-1, 1], or a ValueError naming the environment."""
         array = np.asarray(actions)
         expected = (self.num_envs, self.task.action_dim)
         if array.shape != expected:
@@ -146,10 +159,10 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         """One seed per environment; None keeps that environment's random stream going."""
         if seed is None:
             return [None] * self.num_envs
-        if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
-            _check_seed(int(seed))
+        if isinstance(seed, (int, np.integer)):
+            _check_seed(seed)
             return [derive_env_seed(int(seed), index) for index in range(self.num_envs)]
-        seeds = list(seed)
+        seeds: list[int | None] = list(seed)
         if len(seeds) != self.num_envs:
             raise ValueError(f"seed: expected {self.num_envs} seeds, got {len(seeds)}")
         for value in seeds:

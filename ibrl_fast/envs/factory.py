@@ -32,11 +32,11 @@ def make_pool(
     camera_positions: Mapping[str, tuple[float, float, float]] | None = None,
     shadows: bool = False,
 ) -> BasePool:
-    """A Gymnasium `VectorEnv` over `num_envs` environments of one task (`BasePool` describes what it returns).
+    """A Gymnasium `VectorEnv` over environments of one task (`BasePool` describes what it returns).
 
-    The defaults are the paper's: sparse reward, 1 in the step that succeeds, which ends the episode; 100 agent steps of
-    two simulation steps. Meta-World's original is `reward="dense", terminate_on_success=False, action_repeat=1,
-    max_episode_steps=500`.
+    The defaults are the paper's: sparse reward, 1 in the step that succeeds, which ends the episode; 100
+    agent steps of two simulation steps. Meta-World's original is `reward="dense"`,
+    `terminate_on_success=False`, `action_repeat=1`, `max_episode_steps=500`.
 
     Args:
         task: name such as `metaworld/assembly` or `assembly`; `list_tasks()` gives all.
@@ -45,7 +45,7 @@ def make_pool(
         observation: `state` (float32 [39]), `pixels` (the cameras, uint8 [3, H, W]) or `both`.
         cameras: camera names of the task's model; the first one also serves `render`.
         image_size: height and width in pixels.
-        action_repeat: simulation steps (12.5 ms each) per agent step; stops at a success that ends the episode.
+        action_repeat: simulation steps (12.5 ms each) per agent step; stops at a success that ends it.
         max_episode_steps: agent steps after which an episode is truncated.
         backend: `reference` steps the published Python environments, `native` the C++ pool.
         num_threads: threads of the native pool; the reference pool has one.
@@ -53,11 +53,12 @@ def make_pool(
         terminate_on_success: whether success ends the episode.
         fixed_goals: every environment repeats the start and goal that its seed draws first.
         autoreset: `same_step` (Gymnasium's SAME_STEP), `next_step` or `disabled`.
-        camera_positions: positions in metres that replace the model's; None moves `corner2` to [0.75, 0.075, 0.7].
+        camera_positions: positions in metres that replace the model's; None moves `corner2` to
+            [0.75, 0.075, 0.7]; {} moves none.
         shadows: render shadows and smooth edges (slow in software).
 
     Errors:
-        ValueError: unknown task (lists the valid ones), camera or option; native backend missing from this build.
+        ValueError: unknown task (lists the valid ones), camera or option; native backend not in this build.
         RuntimeError: pictures are asked for and no OpenGL works; names the packages to install.
     """
     info = resolve_task(task)
@@ -85,7 +86,7 @@ def make_pool(
             from ibrl_fast.envs.env_pool import NativePool
         except ImportError as error:
             raise ValueError(
-                f"backend: expected 'reference', got 'native', which this installation was built without ({error})"
+                f"backend: expected 'reference', got 'native', which is not installed ({error})"
             ) from error
         pool: BasePool = NativePool(info, options)
         return pool

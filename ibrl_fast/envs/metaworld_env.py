@@ -1,4 +1,4 @@
-"""One published Meta-World environment with the settings that this package needs, stepped at the agent's rate."""
+"""One published Meta-World environment with the settings of this package, stepped at the agent's rate."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class StepResult:
 class MetaworldEnv:
     """A published `metaworld` v3 environment (sawyer) with goals visible and drawn anew at every reset.
 
-    Actions are float32 [4] in [-1, 1], as in the published environment. One agent step is `action_repeat` simulation
-    steps of 12.5 ms; it stops early when success ends the episode.
+    Actions are float32 [4] in [-1, 1], as in the published environment. One agent step is `action_repeat`
+    simulation steps of 12.5 ms; it stops early when success ends the episode.
     """
 
     def __init__(self, task: TaskInfo, options: PoolOptions) -> None:
@@ -69,7 +69,7 @@ class MetaworldEnv:
         self._fresh: metaworld_state.EnvState | None = None
 
     def reset(self, seed: int | None = None) -> State:
-        """Starts an episode; with a seed it depends on that seed alone, without one the random stream goes on."""
+        """Starts an episode that depends on the seed alone; without one the random stream goes on."""
         with warnings.catch_warnings():
             # Meta-World's Box spaces warn about their own precision
             warnings.simplefilter("ignore")
@@ -135,7 +135,7 @@ class MetaworldEnv:
         return self.state
 
     def _forget_history(self) -> None:
-        """Undoes what earlier episodes left in the model and the task, so that a seed alone decides what follows."""
+        """Undoes what earlier episodes left in model and task, so that a seed alone decides what follows."""
         if self._fresh is None:
             self.env.seed(0)
             self.env.reset()

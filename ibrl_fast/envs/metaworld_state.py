@@ -2,13 +2,17 @@
 
 One layout for every backend (leading axis N added by the pool):
 
-    physics [P] float64        MuJoCo's mjSTATE_INTEGRATION vector (time, qpos, qvel, act, warm start, ctrl, mocap, ...)
-    body_pos [nbody, 3], site_pos [nsite, 3] float64   what tasks edit in the model, metres
-    rng [6] uint64             NumPy PCG64: state high, state low, increment high, increment low, has_uint32, uinteger
-    rand_vec [R] float64       the last random vector of a reset
-    prev_frame [18] float64    previous frame, part of the next observation
-    path_length int64          simulation-step calls since the reset
-    task/NAME float64 [...]    the task's own Python attributes that change (start positions, reward margins); NaN = None
+    physics [P] float64          MuJoCo's mjSTATE_INTEGRATION vector: time, qpos, qvel, act, ctrl, mocap
+    body_pos [nbody, 3] float64  what tasks move in the model, metres
+    site_pos [nsite, 3] float64
+    rng [6] uint64               NumPy PCG64: state high, low, increment high, low, has_uint32, uinteger
+    rand_vec [R] float64         the last random vector of a reset
+    prev_frame [18] float64      previous frame, part of the next observation
+    path_length int64            simulation steps since the reset
+    task/NAME float64 [...]      attributes that the task changes (start positions, margins); NaN = None
+
+`MetaworldEnv` adds `elapsed_steps` int64 (agent steps), `episode_return` float64 and `observation` float64
+[39] (the last one given); the pool adds `needs_reset` bool [N].
 """
 
 from __future__ import annotations
@@ -82,7 +86,7 @@ def capture(env: Any) -> EnvState:
 
 
 def restore(env: Any, state: EnvState) -> None:
-    """Puts a captured state into a published environment of the same task that has been reset at least once."""
+    """Puts a captured state into an environment of the same task that has been reset at least once."""
     env.model.body_pos[:] = state["body_pos"]
     env.model.site_pos[:] = state["site_pos"]
 
@@ -116,7 +120,7 @@ def _like(current: Any, value: npt.NDArray[Any]) -> Any:
 
 
 def _is_live_view(value: Any) -> bool:
-    """Whether an attribute is a window on MuJoCo's own memory (some tasks keep one); physics restores those."""
+    """Whether an attribute is a window on MuJoCo's own memory (some tasks keep one)."""
     base = value
     while isinstance(base, np.ndarray) and base.base is not None:
         base = base.base

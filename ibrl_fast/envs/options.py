@@ -13,7 +13,7 @@ Reward = Literal["sparse", "dense"]
 Autoreset = Literal["same_step", "next_step", "disabled"]
 
 DEFAULT_CAMERA_POSITIONS: Mapping[str, tuple[float, float, float]] = {"corner2": (0.75, 0.075, 0.7)}
-"""Camera poses that differ from the published model, in metres (the closer `corner2` of the paper's experiments)."""
+"""Camera positions in metres that differ from the published model's: a closer `corner2`."""
 
 
 @dataclass(frozen=True)

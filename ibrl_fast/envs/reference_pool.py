@@ -1,4 +1,4 @@
-"""The reference backend: the published Python environments, stepped one after the other in the calling process."""
+"""The reference backend: the published Python environments, stepped in turn in the calling process."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from ibrl_fast.envs.rendering import Renderer
 
 
 class ReferencePool(BasePool):
-    """N published environments behind the common face (`BasePool` documents it); every other backend must equal it."""
+    """N published environments behind the face of `BasePool`; every other backend must equal it."""
 
     def __init__(self, task: TaskInfo, options: PoolOptions) -> None:
         super().__init__(task, options)
         if options.num_threads not in (None, 1):
             raise ValueError(
-                f"num_threads: expected None or 1 for the reference backend, which steps in the calling thread, "
-                f"got {options.num_threads}"
+                f"num_threads: expected None or 1 for the reference backend, got {options.num_threads}"
             )
         self._envs = [MetaworldEnv(task, options) for _ in range(self.num_envs)]
         self._renderers: dict[int, Renderer] = {}
@@ -31,7 +30,8 @@ class ReferencePool(BasePool):
         self._started = np.zeros(self.num_envs, dtype=np.bool_)
         self._needs_reset = np.zeros(self.num_envs, dtype=np.bool_)
         self._observations: Observations = {
-            key: np.zeros(space.shape, space.dtype) for key, space in self.observation_space.items()
+            key: np.zeros((self.num_envs, *space.shape), space.dtype)
+            for key, space in self.entry_spaces.items()
         }
         # a machine that cannot render says so here, not in the middle of a run
         if options.image_keys:
@@ -54,7 +54,7 @@ class ReferencePool(BasePool):
     ) -> tuple[
         Observations, npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]
     ]:
-        """Steps every environment with its row of `actions`, float [N, 4]; values outside [-1, 1] are clipped."""
+        """Steps every environment with its row of `actions` [N, 4]; values outside [-1, 1] are clipped."""
         self._check_open()
         checked = self._check_actions(actions)
         self._check_started()
@@ -81,8 +81,8 @@ class ReferencePool(BasePool):
         if ended.any() and self.options.autoreset == "same_step":
             info["final_obs"], info["_final_obs"] = self._copy_observations(), ended.copy()
             info["final_info"], info["_final_info"] = self._final_info(ended, success, diverged), ended.copy()
-            for index in np.flatnonzero(ended):
-                self._reset_env(int(index), None)
+            for row in np.flatnonzero(ended):
+                self._reset_env(int(row), None)
             self._fill_observations(np.flatnonzero(ended))
         else:
             self._needs_reset |= ended
@@ -99,8 +99,8 @@ class ReferencePool(BasePool):
     def set_state(self, state: PoolState) -> Observations:
         """Continues where `get_state` stood, also in a fresh process; returns the current observations."""
         self._check_open()
-        for index in np.flatnonzero(~self._started):
-            self._reset_env(int(index), derive_env_seed(self.options.seed, int(index)))
+        for row in np.flatnonzero(~self._started):
+            self._reset_env(int(row), None)
         self._check_state(state)
         for index, env in enumerate(self._envs):
             env.set_state({key: value[index] for key, value in state.items() if key != "needs_reset"})
@@ -115,7 +115,7 @@ class ReferencePool(BasePool):
         camera: str | None = None,
         image_size: int | None = None,
     ) -> npt.NDArray[np.uint8]:
-        """Upright pictures of the current states, uint8 [n, H, W, 3]; the pool's first camera and size by default."""
+        """Upright pictures uint8 [n, H, W, 3]; the pool's first camera and size by default."""
         self._check_open()
         size = self.options.image_size if image_size is None else image_size
         camera_id = self._find_camera(self.options.cameras[0] if camera is None else camera)

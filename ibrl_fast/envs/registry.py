@@ -13,7 +13,7 @@ ACTION_DIM = 4
 STATE_DIM = 39
 """Meta-World observation: current frame 18, previous frame 18, goal position 3."""
 FRAME_DIM = 18
-"""One frame: hand position 3 (m), gripper opening 1, first object's position 3 (m) and quaternion 4, second object's."""
+"""One frame: hand position 3 (m), gripper opening 1, position 3 (m) and quaternion 4 of two objects."""
 
 POSITION_SCALE = 0.1
 GRIPPER_SCALE = 0.3
@@ -102,8 +102,11 @@ class TaskInfo:
 
     @property
     def state_scale(self) -> npt.NDArray[np.float32]:
-        """Unit of each state entry for a normaliser, float32 [state_dim]: 0.1 m for positions, 0.3 for the gripper
-        opening, 0 for what is best masked (quaternions, the unused second object, the previous frame)."""
+        """Unit of each state entry for a normaliser, float32 [state_dim].
+
+        0.1 m for positions, 0.3 for the gripper opening, 0 for what is best masked: quaternions, an unused
+        second object, the previous frame.
+        """
         scale = np.zeros(self.state_dim, dtype=np.float32)
         scale[0:3] = POSITION_SCALE
         scale[3] = GRIPPER_SCALE
@@ -142,7 +145,7 @@ def resolve_task(task: str) -> TaskInfo:
     # planned suites get their own words, so that nobody searches for a typing error
     if full_name.split("/", 1)[0] in _UNAVAILABLE_SUITES or task in _UNAVAILABLE_NAMES:
         raise TaskNotAvailableError(
-            f"task: {task!r} is not available yet; robosuite, robomimic and real-robot environments are planned. "
+            f"task: {task!r} is not available yet; robosuite, robomimic and the real robot are planned. "
             f"Available: {', '.join(_TASKS)}"
         )
     close = difflib.get_close_matches(full_name, _TASKS, n=1)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 _LIBRARIES = {"egl": ("libEGL.so.1",), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
 _HELP = (
-    "install one of: `libegl1 libgl1-mesa-dri` (EGL, Debian and Ubuntu; `mesa-libEGL mesa-dri-drivers` on Fedora), "
+    "install `libegl1 libgl1-mesa-dri` (EGL on Debian and Ubuntu; `mesa-libEGL mesa-dri-drivers` on Fedora) "
     "or `libosmesa6` (OSMesa)"
 )
 
@@ -64,12 +64,12 @@ class Renderer:
     Args:
         model: gives meshes, textures and lights.
         image_size: height and width in pixels.
-        shadows: cast shadows and smooth edges as MuJoCo does by default; costs about ten times the time in software.
+        shadows: cast shadows and smooth edges as MuJoCo does by default; takes ten times as long in software.
     """
 
     def __init__(self, model: mujoco.MjModel, image_size: int, *, shadows: bool) -> None:
         self._size = image_size
-        self._gl = make_gl_context(image_size)
+        self._gl: _GLContext | None = make_gl_context(image_size)
 
         # the offscreen buffer is no larger than the picture; shadow maps and multisampling only on request
         visual = model.vis
@@ -110,7 +110,7 @@ class Renderer:
         mujoco.mjr_render(self._viewport, self._scene, self._context)
         mujoco.mjr_readPixels(self._pixels, None, self._viewport, self._context)
 
-        # OpenGL rows run bottom-up; a camera mounted upside down needs half a turn on top, which leaves the columns
+        # OpenGL's rows run bottom-up; a camera mounted upside down needs half a turn more: mirrored columns
         upside_down = is_upside_down(model, camera_id)
         return self._pixels[:, ::-1] if upside_down else self._pixels[::-1]
 
@@ -124,6 +124,6 @@ class Renderer:
 
 
 def is_upside_down(model: mujoco.MjModel, camera_id: int) -> bool:
-    """Whether a camera fixed in the world points its up axis at the floor, as Meta-World's corner cameras do."""
+    """Whether a camera fixed in the world points its up axis at the floor, as the corner cameras do."""
     up_z = float(model.cam_mat0[camera_id].reshape(3, 3)[2, 1])
     return int(model.cam_bodyid[camera_id]) == 0 and up_z < -0.1

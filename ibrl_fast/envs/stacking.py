@@ -14,8 +14,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 class ObservationStacker:
     """Keeps the last k observations of every environment.
 
-    `state` [N, S] becomes [N, k*S] and an image [N, C, H, W] becomes [N, k*C, H, W], the newest first; the first
-    observation of an episode is repeated.
+    `state` [N, S] becomes [N, k*S] and an image [N, C, H, W] becomes [N, k*C, H, W], the newest first; an
+    episode's first observation is repeated.
 
     Args:
         num_envs: N.
@@ -33,14 +33,16 @@ class ObservationStacker:
         self._buffers: Arrays = {}
 
     def reset(
-        self, observations: Mapping[str, npt.NDArray[Any]], env_ids: Sequence[int] | None = None
+        self,
+        observations: Mapping[str, npt.NDArray[Any]],
+        env_ids: Sequence[int] | npt.NDArray[np.intp] | None = None,
     ) -> Arrays:
         """Starts the stacks of some environments (all by default) with their row of `observations` [N, ...].
 
         Returns the stacked observations of all environments as new arrays.
         """
         rows = np.arange(self._num_envs) if env_ids is None else np.asarray(env_ids, dtype=np.intp)
-        for key, value, buffer in self._each(observations):
+        for _, value, buffer in self._each(observations):
             buffer[rows] = value[rows, None]
         return self._stacked()
 
