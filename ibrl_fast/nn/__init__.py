@@ -1,0 +1,40 @@
+"""Networks: encoders, actors, critics and their ensembles; no training logic."""
+
+from ibrl_fast.nn.actors import PixelActor, StateActor
+from ibrl_fast.nn.build import BCPolicy, Networks, build_bc_policy, build_networks
+from ibrl_fast.nn.config import (
+    ActorConfig,
+    BCNetworkConfig,
+    CriticConfig,
+    DrQConfig,
+    NetworkConfig,
+    ResNet18Config,
+    ViTConfig,
+)
+from ibrl_fast.nn.critics import PixelCriticEnsemble, StateCriticEnsemble
+from ibrl_fast.nn.encoders import DrQEncoder, ResNet18Encoder, ViTEncoder
+from ibrl_fast.nn.observations import ObservationScaler, PixelEncoder, StateEncoder
+
+__all__ = [
+    "ActorConfig",
+    "BCNetworkConfig",
+    "BCPolicy",
+    "CriticConfig",
+    "DrQConfig",
+    "DrQEncoder",
+    "NetworkConfig",
+    "Networks",
+    "ObservationScaler",
+    "PixelActor",
+    "PixelCriticEnsemble",
+    "PixelEncoder",
+    "ResNet18Config",
+    "ResNet18Encoder",
+    "StateActor",
+    "StateCriticEnsemble",
+    "StateEncoder",
+    "ViTConfig",
+    "ViTEncoder",
+    "build_bc_policy",
+    "build_networks",
+]

@@ -1,0 +1,147 @@
+"""From a network config and the observation's shapes to modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ibrl_fast.nn.actors import PixelActor, StateActor
+from ibrl_fast.nn.config import (
+    ActorConfig,
+    BCNetworkConfig,
+    DrQConfig,
+    NetworkConfig,
+    ResNet18Config,
+    ViTConfig,
+)
+from ibrl_fast.nn.critics import PixelCriticEnsemble, StateCriticEnsemble
+from ibrl_fast.nn.encoders import DrQEncoder, ResNet18Encoder, ViTEncoder
+from ibrl_fast.nn.observations import ObservationScaler, PixelEncoder, StateEncoder
+
+EncoderConfig = ViTConfig | DrQConfig | ResNet18Config
+Shapes = Mapping[str, tuple[int, ...]]
+Scalers = Mapping[str, ObservationScaler]
+
+
+@dataclass
+class Networks:
+    """One agent's modules.
+
+    Attributes:
+        encoder: obs dict to features; shared by actor and critics.
+        actor: features to action.
+        critic: features and proposals to values.
+    """
+
+    encoder: nn.Module
+    actor: nn.Module
+    critic: nn.Module
+
+
+class BCPolicy(nn.Module):
+    """The imitation policy: obs dict to action, deterministic.
+
+    Args:
+        encoder: obs dict to features.
+        actor: features to action.
+    """
+
+    def __init__(self, encoder: nn.Module, actor: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.actor = actor
+        self.dropout = float(actor.dropout)  # type: ignore[arg-type]
+        self.dropout_width = int(actor.dropout_width)  # type: ignore[arg-type]
+
+    def forward(self, obs: dict[str, Tensor], dropout_mask: Tensor | None = None) -> Tensor:
+        """Map obs, each `[batch, ...]`, to actions `[batch, action_dim]` in [-1, 1]; no mask, no dropout."""
+        return self.actor(self.encoder(obs), dropout_mask)
+
+
+def build_encoder(config: EncoderConfig | None, shapes: Shapes, scalers: Scalers | None = None) -> nn.Module:
+    """Make the encoder for observations of these stacked shapes.
+
+    Args:
+        config: the image trunk; None for vectors only.
+        shapes: per key `(features,)` or `(channels, height, width)`, after stacking; the order is kept.
+        scalers: for some of the vector keys.
+
+    Raises:
+        ValueError: images without a trunk, a trunk without images, or images that cannot be concatenated.
+    """
+    # vectors are concatenated, images go to the trunk
+    vectors = {key: shape[0] for key, shape in shapes.items() if len(shape) == 1}
+    images = {key: shape for key, shape in shapes.items() if len(shape) == 3}
+    odd = {key: shape for key, shape in shapes.items() if len(shape) not in (1, 3)}
+    if odd:
+        raise ValueError(f"shapes: expected (features,) or (channels, height, width), got {odd}")
+    if config is None:
+        if images or not vectors:
+            raise ValueError(
+                f"encoder: expected an image encoder for {sorted(images) or 'no vectors'}, got None"
+            )
+        return StateEncoder(vectors, scalers)
+    sizes = {shape[1:] for shape in images.values()}
+    if len(sizes) != 1 or any(height != width for height, width in sizes):
+        raise ValueError(f"shapes: expected square images of one size, got {images}")
+    channels = sum(shape[0] for shape in images.values())
+    size = next(iter(sizes))[0]
+    trunk: nn.Module
+    if isinstance(config, ViTConfig):
+        trunk = ViTEncoder(channels, size, config)
+    elif isinstance(config, DrQConfig):
+        trunk = DrQEncoder(channels, size, config)
+    else:
+        trunk = ResNet18Encoder(channels, size, config)
+    proprio = StateEncoder(vectors, scalers) if vectors else None
+    if proprio is None and scalers:
+        raise ValueError(
+            f"scalers: expected vector observations, got scalers {sorted(scalers)} for images only"
+        )
+    return PixelEncoder(trunk, list(images), proprio)
+
+
+def build_actor(encoder: nn.Module, action_dim: int, config: ActorConfig) -> nn.Module:
+    """Make the actor that reads an encoder's features."""
+    if isinstance(encoder, PixelEncoder):
+        return PixelActor(encoder.num_tokens, encoder.token_dim, encoder.proprio_dim, action_dim, config)
+    assert isinstance(encoder, StateEncoder)
+    return StateActor(encoder.feature_dim, action_dim, config)
+
+
+def build_networks(
+    config: NetworkConfig, shapes: Shapes, action_dim: int, *, scalers: Scalers | None = None
+) -> Networks:
+    """Make encoder, actor and critics for observations of these stacked shapes.
+
+    Args:
+        config: sizes.
+        shapes: per key `(features,)` or `(channels, height, width)`, after stacking, in the order wanted.
+        action_dim: action components.
+        scalers: fixed transforms of some of the vector keys.
+    """
+    if action_dim < 1:
+        raise ValueError(f"action_dim: expected >= 1, got {action_dim}")
+    encoder = build_encoder(config.encoder, shapes, scalers)
+    actor = build_actor(encoder, action_dim, config.actor)
+    critic: nn.Module
+    if isinstance(encoder, PixelEncoder):
+        critic = PixelCriticEnsemble(
+            encoder.num_tokens, encoder.token_dim, encoder.proprio_dim, action_dim, config.critic
+        )
+    else:
+        assert isinstance(encoder, StateEncoder)
+        critic = StateCriticEnsemble(encoder.feature_dim, action_dim, config.critic)
+    return Networks(encoder, actor, critic)
+
+
+def build_bc_policy(
+    config: BCNetworkConfig, shapes: Shapes, action_dim: int, *, scalers: Scalers | None = None
+) -> BCPolicy:
+    """Make an imitation policy for observations of these stacked shapes; arguments as in build_networks."""
+    if action_dim < 1:
+        raise ValueError(f"action_dim: expected >= 1, got {action_dim}")
+    encoder = build_encoder(config.encoder, shapes, scalers)
+    return BCPolicy(encoder, build_actor(encoder, action_dim, config.actor))

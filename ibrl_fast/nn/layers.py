@@ -1,0 +1,146 @@
+"""The layers of actors and critics: an MLP, and its ensemble form with one set of weights per critic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def pick(parameter: Tensor, subset: Tensor | None) -> Tensor:
+    """The rows of `parameter` `[members, ...]` that `subset` `[K]` names; all of them without a subset."""
+    return parameter if subset is None else parameter.index_select(0, subset)
+
+
+class MLP(nn.Module):
+    """Linear, (LayerNorm), (dropout), ReLU per hidden layer, and a last linear layer.
+
+    Dropout is an argument, not a mode: the caller draws the mask, so that every random number has one owner.
+
+    Args:
+        in_dim: input features.
+        hidden: widths of the hidden layers, possibly none.
+        out_dim: output features.
+        layer_norm: whether every hidden layer has a LayerNorm.
+    """
+
+    def __init__(self, in_dim: int, hidden: Sequence[int], out_dim: int, *, layer_norm: bool) -> None:
+        super().__init__()
+        widths = [in_dim, *hidden]
+        self.hidden = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
+        self.norms = nn.ModuleList(nn.LayerNorm(o) if layer_norm else nn.Identity() for o in hidden)
+        self.output = nn.Linear(widths[-1], out_dim)
+
+    def forward(self, x: Tensor, dropout_mask: Tensor | None = None) -> Tensor:
+        """Map `x` `[batch, in_dim]` to `[batch, out_dim]`; `dropout_mask` `[batch, sum(hidden)]` or None."""
+        start = 0
+        for linear, norm in zip(self.hidden, self.norms):
+            x = norm(linear(x))
+            if dropout_mask is not None:
+                x = x * dropout_mask[:, start : start + x.shape[1]]
+                start += x.shape[1]
+            x = F.relu(x)
+        return self.output(x)
+
+
+class EnsembleLinear(nn.Module):
+    """One linear layer per member, computed together.
+
+    Args:
+        num_members: how many, each with its own weights and PyTorch's default initialisation.
+        in_dim: input features.
+        out_dim: output features.
+    """
+
+    def __init__(self, num_members: int, in_dim: int, out_dim: int) -> None:
+        super().__init__()
+        bound = 1.0 / math.sqrt(in_dim)
+        self.weight = nn.Parameter(torch.empty(num_members, out_dim, in_dim).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(num_members, out_dim).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor, subset: Tensor | None = None) -> Tensor:
+        """Map `x` `[members or 1, batch, in_dim]` to `[members, batch, out_dim]`, for the `subset` `[K]`."""
+        weight, bias = pick(self.weight, subset), pick(self.bias, subset)
+        x = x.expand(weight.shape[0], -1, -1)
+        return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+
+
+class EnsembleLayerNorm(nn.Module):
+    """One LayerNorm per member over the last dimension.
+
+    Args:
+        num_members: how many.
+        dim: normalised features.
+    """
+
+    def __init__(self, num_members: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(num_members, dim))
+        self.bias = nn.Parameter(torch.zeros(num_members, dim))
+
+    def forward(self, x: Tensor, subset: Tensor | None = None) -> Tensor:
+        """Normalise `x` `[members, batch, dim]`; `subset` `[K]` says which members these are."""
+        weight, bias = pick(self.weight, subset), pick(self.bias, subset)
+        normalised = F.layer_norm(x, (x.shape[-1],))
+        # the affine part in the activations' dtype: float32 weights would promote a bfloat16 pass
+        weight, bias = weight.to(normalised.dtype), bias.to(normalised.dtype)
+        return torch.addcmul(bias.unsqueeze(1), normalised, weight.unsqueeze(1))
+
+
+class EnsembleIdentity(nn.Module):
+    """Stands where an ensemble's LayerNorm is switched off."""
+
+    def forward(self, x: Tensor, subset: Tensor | None = None) -> Tensor:
+        """Return `x` `[members, batch, dim]` as it is."""
+        return x
+
+
+class EnsembleMLP(nn.Module):
+    """One MLP per member: linear, (LayerNorm), ReLU per hidden layer, and a last linear layer.
+
+    Args:
+        num_members: how many, each with its own weights, biases and LayerNorms.
+        in_dim: input features.
+        hidden: widths of the hidden layers, possibly none.
+        out_dim: output features.
+        layer_norm: whether every hidden layer has a LayerNorm.
+    """
+
+    def __init__(
+        self, num_members: int, in_dim: int, hidden: Sequence[int], out_dim: int, *, layer_norm: bool
+    ) -> None:
+        super().__init__()
+        widths = [in_dim, *hidden]
+        self.hidden = nn.ModuleList(EnsembleLinear(num_members, i, o) for i, o in pairwise(widths))
+        self.norms = nn.ModuleList(
+            EnsembleLayerNorm(num_members, o) if layer_norm else EnsembleIdentity() for o in hidden
+        )
+        self.output = EnsembleLinear(num_members, widths[-1], out_dim)
+
+    def forward(self, x: Tensor, subset: Tensor | None = None) -> Tensor:
+        """Map `x` `[members or 1, batch, in_dim]` to `[members, batch, out_dim]`, for the `subset` `[K]`."""
+        for linear, norm in zip(self.hidden, self.norms):
+            x = F.relu(norm(linear(x, subset), subset))
+        return self.output(x, subset)
+
+
+def orthogonal_(module: nn.Module, *, last_gain: float | None = None) -> None:
+    """Orthogonal weights of gain 1 and zero biases in every linear layer, member by member.
+
+    Args:
+        module: what to initialise in place.
+        last_gain: gain of the layer named `output` instead of 1.
+    """
+    for name, layer in module.named_modules():
+        gain = last_gain if last_gain is not None and name.endswith("output") else 1.0
+        if isinstance(layer, nn.Linear):
+            nn.init.orthogonal_(layer.weight, gain)
+            nn.init.zeros_(layer.bias)
+        elif isinstance(layer, EnsembleLinear):
+            for member in layer.weight:
+                nn.init.orthogonal_(member, gain)
+            nn.init.zeros_(layer.bias)
