@@ -1,0 +1,76 @@
+"""A replay buffer as tensors, numbers and strings (which `torch.load(weights_only=True)` accepts)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ibrl_fast.data.buffer_plan import BufferPlan
+from ibrl_fast.data.episode_index import EpisodeIndex
+from ibrl_fast.data.row_storage import RowStorage
+
+FORMAT = 1
+# Columns that the index restores, or that are not one entry per row.
+_NOT_ROWS = ("table", "counts", "counter")
+
+
+def _used_rows(plan: BufferPlan, used: list[int]) -> list[slice]:
+    """The rows of each region that were ever written."""
+    layout = plan.layout
+    begins = [0] + [layout.demo_rows + env * layout.segment_rows for env in range(layout.num_envs)]
+    return [slice(begin, begin + count) for begin, count in zip(begins, used)]
+
+
+def save_state(plan: BufferPlan, storage: RowStorage, index: EpisodeIndex, seed: int) -> dict[str, Any]:
+    """Copies of everything that the buffer's future depends on; rows never written are left out."""
+    regions = _used_rows(plan, index.used)
+    columns = {
+        name: torch.cat([column.tensor[region] for region in regions]).cpu()
+        for name, column in storage.columns.items()
+        if name not in _NOT_ROWS
+    }
+    return {
+        "format": FORMAT,
+        "buffer": plan.fingerprint(),
+        "columns": columns,
+        "index": {name: torch.from_numpy(array) for name, array in index.state().items()},
+        "seed": seed,
+        "counter": storage.columns["counter"].tensor.cpu().clone(),
+    }
+
+
+def check_state(plan: BufferPlan, state: Mapping[str, Any]) -> None:
+    """Raises ValueError unless `state` was saved by a buffer of the same plan and is complete."""
+    missing = sorted({"format", "buffer", "columns", "index", "seed", "counter"} - set(state))
+    if missing:
+        raise ValueError(f"state: expected a replay buffer's state, got one without {missing}")
+    if state["format"] != FORMAT:
+        raise ValueError(f"state['format']: expected {FORMAT}, got {state['format']}")
+    if state["buffer"] != plan.fingerprint():
+        raise ValueError(
+            f"state: expected a buffer with {plan.fingerprint()}, got one with {state['buffer']}"
+        )
+    used = [int(count) for count in state["index"]["counts"][1:]]
+    for name, (shape, dtype) in plan.columns.items():
+        if name in _NOT_ROWS:
+            continue
+        saved = state["columns"].get(name)
+        expected = (sum(used), *shape[1:])
+        if not isinstance(saved, Tensor) or saved.dtype != dtype or tuple(saved.shape) != expected:
+            got = f"{saved.dtype} {list(saved.shape)}" if isinstance(saved, Tensor) else type(saved).__name__
+            raise ValueError(f"state['columns'][{name!r}]: expected {dtype} {list(expected)}, got {got}")
+
+
+def load_state(plan: BufferPlan, storage: RowStorage, index: EpisodeIndex, state: Mapping[str, Any]) -> None:
+    """Restores what `save_state` returned, after `check_state`."""
+    index.load({name: tensor.numpy() for name, tensor in state["index"].items()})
+    for name, saved in state["columns"].items():
+        first = 0
+        for region in _used_rows(plan, index.used):
+            count = region.stop - region.start
+            storage.columns[name].tensor[region].copy_(saved[first : first + count])
+            first += count
+    storage.columns["counter"].tensor.copy_(state["counter"])

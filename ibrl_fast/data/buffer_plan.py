@@ -1,0 +1,133 @@
+"""A replay buffer's parameters, checked, and the memory that they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import get_args
+
+import torch
+
+from ibrl_fast.data.checks import check_integer
+from ibrl_fast.data.episode_index import EpisodeIndex, RowLayout
+from ibrl_fast.data.observation_space import ObsSpec
+from ibrl_fast.data.row_storage import ColumnShapes, Storage, column_bytes
+
+
+@dataclass(frozen=True)
+class BufferPlan:
+    """What a `ReplayBuffer` is built from; see there for the fields.
+
+    Errors: ValueError or TypeError naming the first parameter that is wrong.
+    """
+
+    observation_space: Mapping[str, ObsSpec]
+    action_dim: int
+    _: KW_ONLY
+    capacity: int
+    max_episode_steps: int
+    num_envs: int = 1
+    demo_capacity: int = 0
+    num_demos: int = 0
+    storage: Storage = "device"
+    device: torch.device | str = "cpu"
+    num_il_samples: int = 1
+    nstep: int = 3
+    gamma: float = 0.99
+    bootstrap_on_truncation: bool = True
+    stacks: Mapping[str, int] = field(default_factory=dict)
+    random_shift_pad: int = 4
+    image_dtype: torch.dtype = torch.float32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        for name, minimum in (
+            ("action_dim", 1),
+            ("capacity", 1),
+            ("max_episode_steps", 1),
+            ("num_envs", 1),
+            ("demo_capacity", 0),
+            ("num_demos", 0),
+            ("num_il_samples", 0),
+            ("nstep", 1),
+            ("random_shift_pad", 0),
+            ("seed", 0),
+        ):
+            check_integer(name, getattr(self, name), minimum)
+
+        # Sizes that must agree with each other.
+        if not self.observation_space:
+            raise ValueError("observation_space: expected at least one entry, got none")
+        if self.capacity < self.num_envs * self.max_episode_steps:
+            raise ValueError(
+                f"capacity: expected at least num_envs * max_episode_steps = "
+                f"{self.num_envs * self.max_episode_steps}, got {self.capacity}"
+            )
+        if (self.demo_capacity > 0) != (self.num_demos > 0) or self.num_demos > self.demo_capacity:
+            raise ValueError(
+                f"num_demos: expected 1 to demo_capacity demonstrations (0 when there are none), "
+                f"got {self.num_demos} with demo_capacity {self.demo_capacity}"
+            )
+        unknown = sorted(set(self.stacks) - set(self.observation_space))
+        if unknown:
+            raise ValueError(f"stacks: expected keys of {sorted(self.observation_space)}, got {unknown}")
+        for key, stack in self.stacks.items():
+            check_integer(f"stacks[{key!r}]", stack, 1)
+
+        # Choices.
+        if not 0.0 <= self.gamma <= 1.0:
+            raise ValueError(f"gamma: expected a value in [0, 1], got {self.gamma}")
+        if self.storage not in get_args(Storage):
+            raise ValueError(f"storage: expected one of {list(get_args(Storage))}, got {self.storage!r}")
+        if self.storage == "pinned" and torch.device(self.device).type != "cuda":
+            raise ValueError(f"storage: expected 'device' or 'host' on {self.device}, got 'pinned'")
+        if self.image_dtype not in (torch.float32, torch.bfloat16):
+            raise ValueError(f"image_dtype: expected torch.float32 or torch.bfloat16, got {self.image_dtype}")
+
+    @property
+    def layout(self) -> RowLayout:
+        """How many rows each region has."""
+        return RowLayout(
+            capacity=self.capacity,
+            num_envs=self.num_envs,
+            max_episode_steps=self.max_episode_steps,
+            demo_capacity=self.demo_capacity,
+            num_demos=self.num_demos,
+        )
+
+    @property
+    def columns(self) -> ColumnShapes:
+        """Shape and dtype of every tensor, by name."""
+        rows = self.layout.rows
+        observations = {
+            f"obs/{key}": ((rows, *spec.shape), spec.dtype) for key, spec in self.observation_space.items()
+        }
+        return observations | {
+            "action": ((rows, self.action_dim), torch.float32),
+            "reward": ((rows,), torch.float32),
+            "terminated": ((rows,), torch.bool),
+            "truncated": ((rows,), torch.bool),
+            "il_action": ((rows, self.num_il_samples, self.action_dim), torch.float32),
+            "episode_step": ((rows,), torch.int32),
+            "is_tail": ((rows,), torch.uint8),
+            "table": ((self.layout.table_size,), torch.int64),
+            "counts": ((3,), torch.int64),
+            "counter": ((1,), torch.int64),
+        }
+
+    @property
+    def required_bytes(self) -> int:
+        """Bytes of all tensors and of the episode bookkeeping."""
+        tensors = sum(column_bytes(shape, dtype) for shape, dtype in self.columns.values())
+        return tensors + EpisodeIndex.required_bytes(self.layout)
+
+    def fingerprint(self) -> str:
+        """What a checkpoint must share with the buffer that loads it."""
+        spec = {key: (list(spec.shape), str(spec.dtype)) for key, spec in self.observation_space.items()}
+        return (
+            f"observations {spec}, action_dim {self.action_dim}, capacity {self.capacity}, "
+            f"max_episode_steps {self.max_episode_steps}, num_envs {self.num_envs}, "
+            f"demo_capacity {self.demo_capacity}, num_demos {self.num_demos}, "
+            f"num_il_samples {self.num_il_samples}"
+        )

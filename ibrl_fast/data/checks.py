@@ -1,0 +1,80 @@
+"""Checks of arrays from outside: the right shape, kind and range, or one error that names the field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def to_numpy(value: Any) -> npt.NDArray[Any]:
+    """A host array of a tensor, an array or nested numbers; no copy where none is needed."""
+    if isinstance(value, np.ndarray):
+        return value
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().numpy()
+    return np.asarray(value)
+
+
+def check_shape(name: str, array: npt.NDArray[Any], shape: Sequence[int]) -> None:
+    """Raises ValueError unless the array has this shape."""
+    if array.shape != tuple(shape):
+        raise ValueError(f"{name}: expected {list(shape)}, got {list(array.shape)}")
+
+
+def check_vector(name: str, value: Any, shape: Sequence[int]) -> FloatArray:
+    """Finite numbers [*shape] as float32."""
+    array = to_numpy(value)
+    check_shape(name, array, shape)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: expected numbers, got {array.dtype}")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32, copy=False)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite float32 values, got NaN or infinity")
+    return array
+
+
+def check_action(name: str, value: Any, shape: Sequence[int]) -> FloatArray:
+    """Actions [*shape] in [-1, 1] as float32."""
+    array = to_numpy(value)
+    check_shape(name, array, shape)
+    if array.dtype.kind != "f":
+        raise TypeError(f"{name}: expected floating values, got {array.dtype}")
+    # A NaN fails this comparison too.
+    largest = np.abs(array).max(initial=0.0)
+    if not largest <= 1.0:
+        raise ValueError(f"{name}: expected values in [-1, 1], got an absolute value of {largest}")
+    return array.astype(np.float32, copy=False)
+
+
+def check_flag(name: str, value: Any, shape: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Booleans [*shape]."""
+    array = to_numpy(value)
+    check_shape(name, array, shape)
+    if array.dtype != np.bool_:
+        raise TypeError(f"{name}: expected bool, got {array.dtype}")
+    return array
+
+
+def check_image(name: str, value: Any, shape: Sequence[int]) -> npt.NDArray[np.uint8]:
+    """Images [*shape] in uint8."""
+    array = to_numpy(value)
+    check_shape(name, array, shape)
+    if array.dtype != np.uint8:
+        raise TypeError(f"{name}: expected uint8, got {array.dtype}")
+    return array
+
+
+def check_integer(name: str, value: Any, minimum: int) -> int:
+    """An integer of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
+    if value < minimum:
+        raise ValueError(f"{name}: expected at least {minimum}, got {value}")
+    return int(value)

@@ -1,0 +1,172 @@
+"""Demonstrations in memory: episodes that are checked when they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ibrl_fast.data.checks import check_action, check_flag, check_image, check_vector, to_numpy
+from ibrl_fast.data.observation_space import ObsSpec
+
+Array = npt.NDArray[Any]
+
+
+class DemonstrationError(ValueError):
+    """A demonstration file that cannot be used; the message names file, demonstration and field."""
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """One episode of T >= 1 steps.
+
+    Attributes:
+        observations: per key [T + 1, ...], the final observation included; float32 vectors or uint8 images
+            (CHW).
+        actions: [T, action_dim] float32, in [-1, 1].
+        rewards: [T] float32.
+        terminated: [T] bool, the task ended; true at the last step or nowhere.
+        truncated: [T] bool, the recording ended without the task; true at the last step or nowhere.
+        states: [T, state_size] float64, simulator states before each step, or None.
+        seed: the seed with which the episode began, or None.
+
+    Errors: ValueError or TypeError naming the field.
+    """
+
+    observations: Mapping[str, Array]
+    actions: Array
+    rewards: Array
+    terminated: Array
+    truncated: Array
+    states: Array | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        """Checks all fields and brings them to their dtypes."""
+        # The actions tell the length.
+        actions = to_numpy(self.actions)
+        if actions.ndim != 2 or actions.shape[0] < 1 or actions.shape[1] < 1:
+            raise ValueError(
+                f"actions: expected [steps, action_dim] with at least 1 step, got {list(actions.shape)}"
+            )
+        steps = actions.shape[0]
+        checked: dict[str, Any] = {
+            "actions": check_action("actions", actions, actions.shape),
+            "rewards": check_vector("rewards", self.rewards, (steps,)),
+            "terminated": check_flag("terminated", self.terminated, (steps,)),
+            "truncated": check_flag("truncated", self.truncated, (steps,)),
+        }
+        for name in ("terminated", "truncated"):
+            if checked[name][:-1].any():
+                raise ValueError(f"{name}: expected true at the last step only, got it earlier")
+
+        # Observations: one more than there are steps.
+        if not self.observations:
+            raise ValueError("observations: expected at least one entry, got none")
+        observations: dict[str, Array] = {}
+        for key, value in self.observations.items():
+            array = to_numpy(value)
+            name = f"observations[{key!r}]"
+            if array.ndim == 4:
+                observations[key] = check_image(name, array, (steps + 1, *array.shape[1:]))
+            elif array.ndim == 2:
+                observations[key] = check_vector(name, array, (steps + 1, *array.shape[1:]))
+            else:
+                raise ValueError(
+                    f"{name}: expected vectors [steps + 1, features] or images, got {list(array.shape)}"
+                )
+        checked["observations"] = observations
+
+        # Simulator states, as they were recorded.
+        if self.states is not None:
+            states = np.asarray(self.states, dtype=np.float64)
+            if states.ndim != 2 or states.shape[0] != steps:
+                raise ValueError(f"states: expected [{steps}, state_size], got {list(states.shape)}")
+            checked["states"] = states
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        """Steps."""
+        return int(self.actions.shape[0])
+
+    @property
+    def success(self) -> bool:
+        """Whether the task was done: the episode terminated with a positive reward."""
+        return bool(self.terminated[-1] and self.rewards[-1] > 0)
+
+    @property
+    def observation_space(self) -> dict[str, ObsSpec]:
+        """Spec of every observation entry."""
+        return {
+            key: ObsSpec(array.shape[1:], torch.uint8 if array.dtype == np.uint8 else torch.float32)
+            for key, array in self.observations.items()
+        }
+
+
+@dataclass(frozen=True)
+class DemonstrationSet:
+    """Demonstrations of one task, alike in their observations and actions.
+
+    Attributes:
+        demos: at least one.
+        env_args: what made the environment (robomimic: `env_name`, `type`, `env_kwargs`).
+
+    Errors: ValueError naming the first demonstration that differs.
+    """
+
+    demos: tuple[Demonstration, ...]
+    env_args: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Compares every demonstration with the first."""
+        object.__setattr__(self, "demos", tuple(self.demos))
+        if not self.demos:
+            raise ValueError("demos: expected at least one demonstration, got none")
+        for number, demo in enumerate(self.demos):
+            if demo.observation_space != self.observation_space:
+                raise ValueError(
+                    f"demos[{number}].observations: expected {_describe(self.observation_space)} "
+                    f"as in the first, got {_describe(demo.observation_space)}"
+                )
+            if demo.actions.shape[1] != self.action_dim:
+                raise ValueError(
+                    f"demos[{number}].actions: expected {self.action_dim} numbers as in the first, "
+                    f"got {demo.actions.shape[1]}"
+                )
+
+    def __len__(self) -> int:
+        """Demonstrations."""
+        return len(self.demos)
+
+    def __iter__(self) -> Iterator[Demonstration]:
+        """The demonstrations in order."""
+        return iter(self.demos)
+
+    def __getitem__(self, number: int) -> Demonstration:
+        """One demonstration."""
+        return self.demos[number]
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of all demonstrations together."""
+        return sum(len(demo) for demo in self.demos)
+
+    @property
+    def action_dim(self) -> int:
+        """Numbers in an action."""
+        return int(self.demos[0].actions.shape[1])
+
+    @property
+    def observation_space(self) -> dict[str, ObsSpec]:
+        """Spec of every observation entry."""
+        return self.demos[0].observation_space
+
+
+def _describe(space: Mapping[str, ObsSpec]) -> dict[str, list[int]]:
+    """Names and shapes, for a message."""
+    return {key: list(spec.shape) for key, spec in sorted(space.items())}

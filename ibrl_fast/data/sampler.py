@@ -1,0 +1,123 @@
+"""From row numbers to a batch: the draw, the n-step return, stacking and image augmentation, one op each."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ibrl_fast import ops
+from ibrl_fast.data.batch import Batch
+from ibrl_fast.data.buffer_plan import BufferPlan
+from ibrl_fast.data.checks import check_integer
+from ibrl_fast.data.row_storage import RowStorage
+
+
+class BatchSampler:
+    """Draws batches with tensor operations alone (no host synchronisation on a device).
+
+    Attributes:
+        seed: of all draws; a batch is a function of it and of the counter column.
+    """
+
+    def __init__(self, plan: BufferPlan, storage: RowStorage) -> None:
+        """Reads from `storage`, whose columns are those of `plan`."""
+        self._plan = plan
+        self._storage = storage
+        tensors = {name: column.tensor for name, column in storage.columns.items()}
+        self._table, self._counter = tensors["table"], tensors["counter"]
+        self._all_count, self._demo_count, self._online_count = tensors["counts"].split(1)
+        self._action, self._il_action = tensors["action"], tensors["il_action"]
+        self._reward, self._is_tail = tensors["reward"], tensors["is_tail"]
+        self._terminated, self._truncated = tensors["terminated"], tensors["truncated"]
+        self._episode_step = tensors["episode_step"]
+        # Entries of an observation with their stack: vectors, and images with a random stream each.
+        stacks = {key: plan.stacks.get(key, 1) for key in plan.observation_space}
+        images = [key for key, spec in plan.observation_space.items() if spec.is_image]
+        self._vectors = [(k, tensors[f"obs/{k}"], stacks[k]) for k in stacks if k not in images]
+        self._images = [(k, tensors[f"obs/{k}"], stacks[k]) for k in images]
+        self._moved = self._counter.device != torch.device(plan.device)
+        self.seed = plan.seed
+
+    @property
+    def seed(self) -> int:
+        """Seed of all draws."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        """Gives each draw its own stream: two for rows, then one per camera."""
+        self._seed = seed
+        words = np.random.SeedSequence(seed).generate_state(2 + len(self._images), np.uint64)
+        self._streams = [int(word >> np.uint64(1)) for word in words]
+
+    def sample(self, batch_size: int, num_demo: int, size: int, *, demo_size: int | None = None) -> Batch:
+        """A batch of the buffer's `size` transitions, or `demo_size` of the `num_demo` and online ones after.
+
+        Errors: ValueError when a part is wanted of which there is none.
+        """
+        batch_size = check_integer("batch_size", batch_size, 1)
+        rows = torch.empty(batch_size, dtype=torch.int64, device=self._table.device)
+        if demo_size is None:
+            self._draw("transitions", rows, self._table, self._all_count, size, stream=0)
+        else:
+            self._draw("demonstrations", rows[:demo_size], self._table, self._demo_count, num_demo, stream=0)
+            online = self._table[num_demo:]
+            self._draw(
+                "online transitions", rows[demo_size:], online, self._online_count, size - num_demo, stream=1
+            )
+        batch = self._gather(rows)
+        self._counter.add_(1)
+        self._storage.mark_read()
+        return batch.to(self._plan.device, non_blocking=True) if self._moved else batch
+
+    def _draw(self, what: str, rows: Tensor, table: Tensor, count: Tensor, held: int, *, stream: int) -> None:
+        """Fills `rows` from `table[:count]`."""
+        if rows.shape[0] == 0:
+            return
+        if held == 0:
+            raise ValueError(f"sample: expected at least one of the {what}, got none in the buffer")
+        ops.sample_rows(
+            table, count, rows.shape[0], seed=self._streams[stream], counter=self._counter, out=rows
+        )
+
+    def _gather(self, rows: Tensor) -> Batch:
+        """The batch of these rows."""
+        plan = self._plan
+        reward, discount, next_rows = ops.nstep_return(
+            self._reward,
+            self._terminated,
+            self._truncated,
+            self._is_tail,
+            rows,
+            nstep=plan.nstep,
+            gamma=plan.gamma,
+            bootstrap_on_truncation=plan.bootstrap_on_truncation,
+        )
+        obs: dict[str, Tensor] = {}
+        next_obs: dict[str, Tensor] = {}
+        for key, column, stack in self._vectors:
+            obs[key] = ops.replay_gather(column, rows, self._episode_step, stack)
+            next_obs[key] = ops.replay_gather(column, next_rows, self._episode_step, stack)
+        for number, (key, column, stack) in enumerate(self._images):
+            obs[key], next_obs[key] = ops.random_shift_gather(
+                column,
+                rows,
+                next_rows,
+                self._episode_step,
+                stack=stack,
+                pad=plan.random_shift_pad,
+                out_dtype=plan.image_dtype,
+                seed=self._streams[2 + number],
+                counter=self._counter,
+            )
+        return Batch(
+            obs=obs,
+            action=self._action.index_select(0, rows),
+            reward=reward,
+            discount=discount,
+            next_obs=next_obs,
+            il_action=self._il_action.index_select(0, rows),
+            il_action_next=self._il_action.index_select(0, next_rows),
+            rows=rows,
+        )

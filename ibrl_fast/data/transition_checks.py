@@ -1,0 +1,65 @@
+"""Checks of steps and observations on their way into the replay buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from ibrl_fast.data.buffer_plan import BufferPlan
+from ibrl_fast.data.checks import check_action, check_flag, check_image, check_vector
+
+Values = dict[str, npt.NDArray[Any]]
+
+
+class TransitionChecks:
+    """Turns a caller's arrays into column values, or raises one error that names the field."""
+
+    def __init__(self, plan: BufferPlan) -> None:
+        """Prepares the checks of every column of `plan`."""
+        self._plan = plan
+        self._all_envs = list(range(plan.num_envs))
+        self._entries = [
+            (key, f"obs/{key}", check_image if spec.is_image else check_vector, spec.shape)
+            for key, spec in plan.observation_space.items()
+        ]
+
+    def envs(self, env_ids: Sequence[int] | None) -> list[int]:
+        """Environment numbers, each once; None for all."""
+        if env_ids is None:
+            return self._all_envs
+        envs = [int(env) for env in env_ids]
+        if len(set(envs)) != len(envs) or any(not 0 <= env < self._plan.num_envs for env in envs):
+            raise ValueError(
+                f"env_ids: expected different numbers in [0, {self._plan.num_envs - 1}], got {envs}"
+            )
+        return envs
+
+    def step(
+        self, name: str, count: int, action: Any, reward: Any, terminated: Any, truncated: Any
+    ) -> Values:
+        """What is stored with `count` steps; `name` begins the field's name in an error."""
+        return {
+            "action": check_action(f"{name}action", action, (count, self._plan.action_dim)),
+            "reward": check_vector(f"{name}reward", reward, (count,)),
+            "terminated": check_flag(f"{name}terminated", terminated, (count,)),
+            "truncated": check_flag(f"{name}truncated", truncated, (count,)),
+        }
+
+    def observation(self, name: str, count: int, obs: Mapping[str, Any], il_action: Any) -> Values:
+        """What is stored with `count` observations; `name` begins the field's name in an error."""
+        values: Values = {}
+        for key, column, check, shape in self._entries:
+            if key not in obs:
+                raise ValueError(f"{name}obs: expected an entry {key!r}, got {sorted(obs)}")
+            values[column] = check(f"{name}obs[{key!r}]", obs[key], (count, *shape))
+        samples = self._plan.num_il_samples
+        if samples:
+            if il_action is None:
+                raise ValueError(f"{name}il_action: expected {samples} proposals, got None")
+            shape = (count, samples, self._plan.action_dim)
+            values["il_action"] = check_action(f"{name}il_action", il_action, shape)
+        elif il_action is not None:
+            raise ValueError(f"{name}il_action: expected None with num_il_samples 0, got proposals")
+        return values
