@@ -1,1 +1,9 @@
-"""Fused operations, each with a torch reference, a CPU and a CUDA kernel."""
+"""Fused operations of the method, each with a torch reference, a CPU kernel and a CUDA kernel.
+
+All take ``out=`` tensors, are usable under ``torch.compile`` and, on CUDA, inside a captured graph.
+"""
+
+from ibrl_fast.ops.nstep_return import nstep_return
+from ibrl_fast.ops.sample_rows import sample_rows
+
+__all__ = ["nstep_return", "sample_rows"]

@@ -1,0 +1,96 @@
+#include "common/thread_pool.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace ibrl::detail {
+namespace {
+
+class ThreadPool {
+  public:
+    // One call at a time; a second caller is told to do its work alone.
+    bool try_run(PieceFunction function, void* body, int64_t count, int64_t grain, int threads) {
+        std::unique_lock<std::mutex> only_caller(caller_mutex_, std::try_to_lock);
+        if (!only_caller) return false;
+
+        // Publish the task and wake as many workers as it can use.
+        const int64_t pieces = (count + grain - 1) / grain;
+        const int helpers = static_cast<int>(std::min<int64_t>(threads - 1, pieces - 1));
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            while (static_cast<int>(workers_.size()) < helpers) {
+                const int id = static_cast<int>(workers_.size());
+                workers_.emplace_back([this, id, seen = generation_] { work(id, seen); });
+            }
+            function_ = function, body_ = body, count_ = count, grain_ = grain;
+            next_ = 0;
+            helpers_ = helpers;
+            ++generation_;
+        }
+        wake_.notify_all();
+
+        // Take part until no piece is left, close the task for late workers, wait for those still inside a piece.
+        run_pieces_of_task();
+        std::unique_lock<std::mutex> lock(mutex_);
+        helpers_ = 0;
+        finished_.wait(lock, [this] { return running_ == 0; });
+        return true;
+    }
+
+  private:
+    void run_pieces_of_task() {
+        for (int64_t begin; (begin = next_.fetch_add(grain_)) < count_;)
+            function_(body_, begin, std::min(begin + grain_, count_));
+    }
+
+    void work(int id, uint64_t seen) {
+        for (;;) {
+            {
+                std::unique_lock<std::mutex> lock(mutex_);
+                wake_.wait(lock, [&] { return generation_ != seen; });
+                seen = generation_;
+                if (id >= helpers_) continue;
+                ++running_;
+            }
+            run_pieces_of_task();
+            std::lock_guard<std::mutex> lock(mutex_);
+            if (--running_ == 0) finished_.notify_one();
+        }
+    }
+
+    std::mutex caller_mutex_, mutex_;
+    std::condition_variable wake_, finished_;
+    std::vector<std::thread> workers_;
+    uint64_t generation_ = 0;
+    PieceFunction function_ = nullptr;
+    void* body_ = nullptr;
+    int64_t count_ = 0, grain_ = 1;
+    std::atomic<int64_t> next_{0};
+    int helpers_ = 0, running_ = 0;
+};
+
+// A forked child has none of its parent's threads: it gets a pool of its own. Pools are never destroyed, so that a
+// worker never outlives what it waits on.
+ThreadPool& pool() {
+    static std::mutex mutex;
+    static pid_t owner = 0;
+    static ThreadPool* current = nullptr;
+    std::lock_guard<std::mutex> lock(mutex);
+    if (owner != getpid()) current = new ThreadPool, owner = getpid();
+    return *current;
+}
+
+}  // namespace
+
+void run_pieces(PieceFunction function, void* body, int64_t count, int64_t grain, int threads) {
+    if (pool().try_run(function, body, count, grain, threads)) return;
+    function(body, 0, count);
+}
+
+}  // namespace ibrl::detail

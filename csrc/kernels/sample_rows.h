@@ -1,0 +1,27 @@
+// Uniform draws with replacement from the first entries of a table.
+#pragma once
+
+#include <cstdint>
+
+#include "common/philox.h"
+
+namespace ibrl {
+
+struct SampleRowsArgs {
+    const int64_t* table;    // [capacity], entries from size on are not read
+    const int64_t* size;     // [1], number of valid entries, below 2^31
+    const int64_t* counter;  // [1], state of the random stream, not modified
+    int64_t seed;
+    int64_t* rows;  // [batch]
+    int64_t batch;
+};
+
+IBRL_HD inline int64_t sample_one_row(const SampleRowsArgs& args, int64_t i) {
+    const auto random = random4(args.seed, *args.counter, RandomStream::sample_rows, static_cast<uint32_t>(i));
+    return args.table[uniform_below(random, *args.size)];
+}
+
+void sample_rows_cpu(const SampleRowsArgs& args, int threads);
+void sample_rows_cuda(const SampleRowsArgs& args, int device, void* stream);
+
+}  // namespace ibrl

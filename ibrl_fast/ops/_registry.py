@@ -1,0 +1,94 @@
+"""How an op reaches torch: its schema, its CPU and CUDA launches and its fake kernel, registered from Python.
+
+Kernels get addresses, sizes and strides, so the extension does not link torch. Every op writes into tensors that it
+is given (``Tensor(a!)`` in the schema) and returns nothing: it never allocates, and its fake kernel has nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ibrl_fast import _core
+
+_LIBRARY = torch.library.Library("ibrl_fast", "DEF")
+
+# The element type codes of csrc/common/dtype.h.
+DTYPE_CODES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+
+
+def register(name: str, schema: str, arguments: Callable[..., tuple[Any, ...]], stream_of: int = 0) -> Any:
+    """Defines ``ibrl_fast::name`` and returns its callable overload.
+
+    Args:
+        name: the op's stem; ``_core`` has ``{name}_cpu`` and, when built with CUDA, ``{name}_cuda``.
+        schema: the op's arguments in torch's schema language.
+        arguments: turns the op's arguments into the kernel's: addresses, sizes and strides.
+        stream_of: position of the argument whose device the kernel runs on.
+    """
+    _LIBRARY.define(f"{name}({schema}) -> ()", tags=())
+    cpu_kernel = getattr(_core, f"{name}_cpu")
+    cuda_kernel = getattr(_core, f"{name}_cuda", None)
+
+    def launch_cpu(*args: Any) -> None:
+        bad = cpu_kernel(*arguments(*args), torch.get_num_threads())
+        if bad is not None and bad >= 0:
+            raise IndexError(f"{name}: rows: entry {bad} is out of range or names a row that holds no step")
+
+    def launch_cuda(*args: Any) -> None:
+        if cuda_kernel is None:
+            raise RuntimeError(
+                f"{name}: this build of ibrl_fast has no CUDA kernels; "
+                "build it where nvcc is on PATH, or pass tensors in CPU memory"
+            )
+        given = args[stream_of]
+        device = (given[0] if isinstance(given, (list, tuple)) else given).device.index
+        cuda_kernel(*arguments(*args), device, torch._C._cuda_getCurrentRawStream(device))
+
+    _LIBRARY.impl(name, launch_cpu, "CPU")
+    _LIBRARY.impl(name, launch_cuda, "CUDA")
+    torch.library.register_fake(f"ibrl_fast::{name}", lambda *args: None, lib=_LIBRARY)
+    return getattr(torch.ops.ibrl_fast, name).default
+
+
+def as_counter(counter: Tensor | int, device: torch.device, name: str = "counter") -> Tensor:
+    """The random counter as an int64 tensor [1] on ``device``; an int is written there without synchronising."""
+    if not isinstance(counter, Tensor):
+        return torch.full((1,), int(counter), dtype=torch.int64, device=device)
+    check_tensor(name, counter, (1,), (torch.int64,), device)
+    return counter
+
+
+def check_tensor(
+    name: str,
+    tensor: Tensor,
+    shape: Sequence[int | str],
+    dtypes: Sequence[torch.dtype] | None = None,
+    device: torch.device | None = None,
+) -> None:
+    """Raises ``ValueError`` unless ``tensor`` has the shape (a str matches any size), one of the dtypes, the device."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
+    got = tuple(tensor.shape)
+    if len(got) != len(shape) or any(not isinstance(w, str) and g != w for g, w in zip(got, shape)):
+        raise ValueError(f"{name}: expected {_shape_text(shape)}, got {_shape_text(got)}")
+    if dtypes is not None and tensor.dtype not in dtypes:
+        expected = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        raise ValueError(f"{name}: expected {expected}, got {str(tensor.dtype).removeprefix('torch.')}")
+    if device is not None and tensor.device != device:
+        raise ValueError(f"{name}: expected a tensor on {device}, got one on {tensor.device}")
+
+
+def check_out(name: str, out: Tensor, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Checks a tensor to write into: shape, dtype, device and that it is contiguous; returns it."""
+    check_tensor(name, out, shape, (dtype,), device)
+    if not out.is_contiguous():
+        raise ValueError(f"{name}: expected a contiguous tensor, got strides {tuple(out.stride())}")
+    return out
+
+
+def _shape_text(shape: Sequence[int | str]) -> str:
+    return "[" + ", ".join(str(size) for size in shape) + "]"

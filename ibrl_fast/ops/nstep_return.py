@@ -1,0 +1,119 @@
+"""n-step returns from rows in episode order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ibrl_fast.ops._registry import check_out, check_tensor, register
+
+_FLAGS = (torch.bool, torch.uint8)
+
+
+def nstep_return_reference(
+    reward: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    is_tail: Tensor,
+    rows: Tensor,
+    *,
+    nstep: int,
+    gamma: float,
+    bootstrap_on_truncation: bool = True,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same in torch, all rows at once and one step of the sum at a time."""
+    total = torch.zeros(rows.shape, dtype=reward.dtype, device=reward.device)
+    factor, going, row = torch.ones_like(total), torch.ones_like(rows, dtype=torch.bool), rows.clone()
+    ended = torch.zeros_like(going)
+    for _ in range(nstep):
+        stops = terminated[row].bool() | truncated[row].bool()
+        cuts = terminated[row].bool() | (stops & (not bootstrap_on_truncation))
+        total = torch.where(going, total + factor * reward[row], total)
+        factor = torch.where(going, factor * gamma, factor)
+        ended, row = ended | (going & cuts), torch.where(going, row + 1, row)
+        going = going & ~stops & ~is_tail[row].bool()
+    return total, torch.where(ended, 0.0, factor), row
+
+
+def nstep_return(
+    reward: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    is_tail: Tensor,
+    rows: Tensor,
+    *,
+    nstep: int,
+    gamma: float,
+    bootstrap_on_truncation: bool = True,
+    out: tuple[Tensor, Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """n-step reward, bootstrap discount and the row to bootstrap from.
+
+    Step t of an episode lies in row r and its successor in row r + 1; every episode, also one still running, ends
+    with a tail row that holds only an observation. With m the number of steps taken, at most ``nstep`` and cut short
+    by a terminated or truncated step or by the tail: ``reward = sum_{k<m} gamma^k r[row + k]``, ``next_row = row + m``
+    and ``discount = gamma^m``, or 0 where the last step terminated (or was truncated, without
+    ``bootstrap_on_truncation``).
+
+    Args:
+        reward: float32 or float64 [N].
+        terminated: bool or uint8 [N].
+        truncated: bool or uint8 [N].
+        is_tail: bool or uint8 [N], set where a row holds no step; the last row of the storage is one.
+        rows: int64 [B], rows that hold a step.
+        nstep: at least 1.
+        gamma: discount per step, in [0, 1].
+        bootstrap_on_truncation: whether a time limit keeps the bootstrap.
+        out: (reward [B], discount [B], next_row int64 [B]) to write into, the first two of reward's dtype.
+
+    Returns:
+        (reward [B], discount [B], next_row int64 [B]).
+
+    Raises:
+        ValueError: on a wrong shape, dtype, device or value.
+        IndexError: on the CPU, where rows are out of range or name a tail (on CUDA a device assertion).
+    """
+    check_tensor("reward", reward, ("N",), (torch.float32, torch.float64))
+    num_rows, device = reward.shape[0], reward.device
+    for name, flags in (("terminated", terminated), ("truncated", truncated), ("is_tail", is_tail)):
+        check_tensor(name, flags, (num_rows,), _FLAGS, device)
+    for name, stored in (("reward", reward), ("terminated", terminated), ("truncated", truncated), ("is_tail", is_tail)):
+        if not stored.is_contiguous():
+            raise ValueError(f"{name}: expected a contiguous tensor, got strides {tuple(stored.stride())}")
+    check_tensor("rows", rows, ("B",), (torch.int64,), device)
+    if nstep < 1:
+        raise ValueError(f"nstep: expected 1 or more, got {nstep}")
+    if not 0.0 <= gamma <= 1.0:
+        raise ValueError(f"gamma: expected a value in [0, 1], got {gamma}")
+    batch = rows.shape[0]
+    if out is None:
+        out = (
+            torch.empty(batch, dtype=reward.dtype, device=device),
+            torch.empty(batch, dtype=reward.dtype, device=device),
+            torch.empty(batch, dtype=torch.int64, device=device),
+        )
+    for name, tensor, dtype in zip(("reward", "discount", "next_row"), out, (reward.dtype, reward.dtype, torch.int64)):
+        check_out(f"out {name}", tensor, (batch,), dtype, device)
+    _nstep_return(
+        reward, terminated, truncated, is_tail, rows.contiguous(), nstep, gamma, bootstrap_on_truncation, *out
+    )
+    return out
+
+
+def _arguments(*args: Any) -> tuple[Any, ...]:
+    # the tensors' addresses in the kernel's order, then sizes and settings
+    inputs, (nstep, gamma, bootstrap_on_truncation), outputs = args[:5], args[5:8], args[8:]
+    reward, rows = inputs[0], inputs[4]
+    addresses = [tensor.data_ptr() for tensor in (*inputs, *outputs)]
+    sizes = (reward.shape[0], rows.shape[0])
+    return (*addresses, *sizes, nstep, gamma, bootstrap_on_truncation, reward.dtype == torch.float64)
+
+
+_nstep_return = register(
+    "nstep_return",
+    "Tensor reward, Tensor terminated, Tensor truncated, Tensor is_tail, Tensor rows, int nstep, float gamma, "
+    "bool bootstrap_on_truncation, Tensor(a!) nstep_reward, Tensor(b!) discount, Tensor(c!) next_row",
+    _arguments,
+)

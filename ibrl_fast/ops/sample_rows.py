@@ -1,0 +1,74 @@
+"""Uniform draws with replacement from the valid rows of a replay buffer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ibrl_fast.ops import philox
+from ibrl_fast.ops._registry import as_counter, check_out, check_tensor, register
+
+
+def sample_rows_reference(table: Tensor, size: int, batch_size: int, *, seed: int, counter: int) -> Tensor:
+    """The same draws in torch on the CPU: ``table[uniform_below(random words, size)]``."""
+    words = philox.random4(seed, counter, philox.SAMPLE_ROWS, batch_size)
+    return table[philox.uniform_below(words, size).to(table.device)]
+
+
+def sample_rows(
+    table: Tensor,
+    size: Tensor | int,
+    batch_size: int,
+    *,
+    seed: int,
+    counter: Tensor | int,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Draws ``batch_size`` entries of ``table[:size]``, uniformly and with replacement.
+
+    Args:
+        table: int64 [capacity], contiguous, capacity below 2**31.
+        size: how many leading entries are valid, at least 1: an int, or int64 [1] on the table's device (read by the
+            kernel, so that a captured CUDA graph follows a growing buffer).
+        batch_size: number of draws.
+        seed: key of the random stream.
+        counter: position in the random stream, an int or int64 [1] on the table's device; not modified.
+        out: int64 [batch_size] to write into.
+
+    Returns:
+        int64 [batch_size].
+
+    Raises:
+        ValueError: on a wrong shape, dtype or device, an empty table, or a size outside 1 .. capacity.
+    """
+    check_tensor("table", table, ("capacity",), (torch.int64,))
+    if not table.is_contiguous():
+        raise ValueError(f"table: expected a contiguous tensor, got strides {tuple(table.stride())}")
+    capacity = table.shape[0]
+    if not 0 < capacity < 2**31:
+        raise ValueError(f"table: expected 1 to 2**31 - 1 entries, got {capacity}")
+    if isinstance(size, Tensor):
+        check_tensor("size", size, (1,), (torch.int64,), table.device)
+    elif not 1 <= size <= capacity:
+        raise ValueError(f"size: expected 1 to {capacity}, got {size}")
+    else:
+        size = torch.full((1,), size, dtype=torch.int64, device=table.device)
+    if batch_size < 0:
+        raise ValueError(f"batch_size: expected 0 or more, got {batch_size}")
+    if out is None:
+        out = torch.empty(batch_size, dtype=torch.int64, device=table.device)
+    check_out("out", out, (batch_size,), torch.int64, table.device)
+    _sample_rows(table, size, as_counter(counter, table.device), seed, out)
+    return out
+
+
+def _arguments(table: Tensor, size: Tensor, counter: Tensor, seed: int, rows: Tensor) -> tuple[int, ...]:
+    # a size in CPU memory can be checked where it is read
+    if size.device.type == "cpu" and not 1 <= size.item() <= table.shape[0]:
+        raise ValueError(f"size: expected 1 to {table.shape[0]}, got {size.item()}")
+    return (table.data_ptr(), size.data_ptr(), counter.data_ptr(), seed, rows.data_ptr(), rows.shape[0])
+
+
+_sample_rows = register(
+    "sample_rows", "Tensor table, Tensor size, Tensor counter, int seed, Tensor(a!) rows", _arguments
+)
