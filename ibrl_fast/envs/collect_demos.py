@@ -120,7 +120,7 @@ def collect_demonstrations(
     chosen = sorted(attempt for attempt, counts in finished.items() if counts)[:episodes]
     if len(chosen) < episodes:
         raise RuntimeError(
-            f"demonstrations of {info.name}: expected {episodes} successes in {limit} attempts, got {len(chosen)}"
+            f"{info.name}: expected {episodes} successes in {limit} episodes, got {len(chosen)}"
         )
     keys = [key for key in pool.entry_spaces if key != "state" or observation != "pixels"]
     demos = tuple(

@@ -92,6 +92,8 @@ class TaskInfo:
     """The task's name inside its suite, such as `assembly-v3`."""
     num_objects: int
     """Objects whose pose the state holds: 1 or 2."""
+    success_needs_contact: bool = False
+    """Whether success also asks that the gripper holds the object."""
     state_dim: int = STATE_DIM
     action_dim: int = ACTION_DIM
 
@@ -118,7 +120,7 @@ class TaskInfo:
 
 def _metaworld(name: str) -> TaskInfo:
     num_objects = 2 if name in _TWO_OBJECT_TASKS else 1
-    return TaskInfo(f"metaworld/{name}", "metaworld", f"{name}-v3", num_objects)
+    return TaskInfo(f"metaworld/{name}", "metaworld", f"{name}-v3", num_objects, name == "stick-push")
 
 
 _TASKS = {f"metaworld/{name}": _metaworld(name) for name in (*PAPER_TASKS, *OTHER_TASKS)}
