@@ -33,11 +33,13 @@ class Networks:
         encoder: obs dict to features; shared by actor and critics.
         actor: features to action.
         critic: features and proposals to values.
+        shapes: per key what the encoder reads, after stacking.
     """
 
     encoder: nn.Module
     actor: nn.Module
     critic: nn.Module
+    shapes: dict[str, tuple[int, ...]]
 
 
 class BCPolicy(nn.Module):
@@ -134,7 +136,7 @@ def build_networks(
     else:
         assert isinstance(encoder, StateEncoder)
         critic = StateCriticEnsemble(encoder.feature_dim, action_dim, config.critic)
-    return Networks(encoder, actor, critic)
+    return Networks(encoder, actor, critic, dict(shapes))
 
 
 def build_bc_policy(

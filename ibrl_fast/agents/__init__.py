@@ -1,0 +1,7 @@
+"""Methods: agents composed of the same networks, proposals and updates."""
+
+from ibrl_fast.agents.config import IBRLConfig, ProposalRule, TD3Config
+from ibrl_fast.agents.ibrl import IBRLAgent
+from ibrl_fast.agents.td3 import Action, TD3Agent
+
+__all__ = ["Action", "IBRLAgent", "IBRLConfig", "ProposalRule", "TD3Agent", "TD3Config"]

@@ -1,0 +1,96 @@
+"""What a reinforcement learning agent does: frozen, validated, plain values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ProposalRule:
+    """How proposals are scored before the argmax or the softmax draw; the default is the paper's.
+
+    Attributes:
+        kind: `min`: the minimum over a random subset (paper). `lcb`: mean over all critics, for the
+            RL proposal minus std_factor standard deviations. `paired`: as `lcb`, but the deviation is that of
+            the difference to the best IL proposal, critic by critic: an error that both share does not count.
+        std_factor: how much evidence the RL proposal needs, in standard deviations over the ensemble.
+        margin: by how much (in units of return) the RL proposal has to exceed the IL proposals.
+    """
+
+    kind: Literal["min", "lcb", "paired"] = "min"
+    std_factor: float = 1.0
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("min", "lcb", "paired"):
+            raise ValueError(f"kind: expected min, lcb or paired, got {self.kind}")
+        if not (math.isfinite(self.std_factor) and self.std_factor >= 0):
+            raise ValueError(f"std_factor: expected >= 0, got {self.std_factor}")
+        if not (math.isfinite(self.margin) and self.margin >= 0):
+            raise ValueError(f"margin: expected >= 0, got {self.margin}")
+
+    @property
+    def is_paper(self) -> bool:
+        """Whether this is the rule of Algorithm 1."""
+        return self.kind == "min" and self.margin == 0.0
+
+
+@dataclass(frozen=True)
+class TD3Config:
+    """TD3 with an ensemble of critics, as Algorithm 1 uses it; gamma and nstep belong to the replay buffer.
+
+    Attributes:
+        lr: Adam's learning rate for actor, critics and encoder.
+        exploration_std: sigma, of the noise on the RL action when acting and in the target, in action units.
+        noise_clip: c, bound of the target's noise.
+        ema: rho, target = rho * target + (1 - rho) * online.
+        subset_size: K, critics whose minimum values an action (RED-Q); drawn afresh for every use.
+        precision: of matrix products and convolutions; weights, losses and optimiser stay in full precision.
+    """
+
+    lr: float = 1e-4
+    exploration_std: float = 0.1
+    noise_clip: float = 0.3
+    ema: float = 0.99
+    subset_size: int = 2
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0:
+            raise ValueError(f"lr: expected > 0, got {self.lr}")
+        if not self.exploration_std >= 0:
+            raise ValueError(f"exploration_std: expected >= 0, got {self.exploration_std}")
+        if not self.noise_clip >= 0:
+            raise ValueError(f"noise_clip: expected >= 0, got {self.noise_clip}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema: expected in [0, 1), got {self.ema}")
+        if self.subset_size < 1:
+            raise ValueError(f"subset_size: expected >= 1, got {self.subset_size}")
+        if self.precision not in ("fp32", "bf16"):
+            raise ValueError(f"precision: expected fp32 or bf16, got {self.precision}")
+
+
+@dataclass(frozen=True)
+class IBRLConfig(TD3Config):
+    """TD3 with proposals of a frozen imitation policy.
+
+    Attributes:
+        beta: inverse temperature of Soft-IBRL; None takes the better proposal.
+        actor_proposal: whether the imitation policy proposes when acting.
+        bootstrap_proposal: whether it proposes in the target.
+        acting_rule: how proposals are scored when acting.
+        bootstrap_rule: how they are scored in the target; the chosen one is valued by the subset's minimum.
+    """
+
+    beta: float | None = None
+    actor_proposal: bool = True
+    bootstrap_proposal: bool = True
+    acting_rule: ProposalRule = field(default_factory=ProposalRule)
+    bootstrap_rule: ProposalRule = field(default_factory=ProposalRule)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.beta is not None and not (math.isfinite(self.beta) and self.beta >= 0):
+            raise ValueError(f"beta: expected >= 0 or None, got {self.beta}")
