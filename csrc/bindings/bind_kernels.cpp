@@ -4,11 +4,14 @@
 
 #include <array>
 #include <string>
+#include <vector>
 
 #include "bindings/bind_op.h"
 #include "common/cpu_isa.h"
 #include "common/philox.h"
 #include "kernels/nstep_return.h"
+#include "kernels/random_shift_gather.h"
+#include "kernels/replay_gather.h"
 #include "kernels/sample_rows.h"
 
 namespace py = pybind11;
@@ -19,6 +22,27 @@ using ibrl::Address;
 #else
 #define IBRL_KERNELS(name) ibrl::name##_cpu, nullptr
 #endif
+
+namespace {
+
+using ibrl::DType;
+using Addresses = std::vector<Address>;
+using Numbers = std::vector<int64_t>;
+
+// One entry of each list belongs to one gather.
+ibrl::ReplayGatherArgs replay_gather_args(const Addresses& sources, const Addresses& rows, const Addresses& outs,
+                                          const Numbers& num_rows, const Numbers& row_strides, const Numbers& features,
+                                          const Numbers& stacks, const Numbers& source_dtypes,
+                                          const Numbers& out_dtypes, Address episode_step, int64_t batch) {
+    ibrl::ReplayGatherArgs args{{}, episode_step, static_cast<int64_t>(sources.size()), batch};
+    for (size_t s = 0; s < sources.size(); ++s)
+        args.gathers[s] = {sources[s],     rows[s],   outs[s],
+                           num_rows[s],    row_strides[s], features[s],
+                           stacks[s],      static_cast<DType>(source_dtypes[s]), static_cast<DType>(out_dtypes[s])};
+    return args;
+}
+
+}  // namespace
 
 void bind_kernels(py::module_& m) {
 #ifdef IBRL_WITH_CUDA
@@ -38,11 +62,23 @@ void bind_kernels(py::module_& m) {
         ibrl::cpu_isa() = static_cast<ibrl::CpuIsa>(isa < 0 || isa > best ? best : isa);
     });
 
-    // Each op: its Args struct, what Python passes for its fields, and how many elements a call touches.
-    ibrl::bind_op<ibrl::SampleRowsArgs, Address, Address, Address, int64_t, Address, int64_t>(
-        m, "sample_rows", IBRL_KERNELS(sample_rows), [](const auto& args) { return args.batch * 8; });
-    ibrl::bind_op<ibrl::NstepReturnArgs, Address, Address, Address, Address, Address, Address, Address, Address,
-                  int64_t, int64_t, int64_t, double, bool, bool>(
-        m, "nstep_return", IBRL_KERNELS(nstep_return),
-        [](const auto& args) { return args.batch * 4 * args.nstep; });
+    // Each op: what Python passes for the fields of its Args struct, and how many elements a call touches.
+    ibrl::bind_op<Address, Address, Address, int64_t, Address, int64_t>(
+        m, "sample_rows", ibrl::fields_of<ibrl::SampleRowsArgs>, IBRL_KERNELS(sample_rows),
+        [](const auto& args) { return args.batch * 8; });
+    ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t, int64_t,
+                  double, bool, bool>(m, "nstep_return", ibrl::fields_of<ibrl::NstepReturnArgs>,
+                                      IBRL_KERNELS(nstep_return),
+                                      [](const auto& args) { return args.batch * 4 * args.nstep; });
+    ibrl::bind_op<Addresses, Addresses, Addresses, Numbers, Numbers, Numbers, Numbers, Numbers, Numbers, Address,
+                  int64_t>(m, "replay_gather", replay_gather_args, IBRL_KERNELS(replay_gather), [](const auto& args) {
+        int64_t elements = 0;
+        for (int64_t s = 0; s < args.count; ++s)
+            elements += args.batch * args.gathers[s].stack * args.gathers[s].features;
+        return elements;
+    });
+    ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t, int64_t, int64_t,
+                  int64_t, int64_t, int64_t, int64_t, int64_t, double, double, DType>(
+        m, "random_shift_gather", ibrl::fields_of<ibrl::RandomShiftGatherArgs>, IBRL_KERNELS(random_shift_gather),
+        [](const auto& args) { return args.batch * args.stack * args.channels * args.height * args.width; });
 }

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string>
 
+#include "common/dtype.h"
+
 namespace ibrl {
 
 // A tensor's data_ptr(), which converts to whatever pointer a field of an Args struct is.
@@ -18,6 +20,18 @@ struct Address {
 };
 
 }  // namespace ibrl
+
+// Both arrive from Python as plain integers.
+template <>
+struct pybind11::detail::type_caster<ibrl::DType> {
+    PYBIND11_TYPE_CASTER(ibrl::DType, const_name("int"));
+    bool load(handle source, bool convert) {
+        make_caster<int> number;
+        if (!number.load(source, convert)) return false;
+        value = static_cast<ibrl::DType>(cast_op<int>(number));
+        return true;
+    }
+};
 
 template <>
 struct pybind11::detail::type_caster<ibrl::Address> {
@@ -41,16 +55,21 @@ auto run_cpu(int64_t elements_touched, Kernel&& kernel) {
     return kernel();
 }
 
-// Binds a kernel whose Args struct is filled with Python's arguments, field by field in their order.
-template <typename Args, typename... Fields, typename Cpu, typename Cuda, typename Work>
-void bind_op(pybind11::module_& m, const std::string& name, Cpu cpu, [[maybe_unused]] Cuda cuda, Work work) {
-    m.def((name + "_cpu").c_str(), [cpu, work](Fields... fields, int threads) {
-        const Args args{fields...};
-        return run_cpu(work(args), [&] { return cpu(args, threads); });
+// Fills an Args struct field by field, in the order of Python's arguments.
+template <typename Args>
+constexpr auto fields_of = [](auto... fields) { return Args{fields...}; };
+
+// Binds a kernel; `make` turns Python's arguments into the kernel's Args struct.
+template <typename... Inputs, typename Make, typename Cpu, typename Cuda, typename Work>
+void bind_op(pybind11::module_& m, const std::string& name, Make make, Cpu cpu, [[maybe_unused]] Cuda cuda,
+             Work elements_touched) {
+    m.def((name + "_cpu").c_str(), [=](const Inputs&... inputs, int threads) {
+        const auto args = make(inputs...);
+        return run_cpu(elements_touched(args), [&] { return cpu(args, threads); });
     });
 #ifdef IBRL_WITH_CUDA
-    m.def((name + "_cuda").c_str(), [cuda](Fields... fields, int device, Address stream) {
-        cuda(Args{fields...}, device, stream);
+    m.def((name + "_cuda").c_str(), [=](const Inputs&... inputs, int device, Address stream) {
+        cuda(make(inputs...), device, stream);
     });
 #endif
 }

@@ -4,6 +4,8 @@ All take ``out=`` tensors, are usable under ``torch.compile`` and, on CUDA, insi
 """
 
 from ibrl_fast.ops.nstep_return import nstep_return
+from ibrl_fast.ops.random_shift_gather import random_shift_gather
+from ibrl_fast.ops.replay_gather import replay_gather
 from ibrl_fast.ops.sample_rows import sample_rows
 
-__all__ = ["nstep_return", "sample_rows"]
+__all__ = ["nstep_return", "random_shift_gather", "replay_gather", "sample_rows"]

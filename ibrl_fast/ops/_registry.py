@@ -20,14 +20,14 @@ _LIBRARY = torch.library.Library("ibrl_fast", "DEF")
 DTYPE_CODES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 
 
-def register(name: str, schema: str, arguments: Callable[..., tuple[Any, ...]], stream_of: int = 0) -> Any:
+def register(name: str, schema: str, arguments: Callable[..., tuple[Any, ...]], device_of: int = 0) -> Any:
     """Defines ``ibrl_fast::name`` and returns its callable overload.
 
     Args:
         name: the op's stem; ``_core`` has ``{name}_cpu`` and, when built with CUDA, ``{name}_cuda``.
         schema: the op's arguments in torch's schema language.
         arguments: turns the op's arguments into the kernel's: addresses, sizes and strides.
-        stream_of: position of the argument whose device the kernel runs on.
+        device_of: position of the argument (a tensor or a list of them) whose device the kernel runs on.
     """
     _LIBRARY.define(f"{name}({schema}) -> ()", tags=())
     cpu_kernel = getattr(_core, f"{name}_cpu")
@@ -44,7 +44,7 @@ def register(name: str, schema: str, arguments: Callable[..., tuple[Any, ...]], 
                 f"{name}: this build of ibrl_fast has no CUDA kernels; "
                 "build it where nvcc is on PATH, or pass tensors in CPU memory"
             )
-        given = args[stream_of]
+        given = args[device_of]
         device = (given[0] if isinstance(given, (list, tuple)) else given).device.index
         cuda_kernel(*arguments(*args), device, torch._C._cuda_getCurrentRawStream(device))
 
@@ -80,6 +80,28 @@ def check_tensor(
         raise ValueError(f"{name}: expected {expected}, got {str(tensor.dtype).removeprefix('torch.')}")
     if device is not None and tensor.device != device:
         raise ValueError(f"{name}: expected a tensor on {device}, got one on {tensor.device}")
+
+
+def check_rows(name: str, rows: Tensor) -> None:
+    """Checks row indices: int64 [B]."""
+    check_tensor(name, rows, ("B",), (torch.int64,))
+
+
+def check_stored(
+    name: str,
+    stored: Tensor,
+    dtypes: Sequence[torch.dtype],
+    device: torch.device,
+    shape: Sequence[int | str] | None = None,
+) -> None:
+    """Checks a tensor that is read row by row: each row contiguous, on ``device`` or in pinned host memory."""
+    if not isinstance(stored, Tensor):
+        raise TypeError(f"{name}: expected a tensor, got {type(stored).__name__}")
+    check_tensor(name, stored, stored.shape if shape is None and stored.dim() else shape or ("N",), dtypes)
+    if not stored.is_contiguous() and stored.shape[0] > 0 and not stored[0].is_contiguous():
+        raise ValueError(f"{name}: expected contiguous rows, got strides {tuple(stored.stride())}")
+    if stored.device != device and not (device.type == "cuda" and stored.device.type == "cpu" and stored.is_pinned()):
+        raise ValueError(f"{name}: expected a tensor on {device} or in pinned host memory, got one on {stored.device}")
 
 
 def check_out(name: str, out: Tensor, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:

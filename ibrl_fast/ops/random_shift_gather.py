@@ -1,0 +1,183 @@
+"""Image batches for s and s' straight from stored frames: stack, random shift, conversion in one pass.
+
+Source of the augmentation: Kostrikov et al., "Image augmentation is all you need" (DrQ), 2020: pad by replication,
+crop at a random integer offset.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ibrl_fast.ops import philox
+from ibrl_fast.ops._registry import (
+    DTYPE_CODES,
+    as_counter,
+    check_out,
+    check_rows,
+    check_stored,
+    check_tensor,
+    register,
+)
+from ibrl_fast.ops.replay_gather import stacked_rows_reference
+
+MAX_WIDTH = 16384  # kBandPixels in csrc/kernels/random_shift_gather_cpu.cpp
+
+
+def random_shifts_reference(batch: int, pad: int, *, seed: int, counter: int) -> Tensor:
+    """int64 [B, 2, 2]: the shifts (dy, dx) in -pad .. pad of each entry's s and s'."""
+    words = philox.random4(seed, counter, philox.RANDOM_SHIFT, batch * 2)
+    shifts = torch.stack([words[0] * (2 * pad + 1) >> 32, words[1] * (2 * pad + 1) >> 32], dim=-1) - pad
+    return shifts.view(batch, 2, 2)
+
+
+def random_shift_gather_reference(
+    frames: Tensor,
+    rows: Tensor,
+    next_rows: Tensor | None,
+    episode_step: Tensor | None,
+    *,
+    stack: int = 1,
+    pad: int = 4,
+    out_dtype: torch.dtype = torch.float32,
+    scale: float = 1.0 / 255.0,
+    offset: float = -0.5,
+    seed: int,
+    counter: int,
+) -> tuple[Tensor, Tensor | None]:
+    """The same in torch: index the stack, index pixels at clamped positions, scale."""
+    height, width = frames.shape[2:]
+    shifts = random_shifts_reference(rows.shape[0], pad, seed=seed, counter=counter).to(frames.device)
+
+    def one_side(rows: Tensor, shift: Tensor) -> Tensor:
+        images = frames[stacked_rows_reference(rows, episode_step, stack)].flatten(1, 2)
+        y = (torch.arange(height, device=frames.device) + shift[:, :1]).clamp(0, height - 1)
+        x = (torch.arange(width, device=frames.device) + shift[:, 1:]).clamp(0, width - 1)
+        entry = torch.arange(rows.shape[0], device=frames.device)
+        moved = images[entry[:, None, None], :, y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2)
+        return (moved.float() * scale + offset).to(out_dtype)
+
+    obs = one_side(rows, shifts[:, 0])
+    return obs, None if next_rows is None else one_side(next_rows, shifts[:, 1])
+
+
+def random_shift_gather(
+    frames: Tensor,
+    rows: Tensor,
+    next_rows: Tensor | None = None,
+    episode_step: Tensor | None = None,
+    *,
+    stack: int = 1,
+    pad: int = 4,
+    out_dtype: torch.dtype = torch.float32,
+    scale: float = 1.0 / 255.0,
+    offset: float = -0.5,
+    seed: int = 0,
+    counter: Tensor | int = 0,
+    out: tuple[Tensor, Tensor | None] | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Reads stored frames as augmented image batches of s and s'.
+
+    Each entry's s and s' get independent integer shifts of -pad .. pad pixels in y and x (edges replicated), shared by
+    all frames of the stack; then ``pixel * scale + offset``.
+
+    Args:
+        frames: uint8 [N, C, H, W], each frame contiguous, W at most 16384. With rows on CUDA it may also lie in
+            pinned host memory, which the kernel reads directly.
+        rows: int64 [B], rows of s.
+        next_rows: int64 [B], rows of s', or None for s alone.
+        episode_step: int32 [N], steps since the episode's first row; needed for a stack above 1.
+        stack: frames per observation, newest first, an episode's first frame repeated.
+        pad: largest shift in pixels; 0 turns the augmentation off.
+        out_dtype: float32 or bfloat16.
+        scale: factor on the pixel value.
+        offset: added after scaling.
+        seed: key of the random stream.
+        counter: position in the random stream, an int or int64 [1] on the device of rows; not modified.
+        out: (obs, next_obs) to write into, contiguous; next_obs None without next_rows.
+
+    Returns:
+        (obs [B, stack * C, H, W], next_obs of the same shape or None).
+
+    Raises:
+        ValueError: on a wrong shape, dtype, device or value.
+        IndexError: on the CPU, where rows are out of range (on CUDA a device assertion).
+    """
+    check_rows("rows", rows)
+    device, batch = rows.device, rows.shape[0]
+    check_stored("frames", frames, (torch.uint8,), device, ("N", "C", "H", "W"))
+    num_rows, channels, height, width = frames.shape
+    if next_rows is not None:
+        check_tensor("next_rows", next_rows, (batch,), (torch.int64,), device)
+    if stack < 1:
+        raise ValueError(f"stack: expected 1 or more, got {stack}")
+    if stack > 1 and episode_step is None:
+        raise ValueError(f"episode_step: expected int32 [{num_rows}] for stack = {stack}, got None")
+    if episode_step is not None:
+        check_stored("episode_step", episode_step, (torch.int32,), device, (num_rows,))
+    if not 0 <= pad < 2**15:
+        raise ValueError(f"pad: expected 0 to {2**15 - 1}, got {pad}")
+    if out_dtype not in (torch.float32, torch.bfloat16):
+        raise ValueError(f"out_dtype: expected float32 or bfloat16, got {out_dtype}")
+    if not (math.isfinite(scale) and math.isfinite(offset)):
+        raise ValueError(f"scale, offset: expected finite numbers, got {scale}, {offset}")
+    if width > MAX_WIDTH:
+        raise ValueError(f"frames: expected a width of at most {MAX_WIDTH}, got {width}")
+
+    shape = (batch, stack * channels, height, width)
+    if out is None:
+        obs = torch.empty(shape, dtype=out_dtype, device=device)
+        out = (obs, None if next_rows is None else torch.empty_like(obs))
+    check_out("out obs", out[0], shape, out_dtype, device)
+    if next_rows is not None:
+        if out[1] is None:
+            raise ValueError("out next_obs: expected a tensor beside next_rows, got None")
+        check_out("out next_obs", out[1], shape, out_dtype, device)
+        next_rows = next_rows.contiguous()
+    _random_shift_gather(
+        frames,
+        rows.contiguous(),
+        next_rows,
+        episode_step,
+        as_counter(counter, device),
+        seed,
+        stack,
+        pad,
+        scale,
+        offset,
+        out[0],
+        None if next_rows is None else out[1],
+    )
+    return out
+
+
+def _arguments(
+    frames: Tensor,
+    rows: Tensor,
+    next_rows: Tensor | None,
+    episode_step: Tensor | None,
+    counter: Tensor,
+    seed: int,
+    stack: int,
+    pad: int,
+    scale: float,
+    offset: float,
+    obs: Tensor,
+    next_obs: Tensor | None,
+) -> tuple[Any, ...]:
+    tensors = (frames, rows, next_rows, episode_step, counter, obs, next_obs)
+    addresses = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+    sizes = (frames.shape[0], frames.stride(0), *frames.shape[1:], rows.shape[0])
+    return (*addresses, seed, *sizes, stack, pad, scale, offset, DTYPE_CODES[obs.dtype])
+
+
+_random_shift_gather = register(
+    "random_shift_gather",
+    "Tensor frames, Tensor rows, Tensor? next_rows, Tensor? episode_step, Tensor counter, int seed, int stack, "
+    "int pad, float scale, float offset, Tensor(a!) obs, Tensor(b!)? next_obs",
+    _arguments,
+    device_of=1,
+)

@@ -1,0 +1,134 @@
+"""Batches of stored vectors: several sources, stacked and converted in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ibrl_fast.ops._registry import DTYPE_CODES, check_out, check_rows, check_stored, check_tensor, register
+
+MAX_SOURCES = 16  # kMaxGathers in csrc/kernels/replay_gather.h
+_OUT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+
+
+def stacked_rows_reference(rows: Tensor, episode_step: Tensor | None, stack: int) -> Tensor:
+    """int64 [B, stack]: the rows that a stack is read from, newest first, an episode's first row repeated."""
+    if stack == 1:
+        return rows[:, None]
+    assert episode_step is not None
+    back = torch.arange(stack, device=rows.device)[None, :]
+    return rows[:, None] - torch.minimum(back, episode_step[rows].long()[:, None])
+
+
+def replay_gather_reference(
+    source: Tensor,
+    rows: Tensor,
+    episode_step: Tensor | None,
+    *,
+    stack: int = 1,
+    out_dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """One source's batch in torch: index, put the stack in front of the first feature axis, convert."""
+    batch = source[stacked_rows_reference(rows, episode_step, stack)]
+    batch = batch.flatten(1, 2) if source.dim() > 1 else batch.reshape(_out_shape(source, rows, stack))
+    return batch.to(out_dtype)
+
+
+def replay_gather(
+    sources: Sequence[Tensor],
+    rows: Tensor | Sequence[Tensor],
+    episode_step: Tensor | None = None,
+    *,
+    stacks: int | Sequence[int] = 1,
+    out_dtype: torch.dtype = torch.float32,
+    out: Sequence[Tensor] | None = None,
+) -> list[Tensor]:
+    """Gathers rows of up to 16 sources in one pass, with frame stacks and conversion.
+
+    With stack k, entry b of a source's batch is ``source[row], source[row - 1], ..`` (k of them, newest first, the
+    episode's first row repeated) side by side along the first feature axis.
+
+    Args:
+        sources: floating point [N, F, ...] or [N], features contiguous; N may differ between sources. With rows on
+            CUDA a source may also lie in pinned host memory, which the kernel reads directly.
+        rows: int64 [B], for all sources or one tensor for each.
+        episode_step: int32 [N], steps since the episode's first row; needed for stacks above 1.
+        stacks: at least 1, for all sources or one for each.
+        out_dtype: float32, float64 or bfloat16.
+        out: one contiguous tensor for each source to write into.
+
+    Returns:
+        for each source [B, stack * F, ...] of out_dtype, or [B] for a source [N] that is not stacked.
+
+    Raises:
+        ValueError: on a wrong shape, dtype, device or number of arguments.
+        IndexError: on the CPU, where rows are out of range (on CUDA a device assertion).
+    """
+    if not 1 <= len(sources) <= MAX_SOURCES:
+        raise ValueError(f"sources: expected 1 to {MAX_SOURCES} tensors, got {len(sources)}")
+    all_rows = [rows] * len(sources) if isinstance(rows, Tensor) else list(rows)
+    all_stacks = [stacks] * len(sources) if isinstance(stacks, int) else list(stacks)
+    for name, given in (("rows", all_rows), ("stacks", all_stacks), ("out", out)):
+        if given is not None and len(given) != len(sources):
+            raise ValueError(f"{name}: expected {len(sources)} entries, one for each source, got {len(given)}")
+    if out_dtype not in _OUT_DTYPES:
+        raise ValueError(f"out_dtype: expected float32, float64 or bfloat16, got {out_dtype}")
+
+    # what each source must look like
+    check_rows("rows", all_rows[0])
+    device, batch = all_rows[0].device, all_rows[0].shape[0]
+    for s, (source, source_rows, stack) in enumerate(zip(sources, all_rows, all_stacks)):
+        check_tensor(f"rows[{s}]", source_rows, (batch,), (torch.int64,), device)
+        check_stored(f"sources[{s}]", source, tuple(DTYPE_CODES), device)
+        if stack < 1:
+            raise ValueError(f"stacks[{s}]: expected 1 or more, got {stack}")
+        if stack > 1:
+            if episode_step is None:
+                raise ValueError(f"episode_step: expected int32 [{source.shape[0]}] for stacks[{s}] = {stack}, got None")
+            check_stored("episode_step", episode_step, (torch.int32,), device, (source.shape[0],))
+        if batch * stack * source[:1].numel() >= 2**31:
+            raise ValueError(f"sources[{s}]: expected a batch of fewer than 2**31 elements")
+
+    shapes = [_out_shape(*each) for each in zip(sources, all_rows, all_stacks)]
+    if out is None:
+        out = [torch.empty(shape, dtype=out_dtype, device=device) for shape in shapes]
+    for s, (tensor, shape) in enumerate(zip(out, shapes)):
+        check_out(f"out[{s}]", tensor, shape, out_dtype, device)
+    _replay_gather(list(sources), [r.contiguous() for r in all_rows], episode_step, all_stacks, list(out))
+    return list(out)
+
+
+def _out_shape(source: Tensor, rows: Tensor, stack: int) -> tuple[int, ...]:
+    if source.dim() == 1:
+        return (rows.shape[0],) if stack == 1 else (rows.shape[0], stack)
+    return (rows.shape[0], stack * source.shape[1], *source.shape[2:])
+
+
+def _arguments(
+    sources: list[Tensor], rows: list[Tensor], episode_step: Tensor | None, stacks: list[int], outs: list[Tensor]
+) -> tuple[Any, ...]:
+    batch = rows[0].shape[0]
+    return (
+        [source.data_ptr() for source in sources],
+        [r.data_ptr() for r in rows],
+        [out.data_ptr() for out in outs],
+        [source.shape[0] for source in sources],
+        [source.stride(0) for source in sources],
+        [out.numel() // max(1, batch * stack) for out, stack in zip(outs, stacks)],
+        stacks,
+        [DTYPE_CODES[source.dtype] for source in sources],
+        [DTYPE_CODES[out.dtype] for out in outs],
+        0 if episode_step is None else episode_step.data_ptr(),
+        batch,
+    )
+
+
+_replay_gather = register(
+    "replay_gather",
+    "Tensor[] sources, Tensor[] rows, Tensor? episode_step, int[] stacks, Tensor(a!)[] outs",
+    _arguments,
+    device_of=1,
+)
