@@ -90,15 +90,19 @@ class RowStorage:
         columns: name to `Column`.
     """
 
-    def __init__(self, shapes: ColumnShapes, *, device: torch.device, storage: Storage) -> None:
+    def __init__(
+        self, shapes: ColumnShapes, *, device: torch.device, storage: Storage, extra_host_bytes: int = 0
+    ) -> None:
         """Allocates every column; images go to pinned host memory with `storage="pinned"`.
+
+        `extra_host_bytes` are what the caller allocates beside the columns.
 
         Errors: MemoryError, naming needed and available bytes, when it cannot fit.
         """
         placed = {
             name: self.placement(dtype, device=device, storage=storage) for name, (_, dtype) in shapes.items()
         }
-        needed: dict[torch.device, int] = {}
+        needed = {torch.device("cpu"): extra_host_bytes}
         for name, (shape, dtype) in shapes.items():
             needed[placed[name]] = needed.get(placed[name], 0) + column_bytes(shape, dtype)
         require_memory(needed)
