@@ -43,7 +43,8 @@ def make_gl_context(size: int) -> _GLContext:
     platforms = [name for name in _LIBRARIES if chosen in ("", name)]
     platform = next((name for name in platforms if _library_exists(_LIBRARIES[name])), None)
     if platform is None:
-        raise RuntimeError(f"rendering: expected EGL or OSMesa, got neither library; {_HELP}")
+        found = f"PYOPENGL_PLATFORM={chosen}" if chosen else "neither library"
+        raise RuntimeError(f"rendering: expected EGL or OSMesa, got {found}; {_HELP}")
     try:
         if platform == "egl":
             from mujoco.egl import GLContext
