@@ -1,0 +1,377 @@
+#include "env_pool/env_pool.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+#include "env_pool/mujoco_model.h"
+
+namespace ibrl {
+
+EnvPool::EnvPool(const PoolOptions& options) : options_(options) {
+    factory_ = make_task_factory(options_.task, options_.assets);
+    for (const auto& [camera, position] : options_.camera_positions) {
+        const int id = find_camera(factory_->model(), camera);
+        std::copy_n(position.begin(), 3, factory_->model()->cam_pos + 3 * id);
+    }
+    for (const std::string& camera : options_.render.cameras) find_camera(factory_->model(), camera);
+
+    slots_.resize(options_.num_envs);
+    for (Slot& slot : slots_) {
+        slot.env = factory_->make();
+        slot.action.resize(slot.env->action_dim());
+    }
+
+    // Without pictures the caller works too, so one thread fewer does; contexts of pictures stay on their own
+    // threads.
+    const bool renders = !options_.render.cameras.empty();
+    const int threads = std::min(options_.num_threads, options_.num_envs) - (renders ? 0 : 1);
+    renderers_.resize(std::max(threads, 0));
+    workers_ = std::make_unique<WorkerThreads>(threads, [this](int thread) { renderers_[thread].reset(); });
+
+    // A machine that cannot render says so now.
+    if (renders) {
+        run_all({0}, [this](int, int thread) { render_info_ = renderer_of(thread)->info(); });
+    }
+}
+
+EnvPool::~EnvPool() = default;
+
+std::vector<std::string> EnvPool::camera_names() const {
+    std::vector<std::string> names;
+    const mjModel* model = factory_->model();
+    for (int id = 0; id < model->ncam; ++id) names.emplace_back(model->names + model->name_camadr[id]);
+    return names;
+}
+
+// ---- synchronous calls ----
+
+void EnvPool::reset(const std::vector<ResetRequest>& requests, const Batch& batch) {
+    std::lock_guard lock(api_mutex_);
+    check_idle("reset");
+    std::vector<const ResetRequest*> by_env(slots_.size(), nullptr);
+    std::vector<int> envs;
+    for (const ResetRequest& request : requests) {
+        by_env[request.env] = &request;
+        envs.push_back(request.env);
+    }
+    run_all(envs, [&](int env, int thread) {
+        start_episode(&slots_[env], by_env[env]);
+        write_observation(env, thread, batch.state, batch.images);
+    });
+}
+
+void EnvPool::step(const float* actions, const Batch& batch) {
+    std::lock_guard lock(api_mutex_);
+    check_idle("step");
+    std::vector<int> envs(slots_.size());
+    for (std::size_t i = 0; i < envs.size(); ++i) envs[i] = static_cast<int>(i);
+    const int dim = action_dim();
+    run_all(envs, [&](int env, int thread) { step_slot(env, thread, actions + env * dim, batch); });
+}
+
+void EnvPool::observe(const Batch& batch) {
+    std::lock_guard lock(api_mutex_);
+    check_idle("observe");
+    std::vector<int> envs(slots_.size());
+    for (std::size_t i = 0; i < envs.size(); ++i) envs[i] = static_cast<int>(i);
+    run_all(envs, [&](int env, int thread) { write_observation(env, thread, batch.state, batch.images); });
+}
+
+void EnvPool::run_all(const std::vector<int>& envs, const SlotJob& job) {
+    if (workers_->size() == 0) {
+        for (int env : envs) run_guarded(env, -1, job);
+    } else {
+        {
+            std::lock_guard lock(done_mutex_);
+            running_ = static_cast<int>(envs.size());
+        }
+        std::vector<Job> jobs;
+        jobs.reserve(envs.size());
+        for (int env : envs) {
+            jobs.push_back([this, env, &job](int thread) {
+                run_guarded(env, thread, job);
+                std::lock_guard lock(done_mutex_);
+                if (--running_ == 0) done_.notify_all();
+            });
+        }
+        workers_->add(std::move(jobs));
+        if (options_.render.cameras.empty()) workers_->help();
+        std::unique_lock lock(done_mutex_);
+        done_.wait(lock, [this] { return running_ == 0; });
+    }
+    rethrow_first(envs);
+}
+
+void EnvPool::run_guarded(int env, int thread, const SlotJob& job) {
+    try {
+        MujocoErrorScope errors;
+        job(env, thread);
+    } catch (...) {
+        slots_[env].error = std::current_exception();
+    }
+}
+
+void EnvPool::rethrow_first(const std::vector<int>& envs) {
+    std::exception_ptr first;
+    int where = 0;
+    for (int env : envs) {
+        std::exception_ptr error = std::exchange(slots_[env].error, nullptr);
+        if (error && !first) {
+            first = error;
+            where = env;
+        }
+    }
+    if (!first) return;
+    try {
+        std::rethrow_exception(first);
+    } catch (const std::exception& error) {
+        throw std::runtime_error("environment " + std::to_string(where) + ": " + error.what());
+    }
+}
+
+void EnvPool::check_idle(const char* what) const {
+    if (in_flight_ > 0) {
+        throw std::runtime_error(std::string(what) + ": expected recv() of everything sent before, " +
+                                 std::to_string(in_flight_) + " environments are in flight");
+    }
+}
+
+// ---- asynchronous calls ----
+
+void EnvPool::send(const float* actions, const std::vector<int>& envs) {
+    {
+        std::lock_guard lock(done_mutex_);
+        for (int env : envs) {
+            if (slots_[env].is_in_flight) {
+                throw std::runtime_error("send: environment " + std::to_string(env) + " is still in flight");
+            }
+        }
+        for (int env : envs) slots_[env].is_in_flight = true;
+        in_flight_ += static_cast<int>(envs.size());
+    }
+    std::vector<Job> jobs;
+    for (std::size_t i = 0; i < envs.size(); ++i) {
+        const int env = envs[i];
+        Slot& slot = slots_[env];
+        std::copy_n(actions + i * slot.action.size(), slot.action.size(), slot.action.begin());
+        jobs.push_back([this, env](int thread) {
+            run_guarded(env, thread,
+                        [this](int e, int t) { step_slot(e, t, slots_[e].action.data(), home_); });
+            std::lock_guard lock(done_mutex_);
+            finished_.push_back(env);
+            done_.notify_all();
+        });
+    }
+    workers_->add(std::move(jobs));
+    // A pool without threads of its own does the work here.
+    if (workers_->size() == 0) workers_->help();
+}
+
+namespace {
+
+template <typename T>
+void copy_row(const T* from, int from_row, T* to, int to_row, std::size_t size) {
+    if (from != nullptr && to != nullptr) std::copy_n(from + from_row * size, size, to + to_row * size);
+}
+
+}  // namespace
+
+bool EnvPool::recv(int count, int wait_ms, const Batch& batch, std::vector<int>* envs) {
+    std::unique_lock lock(done_mutex_);
+    if (count > in_flight_) {
+        throw std::runtime_error("recv: expected at most the " + std::to_string(in_flight_) +
+                                 " environments in flight, got batch_size " + std::to_string(count));
+    }
+    const auto enough = [this, count] { return static_cast<int>(finished_.size()) >= count; };
+    if (!done_.wait_for(lock, std::chrono::milliseconds(wait_ms), enough)) return false;
+    envs->assign(finished_.begin(), finished_.begin() + count);
+    finished_.erase(finished_.begin(), finished_.begin() + count);
+    lock.unlock();
+
+    const std::size_t image_size = options_.render.frame_bytes();
+    for (int row = 0; row < count; ++row) {
+        const int env = (*envs)[row];
+        const std::size_t dim = observation_dim();
+        copy_row(home_.state, env, batch.state, row, dim);
+        copy_row(home_.reward, env, batch.reward, row, 1);
+        copy_row(home_.terminated, env, batch.terminated, row, 1);
+        copy_row(home_.truncated, env, batch.truncated, row, 1);
+        copy_row(home_.success, env, batch.success, row, 1);
+        copy_row(home_.diverged, env, batch.diverged, row, 1);
+        copy_row(home_.elapsed_steps, env, batch.elapsed_steps, row, 1);
+        copy_row(home_.episode_return, env, batch.episode_return, row, 1);
+        const bool ended = home_.terminated[env] != 0 || home_.truncated[env] != 0;
+        if (ended) copy_row(home_.final_state, env, batch.final_state, row, dim);
+        for (std::size_t camera = 0; camera < batch.images.size(); ++camera) {
+            copy_row(home_.images[camera], env, batch.images[camera], row, image_size);
+            if (ended && !batch.final_images.empty()) {
+                copy_row(home_.final_images[camera], env, batch.final_images[camera], row, image_size);
+            }
+        }
+    }
+
+    // Only now may these environments be sent again.
+    lock.lock();
+    for (int env : *envs) slots_[env].is_in_flight = false;
+    in_flight_ -= count;
+    lock.unlock();
+    rethrow_first(*envs);
+    return true;
+}
+
+// ---- one environment ----
+
+void EnvPool::start_episode(Slot* slot, const ResetRequest* request) {
+    Env& env = *slot->env;
+    bool frozen = options_.fixed_goals;
+    if (request != nullptr && request->seed) {
+        env.seed(*request->seed);
+        // Fixed goals: the first draw after a seed is the one that is repeated.
+        if (options_.fixed_goals) env.reset(false);
+    }
+    if (request != nullptr && request->rand_vec != nullptr) {
+        if (!env.set_rand_vec(request->rand_vec)) {
+            throw std::invalid_argument("rand_vec: start and goal are closer than the task allows");
+        }
+        frozen = true;
+    }
+    env.reset(frozen);
+    slot->elapsed_steps = 0;
+    slot->episode_return = 0.0;
+    slot->needs_reset = false;
+}
+
+void EnvPool::step_slot(int env_id, int thread, const float* action, const Batch& batch) {
+    Slot& slot = slots_[env_id];
+    batch.reward[env_id] = 0.0f;
+    batch.terminated[env_id] = batch.truncated[env_id] = batch.success[env_id] = batch.diverged[env_id] = 0;
+    batch.elapsed_steps[env_id] = 0;
+    batch.episode_return[env_id] = 0.0;
+    if (slot.needs_reset) {
+        start_episode(&slot, nullptr);
+        write_observation(env_id, thread, batch.state, batch.images);
+        return;
+    }
+
+    // The action is repeated until success ends the episode or the physics fails.
+    double dense_reward = 0.0;
+    bool success = false, diverged = false;
+    for (int repeat = 0; repeat < options_.action_repeat && !diverged; ++repeat) {
+        Evaluation evaluation;
+        diverged = !slot.env->step(action, options_.dense, &evaluation);
+        if (diverged) break;
+        dense_reward += evaluation.reward;
+        success = success || evaluation.success;
+        if (success && options_.terminate_on_success) break;
+    }
+    slot.elapsed_steps += 1;
+    const double reward = options_.dense ? dense_reward : (success ? 1.0 : 0.0);
+    slot.episode_return += reward;
+    const bool terminated = success && options_.terminate_on_success && !diverged;
+    const bool out_of_time = slot.elapsed_steps >= options_.max_episode_steps;
+    const bool truncated = !terminated && (out_of_time || diverged);
+
+    batch.reward[env_id] = static_cast<float>(reward);
+    batch.terminated[env_id] = terminated;
+    batch.truncated[env_id] = truncated;
+    batch.success[env_id] = success;
+    batch.diverged[env_id] = diverged;
+
+    // The end of an episode: its last observation goes beside the first one of the next.
+    if (terminated || truncated) {
+        if (options_.autoreset == Autoreset::same_step) {
+            batch.elapsed_steps[env_id] = slot.elapsed_steps;
+            batch.episode_return[env_id] = slot.episode_return;
+            write_observation(env_id, thread, batch.final_state, batch.final_images);
+            start_episode(&slot, nullptr);
+        } else {
+            slot.needs_reset = true;
+        }
+    }
+    write_observation(env_id, thread, batch.state, batch.images);
+}
+
+void EnvPool::write_observation(int env_id, int thread, float* state,
+                                const std::vector<std::uint8_t*>& images) {
+    Env& env = *slots_[env_id].env;
+    if (state != nullptr) {
+        const int dim = env.observation_dim();
+        for (int i = 0; i < dim; ++i) state[env_id * dim + i] = static_cast<float>(env.observation()[i]);
+    }
+    if (!images.empty()) {
+        renderer_of(thread)->render(env, images, env_id * options_.render.frame_bytes());
+    }
+}
+
+Renderer* EnvPool::renderer_of(int thread) {
+    std::unique_ptr<Renderer>& renderer = renderers_.at(thread);
+    if (!renderer) renderer = std::make_unique<Renderer>(factory_->model(), options_.render);
+    return renderer.get();
+}
+
+// ---- state and pictures ----
+
+EnvState EnvPool::get_state(int env) const {
+    std::lock_guard lock(api_mutex_);
+    check_idle("get_state");
+    const Slot& slot = slots_.at(env);
+    return {slot.env->get_state(), slot.elapsed_steps, slot.episode_return, slot.needs_reset};
+}
+
+void EnvPool::set_state(int env, const EnvState& state) {
+    std::lock_guard lock(api_mutex_);
+    check_idle("set_state");
+    MujocoErrorScope errors;
+    Slot& slot = slots_.at(env);
+    slot.env->set_state(state.entries);
+    slot.elapsed_steps = state.elapsed_steps;
+    slot.episode_return = state.episode_return;
+    slot.needs_reset = state.needs_reset;
+}
+
+void EnvPool::render_frames(const std::vector<int>& envs, const std::string& camera, int size,
+                            std::uint8_t* pixels) {
+    std::lock_guard lock(api_mutex_);
+    check_idle("render_frames");
+    find_camera(factory_->model(), camera);
+    if (!video_thread_) {
+        video_thread_ = std::make_unique<WorkerThreads>(1, [this](int) { video_renderers_.clear(); });
+    }
+
+    // On a thread of its own: the caller's OpenGL context stays as it is.
+    std::exception_ptr error;
+    bool is_done = false;
+    video_thread_->add({[&](int) {
+        try {
+            MujocoErrorScope errors;
+            RenderOptions options = options_.render;
+            options.cameras = {camera};
+            options.height = options.width = size;
+            options.channels_last = true;
+            const auto fits = [&](const auto& r) {
+                return r->options().width == size && r->options().cameras[0] == camera;
+            };
+            auto found = std::find_if(video_renderers_.begin(), video_renderers_.end(), fits);
+            if (found == video_renderers_.end()) {
+                video_renderers_.push_back(std::make_unique<Renderer>(factory_->model(), options));
+                found = video_renderers_.end() - 1;
+            }
+            for (std::size_t i = 0; i < envs.size(); ++i) {
+                (*found)->render(*slots_.at(envs[i]).env, {pixels}, i * options.frame_bytes());
+            }
+        } catch (...) {
+            error = std::current_exception();
+        }
+        std::lock_guard done_lock(done_mutex_);
+        is_done = true;
+        done_.notify_all();
+    }});
+    std::unique_lock done_lock(done_mutex_);
+    done_.wait(done_lock, [&] { return is_done; });
+    if (error) std::rethrow_exception(error);
+}
+
+}  // namespace ibrl

@@ -1,0 +1,134 @@
+// N environments of one task, stepped and rendered by threads. Results never depend on which thread did what.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "env_pool/env.h"
+#include "env_pool/renderer.h"
+#include "env_pool/tasks/registry.h"
+#include "env_pool/worker_threads.h"
+
+namespace ibrl {
+
+enum class Autoreset { same_step, next_step, disabled };
+
+struct PoolOptions {
+    std::string task, assets;
+    int num_envs = 1, num_threads = 1;
+    int action_repeat = 1, max_episode_steps = 500;
+    bool dense = false, terminate_on_success = true, fixed_goals = false;
+    Autoreset autoreset = Autoreset::same_step;
+    RenderOptions render;  // no cameras: no pictures in observations
+    std::vector<std::pair<std::string, std::array<double, 3>>> camera_positions;  // m
+};
+
+// Arrays of the caller that receive results, one row per environment. Null where not wanted.
+struct Batch {
+    float* state = nullptr;             // [rows, observation_dim]
+    std::vector<std::uint8_t*> images;  // per camera [rows, 3, H, W] or [rows, H, W, 3]
+    float* final_state = nullptr;  // same shapes: the observation that ended the episode, where one ended
+    std::vector<std::uint8_t*> final_images;
+    float* reward = nullptr;  // [rows]
+    std::uint8_t *terminated = nullptr, *truncated = nullptr, *success = nullptr,
+                 *diverged = nullptr;       // [rows]
+    std::int64_t* elapsed_steps = nullptr;  // [rows] of the episode that ended, else 0
+    double* episode_return = nullptr;       // [rows] of the episode that ended, else 0
+};
+
+struct EnvState {
+    StateEntries entries;
+    std::int64_t elapsed_steps = 0;
+    double episode_return = 0.0;
+    bool needs_reset = false;
+};
+
+// How an episode is to start; neither: the environment's own stream goes on.
+struct ResetRequest {
+    int env = 0;
+    std::optional<Pcg64::Words> seed;
+    const double* rand_vec = nullptr;  // [rand_vec_dim]
+};
+
+class EnvPool {
+  public:
+    explicit EnvPool(const PoolOptions& options);
+    ~EnvPool();
+
+    int observation_dim() const { return slots_.front().env->observation_dim(); }
+    int action_dim() const { return slots_.front().env->action_dim(); }
+    int rand_vec_dim() const { return slots_.front().env->rand_vec_dim(); }
+    const RenderInfo& render_info() const { return render_info_; }
+    std::vector<std::string> camera_names() const;
+
+    // Synchronous: row i of the batch is environment i. Errors of a worker are rethrown here.
+    void reset(const std::vector<ResetRequest>& requests, const Batch& batch);
+    void step(const float* actions, const Batch& batch);
+
+    // Asynchronous: results wait in the rows of `home` until received. recv copies the results of the count
+    // environments that finished first, and says which; false after wait_ms without enough of them.
+    void set_home(const Batch& home) { home_ = home; }
+    void send(const float* actions, const std::vector<int>& envs);
+    bool recv(int count, int wait_ms, const Batch& batch, std::vector<int>* envs);
+    int in_flight() const { return in_flight_; }
+
+    EnvState get_state(int env) const;
+    void set_state(int env, const EnvState& state);
+
+    // Observations of all environments as they stand.
+    void observe(const Batch& batch);
+
+    // Upright pictures [envs.size(), size, size, 3] of the current states.
+    void render_frames(const std::vector<int>& envs, const std::string& camera, int size,
+                       std::uint8_t* pixels);
+
+  private:
+    struct Slot {
+        std::unique_ptr<Env> env;
+        std::int64_t elapsed_steps = 0;
+        double episode_return = 0.0;
+        bool needs_reset = false;
+        bool is_in_flight = false;
+        std::exception_ptr error;
+        std::vector<float> action;
+    };
+
+    using SlotJob = std::function<void(int env, int thread)>;
+    void run_all(const std::vector<int>& envs, const SlotJob& job);
+    void run_guarded(int env, int thread, const SlotJob& job);
+    void rethrow_first(const std::vector<int>& envs);
+    void check_idle(const char* what) const;
+
+    void start_episode(Slot* slot, const ResetRequest* request);
+    void step_slot(int env, int thread, const float* action, const Batch& batch);
+    void write_observation(int env, int thread, float* state, const std::vector<std::uint8_t*>& images);
+    Renderer* renderer_of(int thread);
+
+    PoolOptions options_;
+    std::unique_ptr<TaskFactory> factory_;
+    std::vector<Slot> slots_;
+    std::vector<std::unique_ptr<Renderer>> renderers_;  // one per thread, made and freed on it
+    RenderInfo render_info_;
+    Batch home_;
+
+    mutable std::mutex api_mutex_;  // one call at a time, except send and recv
+    std::mutex done_mutex_;
+    std::condition_variable done_;
+    int running_ = 0;           // jobs of the synchronous call under way
+    std::deque<int> finished_;  // environments whose asynchronous result waits
+    std::atomic<int> in_flight_{0};
+    std::unique_ptr<WorkerThreads> workers_;
+    std::vector<std::unique_ptr<Renderer>> video_renderers_;  // by size, on the video thread
+    std::unique_ptr<WorkerThreads> video_thread_;
+};
+
+}  // namespace ibrl

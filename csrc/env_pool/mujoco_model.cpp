@@ -1,0 +1,66 @@
+#include "env_pool/mujoco_model.h"
+
+#include <stdexcept>
+
+// Exported by libmujoco for language bindings: handlers of the calling thread alone.
+extern "C" {
+void (*_mjPRIVATE__get_tls_error_fn(void))(const char*);
+void _mjPRIVATE__set_tls_error_fn(void (*handler)(const char*));
+void (*_mjPRIVATE__get_tls_warning_fn(void))(const char*);
+void _mjPRIVATE__set_tls_warning_fn(void (*handler)(const char*));
+}
+
+namespace ibrl {
+namespace {
+
+[[noreturn]] void throw_error(const char* message) {
+    throw std::runtime_error(std::string("MuJoCo: ") + message);
+}
+
+void ignore_warning(const char*) {}
+
+}  // namespace
+
+std::shared_ptr<mjModel> load_model(const std::string& path) {
+    if (mj_version() != mjVERSION_HEADER) {
+        throw std::runtime_error("mujoco: expected version " + std::to_string(mjVERSION_HEADER) + ", got " +
+                                 std::to_string(mj_version()));
+    }
+    MujocoErrorScope errors;
+    char message[1024] = "";
+    mjModel* model = mj_loadXML(path.c_str(), nullptr, message, sizeof(message));
+    if (model == nullptr) {
+        throw std::runtime_error("model: could not load " + path + ": " + message);
+    }
+    return {model, mj_deleteModel};
+}
+
+ModelView::ModelView(std::shared_ptr<const mjModel> base)
+    : base_(std::move(base)),
+      body_pos_(base_->body_pos, base_->body_pos + 3 * base_->nbody),
+      site_pos_(base_->site_pos, base_->site_pos + 3 * base_->nsite),
+      view_(*base_) {
+    view_.body_pos = body_pos_.data();
+    view_.site_pos = site_pos_.data();
+}
+
+int find_id(const mjModel* model, mjtObj type, const std::string& name) {
+    const int id = mj_name2id(model, type, name.c_str());
+    if (id < 0) {
+        throw std::invalid_argument("model: expected an object named '" + name + "', found none");
+    }
+    return id;
+}
+
+MujocoErrorScope::MujocoErrorScope()
+    : saved_error_(_mjPRIVATE__get_tls_error_fn()), saved_warning_(_mjPRIVATE__get_tls_warning_fn()) {
+    _mjPRIVATE__set_tls_error_fn(throw_error);
+    _mjPRIVATE__set_tls_warning_fn(ignore_warning);
+}
+
+MujocoErrorScope::~MujocoErrorScope() {
+    _mjPRIVATE__set_tls_error_fn(saved_error_);
+    _mjPRIVATE__set_tls_warning_fn(saved_warning_);
+}
+
+}  // namespace ibrl

@@ -1,0 +1,117 @@
+// Put a lid on a box. Source: metaworld 3.1.1, SawyerBoxCloseEnvV3.
+#include <algorithm>
+#include <limits>
+
+#include "env_pool/tasks/metaworld/tasks.h"
+
+namespace ibrl::metaworld {
+namespace {
+
+constexpr double kObjectHeight = 0.02f;  // published as float32, m
+
+class BoxClose final : public SawyerEnv {
+  public:
+    BoxClose(std::shared_ptr<const mjModel> base, const SawyerSpec& spec, const Settled* settled)
+        : SawyerEnv(std::move(base), spec, settled),
+          box_(body("boxbody")),
+          lid_(body("top_link")),
+          goal_(site("goal")),
+          handle_(find_id(model(), mjOBJ_GEOM, "BoxHandleGeom")) {}
+
+  protected:
+    bool accepts(const double* rv) const override { return norm2(rv[0] - rv[3], rv[1] - rv[4]) >= 0.25; }
+
+    void edit_model(const double* rv) override {
+        target_pos_ = {rv[3], rv[4], rv[5]};
+        set_body_pos(box_, {rv[3], rv[4], 0.0});
+        set_site_pos(goal_, target_pos_);
+    }
+
+    void place(const double* rv) override {
+        // The box jumps to its place, the scene reacts for a moment, then the lid is set down beside it.
+        edit_model(rv);
+        obj_init_pos_ = {rv[0], rv[1], kObjectHeight};
+        substeps(kFrameSkip);
+        set_positions(9, obj_init_pos_.data(), 3, 9, 6);
+
+        object_height_ = data_->geom_xpos[3 * handle_ + 2];
+        height_target_ = object_height_ + lift_threshold_;
+        const double start[3] = {obj_init_pos_[0], obj_init_pos_[1], height_target_};
+        max_placing_distance_ = distance3(start, target_pos_.data()) + height_target_;
+    }
+
+    void observe_objects(double* frame) const override {
+        std::copy_n(body_position(lid_), 3, frame + 4);
+        std::copy_n(data_->xquat + 4 * lid_, 4, frame + 7);
+    }
+
+    Evaluation evaluate(const double* obs, const float* action, bool want_reward) const override {
+        Evaluation result;
+        result.success = distance3(obs + 4, target_pos_.data()) < 0.08;
+        if (!want_reward) return result;
+
+        // Lying flat scales everything, so that flipping the lid onto the box does not pay.
+        const double ideal[4] = {0.707, 0.0, 0.0, 0.707};
+        double squares = 0.0;
+        for (int i = 0; i < 4; ++i) squares += (obs[7 + i] - ideal[i]) * (obs[7 + i] - ideal[i]);
+        const double flatness = std::max(1.0 - std::sqrt(squares) / 0.2, 0.0);
+        if (result.success) {
+            result.reward = 10.0 * flatness;
+            return result;
+        }
+
+        // Approach the handle from above: a funnel that opens upwards.
+        const double lid[3] = {obs[4], obs[5], obs[6] + 0.02};
+        const double radius = norm2(obs[0] - lid[0], obs[1] - lid[1]);
+        const double floor = radius <= 0.02 ? 0.0 : 0.04 * std::log(radius - 0.02) + 0.4;
+        const double above =
+            obs[2] >= floor ? 1.0 : long_tail_tolerance(floor - obs[2], 0.0, 0.01, floor / 2.0);
+        const double at_handle = long_tail_tolerance(distance3(obs, lid), 0.0, 0.02, 0.5);
+        const Scalar ready = hamacher_product(above, at_handle);
+
+        // Closing the gripper, in float32 up to here.
+        const float effort = (std::min(std::max(action[3], -1.0f), 1.0f) + 1.0f) / 2.0f;
+        const Scalar grab = static_cast<double>(std::min(std::max(effort, 0.0f), 1.0f));
+
+        // Lid onto box.
+        const double error[3] = {target_pos_[0] - lid[0], target_pos_[1] - lid[1],
+                                 (target_pos_[2] - lid[2]) * 3.0};
+        const double lifted =
+            0.2 * (lid[2] > 0.04 ? 1.0 : 0.0) + 0.8 * long_tail_tolerance(norm3(error), 0.0, 0.05, 0.25);
+        result.reward = (2.0 * hamacher_product(grab, ready).value + 8.0 * lifted) * flatness;
+        return result;
+    }
+
+    void list_attributes(std::vector<Attribute>* list) override {
+        list->push_back({"_target_to_obj_init", &unset_, 1, true});
+        list->push_back({"heightTarget", &height_target_, 1, true});
+        list->push_back({"liftThresh", &lift_threshold_, 1, true});
+        list->push_back({"maxPlacingDist", &max_placing_distance_, 1, true});
+        list->push_back({"objHeight", &object_height_, 1, true});
+        list->push_back({"obj_init_angle", &obj_init_angle_, 1, true});
+        list->push_back({"pickCompleted", &pick_completed_, 1, true});
+    }
+
+  private:
+    int box_, lid_, goal_, handle_;
+    double unset_ = std::numeric_limits<double>::quiet_NaN();
+    double height_target_ = 0.0, lift_threshold_ = 0.12, max_placing_distance_ = 0.0, object_height_ = 0.0;
+    double obj_init_angle_ = 0.3, pick_completed_ = 0.0;
+};
+
+}  // namespace
+
+SawyerTask box_close_task() {
+    const double hand_height = 0.2f, hand_y = 0.6f;  // published as float32
+    SawyerSpec spec{.model_path = "sawyer_xyz/sawyer_box.xml",
+                    .hand_low = {-0.5, 0.40, 0.05},
+                    .hand_high = {0.5, 1.0, 0.5},
+                    .hand_init = {0.0, hand_y, hand_height},
+                    .random_low = {-0.05, 0.5, 0.02, -0.1, 0.7, 0.133},
+                    .random_high = {0.05, 0.55, 0.02, 0.1, 0.8, 0.133},
+                    .goal_low = {-0.1, 0.7, 0.133},
+                    .goal_high = {0.1, 0.8, 0.133}};
+    return {spec, false, make_sawyer<BoxClose>};
+}
+
+}  // namespace ibrl::metaworld

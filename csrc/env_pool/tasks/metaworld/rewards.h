@@ -1,0 +1,73 @@
+// The reward shapes that Meta-World takes from dm_control, in the arithmetic that NumPy 2 gives its scalars.
+#pragma once
+
+#include <cmath>
+#include <stdexcept>
+
+namespace ibrl::metaworld {
+
+// A Python scalar: float64, or NumPy's float32 once a float32 action has entered (Python floats adapt to it).
+struct Scalar {
+    double value = 0.0;
+    bool is_single = false;
+
+    Scalar() = default;
+    Scalar(double v) : value(v) {}  // NOLINT: a Python float becomes one implicitly, as in Python
+    static Scalar single(float v) {
+        Scalar result(v);
+        result.is_single = true;
+        return result;
+    }
+};
+
+template <typename Op64, typename Op32>
+Scalar combine(Scalar a, Scalar b, Op64 wide, Op32 narrow) {
+    if (a.is_single || b.is_single) {
+        return Scalar::single(narrow(static_cast<float>(a.value), static_cast<float>(b.value)));
+    }
+    return Scalar(wide(a.value, b.value));
+}
+
+inline Scalar operator+(Scalar a, Scalar b) {
+    return combine(a, b, [](double x, double y) { return x + y; }, [](float x, float y) { return x + y; });
+}
+inline Scalar operator-(Scalar a, Scalar b) {
+    return combine(a, b, [](double x, double y) { return x - y; }, [](float x, float y) { return x - y; });
+}
+inline Scalar operator*(Scalar a, Scalar b) {
+    return combine(a, b, [](double x, double y) { return x * y; }, [](float x, float y) { return x * y; });
+}
+inline Scalar operator/(Scalar a, Scalar b) {
+    return combine(a, b, [](double x, double y) { return x / y; }, [](float x, float y) { return x / y; });
+}
+
+// 1 inside [lower, upper]; outside, 1 / (1 + (3 d)^2) with d the distance in units of the margin (0.1 at the
+// margin).
+inline double long_tail_tolerance(double x, double lower, double upper, double margin) {
+    if (lower <= x && x <= upper) return 1.0;
+    if (margin == 0.0) return 0.0;
+    const double distance = (x < lower ? lower - x : x - upper) / margin;
+    const double scaled = distance * std::sqrt(1.0 / 0.1 - 1.0);
+    return 1.0 / (scaled * scaled + 1.0);
+}
+
+// a b / (a + b - a b), 0 where both are 0: a soft "and" of two numbers in [0, 1].
+inline Scalar hamacher_product(Scalar a, Scalar b) {
+    const Scalar denominator = a + b - a * b;
+    return denominator.value > 0.0 ? a * b / denominator : Scalar(0.0);
+}
+
+inline double norm3(const double* v) {
+    return std::sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
+}
+
+inline double norm2(double x, double y) {
+    return std::sqrt(x * x + y * y);
+}
+
+inline double distance3(const double* a, const double* b) {
+    const double difference[3] = {a[0] - b[0], a[1] - b[1], a[2] - b[2]};
+    return norm3(difference);
+}
+
+}  // namespace ibrl::metaworld

@@ -1,0 +1,124 @@
+// The Sawyer arm of Meta-World v3: moved by a mocap body, observed in 39 numbers. Tasks derive from
+// SawyerEnv.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "env_pool/env.h"
+#include "env_pool/mujoco_model.h"
+#include "env_pool/tasks/metaworld/rewards.h"
+#include "env_pool/tasks/registry.h"
+
+namespace ibrl::metaworld {
+
+constexpr int kFrameDim = 18;        // hand 3 (m), gripper opening, object 3 + 4, second object 3 + 4
+constexpr int kObservationDim = 39;  // current frame, previous frame, goal 3 (m)
+constexpr int kActionDim = 4;        // hand displacement 3 (units of 0.01 m), gripper effort
+constexpr int kFrameSkip = 5;
+constexpr int kSettlingSteps = 50;
+
+using Vec3 = std::array<double, 3>;
+
+// The numbers in which tasks differ, metres.
+struct SawyerSpec {
+    std::string model_path;  // inside the suite's assets
+    Vec3 hand_low, hand_high;
+    Vec3 hand_init;
+    std::vector<double> random_low, random_high;  // the random vector of a reset: usually start 3, goal 3
+    Vec3 goal_low, goal_high;
+};
+
+// Hand settled over an untouched scene: the same at every reset of tasks whose objects cannot feel the edited
+// bodies.
+struct Settled {
+    std::vector<double> physics;  // mjSTATE_INTEGRATION
+    Vec3 tcp;
+};
+
+// A task attribute that belongs to the state: name as published, value(s) in place.
+struct Attribute {
+    std::string name;
+    double* values;
+    int size;
+    bool is_scalar = false;
+};
+
+class SawyerEnv : public Env {
+  public:
+    SawyerEnv(std::shared_ptr<const mjModel> base, const SawyerSpec& spec, const Settled* settled);
+
+    int observation_dim() const override { return kObservationDim; }
+    int action_dim() const override { return kActionDim; }
+    int rand_vec_dim() const override { return static_cast<int>(spec_.random_low.size()); }
+    void reset(bool frozen) override;
+    void seed(const Pcg64::Words& words) override { rng_.set_words(words); }
+    bool set_rand_vec(const double* rand_vec) override;
+    bool step(const float* action, bool want_reward, Evaluation* evaluation) override;
+    const double* observation() const override { return observation_.data(); }
+    StateEntries get_state() const override;
+    void set_state(const StateEntries& entries) override;
+    const mjModel* model() const override { return view_.get(); }
+    mjData* data() override { return data_.get(); }
+
+    // Moves the hand to its start over the model's default scene.
+    Settled settle();
+
+  protected:
+    // ---- what a task says ----
+    virtual bool accepts(const double* rand_vec) const = 0;
+    virtual void edit_model(const double* rand_vec) = 0;    // bodies and sites that the draw moves
+    virtual void place(const double* rand_vec) = 0;         // objects and goal, after the hand has settled
+    virtual void observe_objects(double* frame) const = 0;  // fills frame[4..17], zero before
+    virtual Evaluation evaluate(const double* obs, const float* action, bool want_reward) const = 0;
+    virtual void list_attributes(std::vector<Attribute>* list) = 0;  // task state beyond the common part
+
+    // ---- what tasks use ----
+    int body(const char* name) const { return find_id(model(), mjOBJ_BODY, name); }
+    int site(const char* name) const { return find_id(model(), mjOBJ_SITE, name); }
+    const double* body_position(int id) const { return data_->xpos + 3 * id; }
+    const double* site_position(int id) const { return data_->site_xpos + 3 * id; }
+    void set_positions(int qpos_start, const double* values, int count, int qvel_start, int qvel_count);
+    void set_body_pos(int id, const Vec3& position);
+    void set_site_pos(int id, const Vec3& position);
+    Vec3 tcp_center() const;
+    void substeps(int count);
+
+    struct Caging {
+        double obj_radius, pad_success_thresh, object_reach_radius, xz_thresh;
+        double desired_gripper_effort = 1.0;
+        bool high_density = false, medium_density = false;
+    };
+    // Reward for closing the gripper around an object at obj_pos (m).
+    Scalar caging_reward(const float* action, const double* obj_pos, const Caging& caging) const;
+
+    const SawyerSpec& spec_;
+    ModelView view_;
+    DataPtr data_;
+    Vec3 init_tcp_{};
+    Vec3 target_pos_{};
+    Vec3 obj_init_pos_{};
+
+  private:
+    void draw();
+    void forward();
+    void first_substep();
+    void compute_frame(double* frame) const;
+    void list_all_attributes(std::vector<Attribute>* list) const;
+
+    const Settled* settled_;
+    Pcg64 rng_;
+    std::vector<double> rand_vec_;
+    std::array<double, kObservationDim> observation_{};
+    std::array<double, kFrameDim> previous_frame_{};
+    std::int64_t path_length_ = 0;
+    bool derived_is_current_ =
+        false;  // contacts, inertias and velocities in data_ belong to its qpos and qvel
+    int mocap_body_, hand_, right_claw_, left_claw_, left_pad_, right_pad_, left_tip_, right_tip_;
+};
+
+// Quaternion (x, y, z, w) of a rotation matrix [9], by SciPy's choice of the largest component.
+void quaternion_from_matrix(const double* matrix, double* quaternion);
+
+}  // namespace ibrl::metaworld

@@ -1,0 +1,30 @@
+// The Meta-World tasks that are here: what each one is made of.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "env_pool/tasks/metaworld/sawyer_env.h"
+
+namespace ibrl::metaworld {
+
+struct SawyerTask {
+    SawyerSpec spec;
+    bool settles_alike;  // the settled hand and scene do not depend on the draw (asserted by a test)
+    std::function<std::unique_ptr<SawyerEnv>(std::shared_ptr<const mjModel>, const SawyerSpec&,
+                                             const Settled*)>
+        make;
+};
+
+template <typename Task>
+std::unique_ptr<SawyerEnv> make_sawyer(std::shared_ptr<const mjModel> base, const SawyerSpec& spec,
+                                       const Settled* settled) {
+    return std::make_unique<Task>(std::move(base), spec, settled);
+}
+
+SawyerTask assembly_task();
+SawyerTask box_close_task();
+SawyerTask coffee_push_task();
+SawyerTask stick_pull_task();
+
+}  // namespace ibrl::metaworld

@@ -1,0 +1,68 @@
+#include "env_pool/tasks/registry.h"
+
+#include <algorithm>
+#include <map>
+#include <stdexcept>
+
+#include "env_pool/tasks/metaworld/tasks.h"
+
+namespace ibrl {
+namespace {
+
+const std::map<std::string, metaworld::SawyerTask (*)()>& sawyer_tasks() {
+    static const std::map<std::string, metaworld::SawyerTask (*)()> tasks = {
+        {"metaworld/assembly", metaworld::assembly_task},
+        {"metaworld/box-close", metaworld::box_close_task},
+        {"metaworld/coffee-push", metaworld::coffee_push_task},
+        {"metaworld/stick-pull", metaworld::stick_pull_task},
+    };
+    return tasks;
+}
+
+// Loads the model once, gives the arm its weld and settles it once where every reset would settle alike.
+class SawyerFactory final : public TaskFactory {
+  public:
+    SawyerFactory(metaworld::SawyerTask task, const std::string& assets)
+        : task_(std::move(task)), model_(load_model(assets + "/" + task_.spec.model_path)) {
+        for (int i = 0; i < model_->neq; ++i) {
+            if (model_->eq_type[i] != mjEQ_WELD) continue;
+            const double weld[mjNEQDATA] = {0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 5};
+            std::copy_n(weld, mjNEQDATA, model_->eq_data + mjNEQDATA * i);
+        }
+        if (task_.settles_alike) settled_ = task_.make(model_, task_.spec, nullptr)->settle();
+    }
+
+    std::unique_ptr<Env> make() const override {
+        return task_.make(model_, task_.spec, task_.settles_alike ? &settled_ : nullptr);
+    }
+
+    mjModel* model() const override { return model_.get(); }
+
+  private:
+    metaworld::SawyerTask task_;
+    std::shared_ptr<mjModel> model_;
+    metaworld::Settled settled_;
+};
+
+}  // namespace
+
+std::unique_ptr<TaskFactory> make_task_factory(const std::string& task, const std::string& assets) {
+    const auto found = sawyer_tasks().find(task);
+    if (found == sawyer_tasks().end()) {
+        std::string names;
+        for (const std::string& name : list_native_tasks())
+            names.append(names.empty() ? "" : ", ").append(name);
+        throw std::invalid_argument("task: expected one of the native pool's tasks (" + names + "), got " +
+                                    task);
+    }
+    MujocoErrorScope errors;
+    return std::make_unique<SawyerFactory>(found->second(), assets);
+}
+
+std::vector<std::string> list_native_tasks() {
+    std::vector<std::string> names;
+    for (const auto& [name, make] : sawyer_tasks()) names.push_back(name);
+    return names;
+}
+
+}  // namespace ibrl

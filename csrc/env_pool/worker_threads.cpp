@@ -1,0 +1,68 @@
+#include "env_pool/worker_threads.h"
+
+#include <csignal>
+
+namespace ibrl {
+
+WorkerThreads::WorkerThreads(int size, std::function<void(int)> at_exit) : at_exit_(std::move(at_exit)) {
+    // Signals such as Ctrl-C are the main thread's.
+    sigset_t all, saved;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &saved);
+    threads_.reserve(size);
+    for (int thread = 0; thread < size; ++thread) threads_.emplace_back([this, thread] { run(thread); });
+    pthread_sigmask(SIG_SETMASK, &saved, nullptr);
+}
+
+WorkerThreads::~WorkerThreads() {
+    {
+        std::lock_guard lock(mutex_);
+        stopping_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+}
+
+void WorkerThreads::add(std::vector<Job> jobs) {
+    const std::size_t count = jobs.size();
+    {
+        std::lock_guard lock(mutex_);
+        for (Job& job : jobs) queue_.push_back(std::move(job));
+    }
+    // Waking more threads than there are jobs only costs time.
+    if (count >= threads_.size()) {
+        wake_.notify_all();
+    } else {
+        for (std::size_t i = 0; i < count; ++i) wake_.notify_one();
+    }
+}
+
+void WorkerThreads::help() {
+    for (;;) {
+        Job job;
+        {
+            std::lock_guard lock(mutex_);
+            if (queue_.empty()) return;
+            job = std::move(queue_.front());
+            queue_.pop_front();
+        }
+        job(-1);
+    }
+}
+
+void WorkerThreads::run(int thread) {
+    for (;;) {
+        Job job;
+        {
+            std::unique_lock lock(mutex_);
+            wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+            if (queue_.empty()) break;
+            job = std::move(queue_.front());
+            queue_.pop_front();
+        }
+        job(thread);
+    }
+    at_exit_(thread);
+}
+
+}  // namespace ibrl

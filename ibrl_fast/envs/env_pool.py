@@ -1,0 +1,328 @@
+"""The native backend: environments stepped, judged and rendered by C++ threads (`csrc/env_pool`)."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
+
+from ibrl_fast import _core
+from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState, derive_env_seed
+from ibrl_fast.envs.options import PoolOptions
+from ibrl_fast.envs.pool_arrays import PoolArrays, StepTuple
+from ibrl_fast.envs.registry import TaskInfo
+
+if not _core.with_mujoco:
+    raise ImportError("the compiled module was built without MuJoCo")
+
+_LOG = logging.getLogger(__name__)
+
+
+def list_native_tasks() -> tuple[str, ...]:
+    """Full names of the tasks that the native backend has."""
+    return tuple(_core.list_native_tasks())
+
+
+class NativePool(BasePool):
+    """N environments stepped by C++ threads without Python's lock; equal to the reference bit for bit.
+
+    What `reset`, `step` and `recv` return are views of the pool's own memory: they stay valid during the next
+    call and are overwritten by the one after it; copy what must live longer.
+
+    Args:
+        task: from `resolve_task`.
+        options: from `make_pool`; `num_threads` None means one per usable core, at most one per environment.
+        batch_size: results that one `recv` gives (default: all environments).
+        pin_memory: results lie in page-locked memory, ready for asynchronous copies to a GPU (needs CUDA).
+        channels_last: pictures [H, W, 3] instead of [3, H, W].
+        shadow_size: with shadows, side of the shadow map in pixels; 0 takes the model's own.
+        multisample: samples per pixel; -1 takes none without shadows and the model's own with them.
+        render_device: index among EGL's devices; -1 takes the first GPU that works, then software.
+
+    Errors:
+        ValueError: unknown task, camera or option.
+        RuntimeError: no OpenGL for pictures (names the packages to install); used in a fork or after close.
+    """
+
+    def __init__(
+        self,
+        task: TaskInfo,
+        options: PoolOptions,
+        *,
+        batch_size: int | None = None,
+        pin_memory: bool = False,
+        channels_last: bool = False,
+        shadow_size: int = 0,
+        multisample: int = -1,
+        render_device: int = -1,
+    ) -> None:
+        super().__init__(task, options)
+        if channels_last:
+            self._put_channels_last()
+        if task.name not in list_native_tasks():
+            raise ValueError(
+                f"task: expected one of the native backend's {', '.join(list_native_tasks())}, "
+                f"got {task.name} (backend='reference' has it)"
+            )
+        self.batch_size = self.num_envs if batch_size is None else batch_size
+        if not 1 <= self.batch_size <= self.num_envs:
+            raise ValueError(f"batch_size: expected 1 .. {self.num_envs}, got {batch_size}")
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.num_threads = min(options.num_threads or cores, self.num_envs)
+        self._pool = _core.EnvPool(
+            task=task.name,
+            assets=str(_find_assets()),
+            num_envs=self.num_envs,
+            num_threads=self.num_threads,
+            action_repeat=options.action_repeat,
+            max_episode_steps=options.max_episode_steps,
+            dense=options.reward == "dense",
+            terminate_on_success=options.terminate_on_success,
+            fixed_goals=options.fixed_goals,
+            autoreset=options.autoreset,
+            cameras=list(options.image_keys),
+            camera_positions=list(options.camera_positions.items()),
+            height=options.image_size,
+            width=options.image_size,
+            channels_last=channels_last,
+            shadows=options.shadows,
+            shadow_size=shadow_size,
+            multisample=multisample,
+            render_device=render_device,
+        )
+        for camera in options.cameras:
+            self._check_camera(camera)
+        if options.image_keys and self._pool.render_info[2]:
+            _LOG.warning(
+                "rendering in software (%s): slow, a GPU with EGL is not here", self._pool.render_info[1]
+            )
+
+        # results alternate between two sets of arrays; asynchronous ones wait in a third until received
+        self._pin_memory = pin_memory
+        self._sets = [
+            PoolArrays(self.entry_spaces, options, self.num_envs, pin_memory=pin_memory) for _ in range(2)
+        ]
+        self._received: list[PoolArrays] = []
+        self._home: PoolArrays | None = None
+        self._turn = 0
+        self._started = np.zeros(self.num_envs, dtype=np.bool_)
+        self._ended = np.zeros(self.num_envs, dtype=np.bool_)
+
+    # ---- Gymnasium's face ----
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        """Starts new episodes; rows of environments outside the mask keep their last observation.
+
+        Beside `reset_mask`, `options` may hold `rand_vec`, float [N, R]: the random vectors that decide start
+        and goal of this episode (Meta-World's: object 3, goal 3 in metres), instead of drawn ones.
+        """
+        self._check_open()
+        options = dict(options or {})
+        rand_vecs = self._check_rand_vec(options.pop("rand_vec", None))
+        mask = self._reset_mask(options)
+        seeds = self._env_seeds(seed)
+        rows = [int(index) for index in np.flatnonzero(mask)]
+        words = []
+        for index in rows:
+            # the pool's own seed serves an environment that has never been reset
+            start = seeds[index]
+            if start is None and not self._started[index]:
+                start = derive_env_seed(self.options.seed, index)
+            words.append(None if start is None else _rng_words(start))
+
+        previous, arrays = self._sets[self._turn], self._next_set()
+        if not mask.all():
+            for key, value in arrays.obs.items():
+                value[:] = previous.obs[key]
+        vectors = [None if rand_vecs is None else rand_vecs[index].tolist() for index in rows]
+        self._pool.reset(rows, words, vectors, arrays.batch)
+        self._started |= mask
+        self._ended &= ~mask
+        return arrays.obs, {}
+
+    def step(self, actions: npt.NDArray[np.float32]) -> StepTuple:
+        """Steps every environment with its row of `actions`, float [N, 4], clipped to [-1, 1]."""
+        self._check_open()
+        checked = self._check_actions(actions)
+        self._check_started()
+        arrays = self._next_set()
+        self._pool.step(checked, arrays.batch)
+        result = arrays.result()
+        if self.options.autoreset == "disabled":
+            self._ended |= arrays.terminated | arrays.truncated
+        return result
+
+    # ---- whichever finish first ----
+
+    def send(self, actions: npt.NDArray[np.float32], env_ids: Sequence[int] | None = None) -> None:
+        """Starts steps of some environments (default: all) with actions float [n, 4]; `recv` gives results.
+
+        Environments still in flight may not be sent again.
+        """
+        self._check_open()
+        ids = list(range(self.num_envs)) if env_ids is None else [int(index) for index in env_ids]
+        if len(set(ids)) != len(ids) or not all(0 <= index < self.num_envs for index in ids):
+            raise ValueError(f"env_ids: expected different indices 0 .. {self.num_envs - 1}, got {ids}")
+        checked = self._check_some_actions(actions, ids)
+        self._check_started()
+        if self._home is None:
+            self._home = PoolArrays(self.entry_spaces, self.options, self.num_envs, pin_memory=False)
+            self._pool.set_home(self._home.batch)
+            self._received = [
+                PoolArrays(self.entry_spaces, self.options, self.batch_size, pin_memory=self._pin_memory)
+                for _ in range(2)
+            ]
+        self._pool.send(checked, ids)
+
+    def recv(self) -> StepTuple:
+        """Waits for `batch_size` environments and returns their step; int64 `info["env_id"]` names rows."""
+        self._check_open()
+        if self._home is None:
+            raise RuntimeError("recv: expected send() before")
+        self._turn = 1 - self._turn
+        arrays = self._received[self._turn]
+        ids = np.array(self._pool.recv(self.batch_size, arrays.batch), dtype=np.int64)
+        obs, reward, terminated, truncated, info = arrays.result()
+        if self.options.autoreset == "disabled":
+            self._ended[ids] |= terminated | truncated
+        return obs, reward, terminated, truncated, {**info, "env_id": ids}
+
+    # ---- states and pictures ----
+
+    def get_state(self) -> PoolState:
+        """Named arrays with a leading axis N, in the layout of `metaworld_state`. Needs one reset before."""
+        self._check_open()
+        self._check_started(stepping=False)
+        states = [self._pool.get_state(index) for index in range(self.num_envs)]
+        return {key: np.stack([np.asarray(state[key]) for state in states]) for key in states[0]}
+
+    def set_state(self, state: PoolState) -> Observations:
+        """Continues where `get_state` of either backend stood; returns the current observations."""
+        self._check_open()
+        if not self._started.all():
+            self.reset(options={"reset_mask": ~self._started})
+        self._check_state(state)
+        for index in range(self.num_envs):
+            self._pool.set_state(index, {key: value[index] for key, value in state.items()})
+        self._ended[:] = state["needs_reset"] if self.options.autoreset == "disabled" else False
+        arrays = self._next_set()
+        self._pool.observe(arrays.batch)
+        return arrays.obs
+
+    def render_frames(
+        self,
+        env_ids: Sequence[int] | None = None,
+        *,
+        camera: str | None = None,
+        image_size: int | None = None,
+    ) -> npt.NDArray[np.uint8]:
+        """Upright pictures of the current states, uint8 [n, H, W, 3]; by default of the first camera."""
+        self._check_open()
+        self._check_started(stepping=False)
+        name = self.options.cameras[0] if camera is None else camera
+        self._check_camera(name)
+        size = self.options.image_size if image_size is None else int(image_size)
+        rows = list(range(self.num_envs)) if env_ids is None else [int(index) for index in env_ids]
+        if not all(0 <= index < self.num_envs for index in rows):
+            raise ValueError(f"env_ids: expected indices 0 .. {self.num_envs - 1}, got {rows}")
+        pictures: npt.NDArray[np.uint8] = self._pool.render_frames(rows, name, size)
+        return pictures
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Joins the threads and frees their OpenGL contexts; called once by `close`."""
+        self._pool.close()
+
+    # ---- checks ----
+
+    def _put_channels_last(self) -> None:
+        """Picture spaces [H, W, 3]."""
+        size = self.options.image_size
+        for camera in self.options.image_keys:
+            self.entry_spaces[camera] = spaces.Box(0, 255, (size, size, 3), np.uint8)
+        self.single_observation_space = spaces.Dict(dict(self.entry_spaces))
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+
+    def _check_some_actions(self, actions: Any, ids: list[int]) -> npt.NDArray[np.float32]:
+        """Actions of the environments `ids`, checked as `step` checks them."""
+        array = np.asarray(actions)
+        expected = (len(ids), self.task.action_dim)
+        if array.shape != expected:
+            raise ValueError(f"actions: expected {list(expected)}, got {list(array.shape)}")
+        everyone = np.zeros((self.num_envs, self.task.action_dim), array.dtype)
+        everyone[ids] = array
+        return self._check_actions(everyone)[ids]
+
+    def _next_set(self) -> PoolArrays:
+        self._turn = 1 - self._turn
+        return self._sets[self._turn]
+
+    def _check_started(self, *, stepping: bool = True) -> None:
+        if not self._started.all():
+            index = int(np.argmin(self._started))
+            raise RuntimeError(f"pool: expected reset() before use, environment {index} has not been reset")
+        if stepping and self._ended.any():
+            index = int(np.argmax(self._ended))
+            raise RuntimeError(
+                f"pool: expected reset() after an episode's end, environment {index} has ended"
+            )
+
+    def _check_camera(self, name: str) -> None:
+        names = self._pool.camera_names
+        if name not in names:
+            raise ValueError(f"cameras: expected names among {', '.join(names)}, got {name!r}")
+
+    def _check_rand_vec(self, rand_vec: Any) -> npt.NDArray[np.float64] | None:
+        if rand_vec is None:
+            return None
+        array = np.asarray(rand_vec, dtype=np.float64)
+        expected = (self.num_envs, self._pool.rand_vec_dim)
+        if array.shape != expected or not np.isfinite(array).all():
+            raise ValueError(f"rand_vec: expected finite values {list(expected)}, got {list(array.shape)}")
+        return array
+
+    def _check_state(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """A state must have this pool's names and shapes."""
+        expected = self.get_state()
+        if set(state) != set(expected):
+            missing, extra = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
+            raise ValueError(
+                f"state: expected the entries of {self.task.name}, missing {missing}, unknown {extra}"
+            )
+        for key, value in expected.items():
+            if np.shape(state[key]) != value.shape:
+                raise ValueError(
+                    f"state[{key!r}]: expected {list(value.shape)}, got {list(np.shape(state[key]))}"
+                )
+
+
+def _find_assets() -> Path:
+    """Folder of Meta-World's models, without importing the package."""
+    spec = importlib.util.find_spec("metaworld")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("native pool: expected the metaworld package (its models), found none")
+    return Path(next(iter(spec.submodule_search_locations))) / "assets"
+
+
+def _rng_words(seed: int) -> list[int]:
+    """State of NumPy's PCG64 generator under a seed, as the published environments seed it; uint64 [6]."""
+    state: dict[str, Any] = dict(np.random.PCG64(np.random.SeedSequence(seed)).state)
+    value, increment = state["state"]["state"], state["state"]["inc"]
+    low = (1 << 64) - 1
+    return [
+        value >> 64,
+        value & low,
+        increment >> 64,
+        increment & low,
+        state["has_uint32"],
+        state["uinteger"],
+    ]

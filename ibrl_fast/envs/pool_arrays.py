@@ -1,0 +1,83 @@
+"""Memory that the native pool writes its results into, made once: a step allocates no observations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from ibrl_fast import _core
+from ibrl_fast.envs.base_pool import Observations
+from ibrl_fast.envs.options import PoolOptions
+
+StepTuple = tuple[
+    Observations, npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]
+]
+
+
+class PoolArrays:
+    """One set of arrays that the C++ pool writes results into, and the views that a step hands out."""
+
+    def __init__(
+        self, entries: Mapping[str, spaces.Box], options: PoolOptions, rows: int, *, pin_memory: bool
+    ) -> None:
+        def make(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
+            return _allocate((rows, *shape), dtype, pin_memory=pin_memory)
+
+        self.obs = {key: make(space.shape, space.dtype) for key, space in entries.items()}
+        self.final_obs: Observations = {}
+        if options.autoreset == "same_step":
+            self.final_obs = {key: make(space.shape, space.dtype) for key, space in entries.items()}
+        self.reward = make((), np.float32)
+        self.flags = {name: make((), np.uint8) for name in ("terminated", "truncated", "success", "diverged")}
+        self.elapsed_steps = make((), np.int64)
+        self.episode_return = make((), np.float64)
+
+        # what C++ writes; booleans are views of its bytes
+        arrays = {"reward": self.reward, **self.flags}
+        arrays |= {"elapsed_steps": self.elapsed_steps, "episode_return": self.episode_return}
+        if options.has_state:
+            arrays["state"] = self.obs["state"]
+            if self.final_obs:
+                arrays["final_state"] = self.final_obs["state"]
+        keys = options.image_keys
+        final_images = [self.final_obs[key] for key in keys] if self.final_obs else []
+        self.batch = _core.EnvBatch(arrays, [self.obs[key] for key in keys], final_images)
+        self.terminated, self.truncated, self.success, self.diverged = (
+            flag.view(np.bool_) for flag in self.flags.values()
+        )
+
+    def result(self) -> StepTuple:
+        """What `step` returns for these arrays."""
+        info: dict[str, Any] = {"success": self.success, "diverged": self.diverged}
+        ended = self.terminated | self.truncated
+        if self.final_obs and ended.any():
+            # rows that go on have their ordinary successor there too
+            goes_on = ~ended
+            for key, value in self.final_obs.items():
+                value[goes_on] = self.obs[key][goes_on]
+            info["final_obs"], info["_final_obs"] = self.final_obs, ended
+            info["final_info"] = {
+                "success": self.success & ended,
+                "diverged": self.diverged & ended,
+                "elapsed_steps": self.elapsed_steps,
+                "episode_return": self.episode_return,
+            }
+            info["_final_info"] = ended
+        return self.obs, self.reward, self.terminated, self.truncated, info
+
+
+def _allocate(shape: tuple[int, ...], dtype: Any, *, pin_memory: bool) -> npt.NDArray[Any]:
+    """Zeros, in page-locked memory on request."""
+    if not pin_memory:
+        return np.zeros(shape, dtype)
+    import torch
+
+    if not torch.cuda.is_available():
+        raise RuntimeError("pin_memory: expected a CUDA device, found none")
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    array: npt.NDArray[Any] = torch.zeros(size, dtype=torch.uint8, pin_memory=True).numpy().view(dtype)
+    return array.reshape(shape)

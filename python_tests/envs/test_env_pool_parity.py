@@ -1,0 +1,229 @@
+"""The native pool against the published Meta-World environments: same seeds, same actions, same numbers."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+import pytest
+
+pytest.importorskip("ibrl_fast.envs.env_pool")
+metaworld_envs = pytest.importorskip("metaworld.env_dict")
+
+from ibrl_fast.envs import make_expert, make_pool  # noqa: E402
+from ibrl_fast.envs.env_pool import list_native_tasks  # noqa: E402
+
+TASKS = list_native_tasks()
+ORIGINAL = {
+    "reward": "dense", "terminate_on_success": False, "action_repeat": 1, "autoreset": "disabled"
+}  # fmt: skip
+
+
+def make_published(task: str):
+    """The published environment as it comes, with visible goals drawn from its own seeded generator."""
+    env = metaworld_envs.ALL_V3_ENVIRONMENTS[f"{task.split('/')[1]}-v3"]()
+    env._partially_observable = False
+    env.__dict__.pop("sawyer_observation_space", None)
+    env._freeze_rand_vec = False
+    env.seeded_rand_vec = True
+    env._set_task_called = True
+    return env
+
+
+def make_actions(kind: str, rng: np.random.Generator, expert, observation) -> np.ndarray:
+    """One action float32 [4]."""
+    if kind == "random":
+        return rng.uniform(-1, 1, 4).astype(np.float32)
+    if kind == "extreme":
+        return rng.choice([-1.0, 1.0], 4).astype(np.float32)
+    return np.clip(np.asarray(expert(observation), dtype=np.float32), -1, 1)
+
+
+def compare_episode(task: str, kind: str, seed: int, steps: int) -> tuple[int, float]:
+    """Asserts equality over one episode; returns the successful steps and the return."""
+    env, expert = make_published(task), make_expert(task)
+    pool = make_pool(task, backend="native", num_threads=1, max_episode_steps=500, **ORIGINAL)
+    env.seed(seed)
+    expected, _ = env.reset()
+    pool.reset(seed=[seed])
+    np.testing.assert_array_equal(pool.get_state()["observation"][0], expected)
+    rng = np.random.default_rng(seed)
+    successes, total = 0, 0.0
+    for _ in range(steps):
+        action = make_actions(kind, rng, expert, expected)
+        expected, reward, _, _, info = env.step(action)
+        _, got_reward, _, _, got_info = pool.step(action[None])
+        state = pool.get_state()
+        total += float(reward)
+        successes += int(info["success"])
+        np.testing.assert_array_equal(state["observation"][0], expected)
+        assert abs(state["episode_return"][0] - total) < 1e-9
+        assert got_reward[0] == np.float32(reward)
+        assert bool(got_info["success"][0]) == bool(info["success"])
+    np.testing.assert_array_equal(state["physics"][0], physics_of(env))
+    pool.close()
+    return successes, total
+
+
+def physics_of(env) -> np.ndarray:
+    spec = mujoco.mjtState.mjSTATE_INTEGRATION
+    physics = np.empty(mujoco.mj_stateSize(env.model, spec))
+    mujoco.mj_getState(env.model, env.data, physics, spec)
+    return physics
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("kind", ["random", "expert", "extreme"])
+def test_episodes_equal_the_published_environment(task: str, kind: str) -> None:
+    results = [compare_episode(task, kind, seed, steps=120) for seed in range(2)]
+    # the comparison covers what matters: experts reach the goal, rewards move
+    assert len({total for _, total in results}) > 1
+    if kind == "expert":
+        assert any(successes for successes, _ in results)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("kind", ["random", "expert", "extreme"])
+def test_fifty_seeds_equal_the_published_environment(task: str, kind: str) -> None:
+    for seed in range(50):
+        compare_episode(task, kind, 1000 + seed, steps=200)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_given_random_vectors_start_as_published(task: str) -> None:
+    env = make_published(task)
+    pool = make_pool(task, backend="native", num_threads=1, num_envs=2, **ORIGINAL)
+    env.seed(7)
+    for _ in range(3):
+        env.reset()
+        env._freeze_rand_vec = True
+        expected, _ = env.reset()
+        env._freeze_rand_vec = False
+        vector = np.stack([env._last_rand_vec] * 2)
+        pool.reset(options={"rand_vec": vector})
+        state = pool.get_state()
+        np.testing.assert_array_equal(state["observation"], [expected, expected])
+        np.testing.assert_array_equal(state["physics"][1], physics_of(env))
+        np.testing.assert_array_equal(state["rand_vec"], vector)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_settling_does_not_depend_on_the_draw_where_it_is_cached(task: str) -> None:
+    """The reset cache against full resets at the corners of the draw and at random places, bit for bit."""
+    env = make_published(task)
+    pool = make_pool(task, backend="native", num_threads=1, **ORIGINAL)
+    low, high = env._random_reset_space.low, env._random_reset_space.high
+    rng = np.random.default_rng(0)
+    corners = [low, high, *(np.where(rng.random(low.size) < 0.5, low, high) for _ in range(6))]
+    env._freeze_rand_vec = True
+    for vector in [*corners, *rng.uniform(low, high, (6, low.size))]:
+        if np.linalg.norm(vector[:2] - vector[3:5]) < 0.26:
+            continue
+        env._last_rand_vec = vector
+        expected, _ = env.reset()
+        pool.reset(options={"rand_vec": vector[None]})
+        state = pool.get_state()
+        np.testing.assert_array_equal(state["observation"][0], expected)
+        np.testing.assert_array_equal(state["physics"][0], physics_of(env))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_draws_follow_the_published_distribution(task: str) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    env = make_published(task)
+    env.seed(0)
+    env._reset_hand = lambda *args, **kwargs: setattr(env, "init_tcp", env.tcp_center)  # the draw alone
+    pool = make_pool(task, backend="native", num_threads=1, num_envs=20, **ORIGINAL)
+    published, drawn = [], []
+    for _ in range(300):
+        env.reset()
+        published.append(env._last_rand_vec)
+    for seed in range(15):
+        pool.reset(seed=seed)
+        drawn.extend(pool.get_state()["rand_vec"])
+    published, drawn = np.array(published), np.array(drawn)
+    assert len(np.unique(drawn, axis=0)) == 300
+    for column in range(drawn.shape[1]):
+        if np.ptp(published[:, column]) > 0:
+            assert stats.ks_2samp(published[:, column], drawn[:, column]).pvalue > 1e-3
+        else:
+            assert np.ptp(drawn[:, column]) == 0
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "options", [{}, {"fixed_goals": True}, {"autoreset": "next_step", "reward": "dense"}]
+)
+def test_seeded_runs_equal_the_reference_pool(task: str, options: dict) -> None:
+    """Whole runs with several episodes, action repeat and autoreset: every array and the final states."""
+    common = {"num_envs": 2, "seed": 5, "max_episode_steps": 15, **options}
+    reference = make_pool(task, backend="reference", **common)
+    native = make_pool(task, backend="native", num_threads=2, **common)
+    np.testing.assert_array_equal(reference.reset()[0]["state"], native.reset()[0]["state"])
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        actions = rng.uniform(-1.2, 1.2, (2, 4))
+        assert_same_step(reference.step(actions), native.step(actions))
+    assert_same_state(reference.get_state(), native.get_state())
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("direction", ["reference to native", "native to reference"])
+def test_states_continue_on_the_other_backend(task: str, direction: str) -> None:
+    backends = direction.split(" to ")
+    common = {"num_envs": 1, "reward": "dense", "max_episode_steps": 30}
+    first, second = (make_pool(task, backend=backend, **common) for backend in backends)
+    rng = np.random.default_rng(2)
+    first.reset(seed=3)
+    for _ in range(7):
+        first.step(rng.uniform(-1, 1, (1, 4)))
+    second.reset(seed=99)
+    observation = second.set_state(first.get_state())
+    np.testing.assert_array_equal(observation["state"][0], first.get_state()["observation"][0].astype("f4"))
+    for _ in range(40):
+        actions = rng.uniform(-1, 1, (1, 4))
+        assert_same_step(first.step(actions), second.step(actions))
+    assert_same_state(first.get_state(), second.get_state())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_experts_succeed_as_often_as_on_the_published_environments(task: str) -> None:
+    """The same 40 seeds on both: equal counts, since episodes are equal (far inside the 95% interval)."""
+    counts = []
+    for backend in ("reference", "native"):
+        pool, expert = make_pool(task, backend=backend, num_envs=8, max_episode_steps=250), make_expert(task)
+        successes = 0
+        for seed in range(5):
+            obs, _ = pool.reset(seed=seed)
+            alive = np.ones(8, dtype=bool)
+            while alive.any():
+                actions = np.stack([expert(row) for row in obs["state"].astype(np.float64)])
+                obs, _, terminated, truncated, info = pool.step(actions)
+                successes += int((info["success"] & alive).sum())
+                alive &= ~(terminated | truncated)
+        counts.append(successes)
+    assert counts[0] == counts[1] > 20
+
+
+def assert_same_step(expected: tuple, got: tuple) -> None:
+    np.testing.assert_array_equal(got[0]["state"], expected[0]["state"])
+    for position in (1, 2, 3):
+        np.testing.assert_array_equal(got[position], expected[position])
+        assert got[position].dtype == expected[position].dtype
+    assert set(got[4]) == set(expected[4])
+    for key, value in expected[4].items():
+        if isinstance(value, dict):
+            assert set(value) == set(got[4][key])
+            for name, entry in value.items():
+                np.testing.assert_allclose(got[4][key][name], entry, rtol=0, atol=1e-9)
+                assert got[4][key][name].dtype == entry.dtype
+        else:
+            np.testing.assert_array_equal(got[4][key], value)
+
+
+def assert_same_state(expected: dict, got: dict) -> None:
+    assert set(got) == set(expected)
+    for key, value in expected.items():
+        assert got[key].dtype == value.dtype, key
+        np.testing.assert_array_equal(got[key], value, err_msg=key)
