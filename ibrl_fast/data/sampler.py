@@ -51,7 +51,7 @@ class BatchSampler:
         self._sources, self._num_now, self._num_later = [*now, *later], len(now), len(later)
         self._stacks = [*observed_stacks, 1, 1][: len(now)] + [*observed_stacks, 1][: len(later)]
         self._no_proposals = torch.zeros((1, 0, plan.action_dim), device=self._counter.device)
-        self._moved = self._counter.device != torch.device(plan.device)
+        self._moved = self._counter.device.type != torch.device(plan.device).type
         self.seed = plan.seed
 
     @property

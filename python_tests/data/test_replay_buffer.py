@@ -287,6 +287,21 @@ def test_host_storage_gives_the_same_batches():
     assert_same_batch(*batches)
 
 
+def test_device_writes_equal_host_writes(monkeypatch):
+    """The path that CUDA columns take, on CPU tensors: index_copy_ instead of numpy."""
+    batches = []
+    for in_host_memory in (True, False):
+        buffer, rng = make_buffer(demo_capacity=6, num_demos=1), np.random.default_rng(0)
+        if not in_host_memory:
+            for column in buffer._storage.columns.values():
+                monkeypatch.setattr(column, "_host", None)
+        buffer.add_demonstrations([make_demo(rng)], [proposals(rng, 7)])
+        fill(buffer, rng, 95, length=8)
+        batches.append((buffer.sample(64), buffer.state_dict()))
+    assert_same_batch(batches[0][0], batches[1][0])
+    assert_same(batches[0][1], batches[1][1])
+
+
 # Checkpoints.
 
 
@@ -302,7 +317,7 @@ def test_checkpoint_continues_bit_for_bit():
     torch.save(buffer.state_dict(), file)
     file.seek(0)
     other, noise = make_buffer(**(options | {"seed": 99})), np.random.default_rng(9)
-    fill(other, noise, 37, length=5)
+    fill(other, noise, 40, length=5)
     other.load_state_dict(torch.load(file, weights_only=True))
     assert_same(buffer.state_dict(), other.state_dict())
 

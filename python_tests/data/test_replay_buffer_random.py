@@ -163,7 +163,7 @@ def test_matches_a_list_of_episodes(nstep, stack, bootstrap_on_truncation):
     semantics["stacks"] = stacks
     world.add_demos(world.demo_steps[:2])
     for chapter in range(12):
-        world.run(30)
+        world.run(60)
         if chapter == 4:
             world.add_demos(world.demo_steps[2:])
         online, demos = world.reference.online(), world.reference.demonstrated()
