@@ -42,7 +42,7 @@ _UNREADABLE = (OSError, RuntimeError, KeyError, AttributeError, MemoryError)
 
 def write_demonstrations(
     path: str | os.PathLike[str],
-    demos: DemonstrationSet | Sequence[Demonstration],
+    demos: Sequence[Demonstration],
     env_args: Mapping[str, Any] | None = None,
     *,
     masks: Mapping[str, Sequence[int]] | None = None,

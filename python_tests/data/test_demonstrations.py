@@ -434,4 +434,6 @@ def test_demonstration_checks_its_fields(change, error, message):
 def test_set_compares_its_demonstrations():
     with pytest.raises(ValueError, match=r"demos\[1\].actions: expected 4 numbers as in the first, got 2"):
         DemonstrationSet((make_demo(), make_demo(actions=np.zeros((5, 2)))))
-    assert DemonstrationSet((make_demo(),)).observation_space["state"] == ObsSpec((7,))
+    whole = DemonstrationSet((make_demo(0), make_demo(1)))
+    assert (whole[1].seed, [demo.seed for demo in whole[:1]], len(list(whole))) == (1001, [1000], 2)
+    assert whole.observation_space["state"] == ObsSpec((7,))

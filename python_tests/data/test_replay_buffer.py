@@ -351,6 +351,16 @@ def test_checkpoint_of_another_buffer_is_refused():
         other.load_state_dict({"format": 1})
     assert_same(other.state_dict(), before)
 
+    # A checkpoint whose parts do not fit together.
+    for name, value in (
+        ("table", state["index"]["table"] + 10**6),
+        ("table", state["index"]["table"].float()),
+        ("counts", state["index"]["counts"] * 1000),
+        ("current", state["index"]["current"][:1]),
+        ("episodes", None),
+    ):
+        with pytest.raises(ValueError, match="index"):
+            make_buffer().load_state_dict(state | {"index": state["index"] | {name: value}})
     state["columns"]["action"] = state["columns"]["action"][:-1]
     with pytest.raises(ValueError, match=r"columns.*action"):
         make_buffer().load_state_dict(state)
