@@ -21,7 +21,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs one command. A user's mistake ends with exit status 2 and one message on stderr, without a traceback."""
+    """Runs one command. A user's mistake ends with exit status 2 and one message on stderr, no traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["--version"]:
         print(__version__)

@@ -1,4 +1,4 @@
-"""`ibrl-fast train [PRESET] [--task ... --seed ... --run-dir ...]`: every field of the configuration is a flag."""
+"""`ibrl-fast train [PRESET] [--task ... --seed ... --run-dir ...]`: every field of the config is a flag."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a configuration to the parts of a run: demonstrations, imitation policy, agent, buffer, environments."""
+"""From a configuration to the parts of a run: demonstrations, imitation policy, agent, buffer, pool."""
 
 from __future__ import annotations
 
@@ -142,10 +142,10 @@ def plan_from_contract(contract: ObservationContract) -> ObservationPlan:
 def make_scalers(
     config: TrainConfig, plan: ObservationPlan, demos: DemonstrationSet | None
 ) -> dict[str, ObservationScaler]:
-    """The fixed transform of `state` (SPEC section 7): centred on the demonstrations' mean, in the task's units.
+    """The fixed transform of `state`: centred on the demonstrations' mean, in the task's units.
 
-    Entries that never change in the demonstrations, or whose unit is 0, are masked. Without demonstrations the scaler has
-    the right sizes only, to be filled from a checkpoint.
+    Entries that never change in the demonstrations, or whose unit is 0, are masked. Without demonstrations
+    the scaler has the right sizes only, to be filled from a checkpoint.
     """
     if config.observation_scaling == "none" or plan.state_scale is None:
         return {}
@@ -173,7 +173,8 @@ def load_demos(config: TrainConfig, run_dir: Path, progress: RunProgress) -> Dem
         demos = read_demonstrations(config.demos.path, keys=keys, max_demos=config.demos.episodes)
         if len(demos) < config.demos.episodes:
             raise ValueError(
-                f"demos {config.demos.path}: expected {config.demos.episodes} demonstrations, got {len(demos)}"
+                f"demos {config.demos.path}: expected {config.demos.episodes} demonstrations, "
+                f"got {len(demos)}"
             )
     else:
         with progress.bar("demonstrations", config.demos.episodes) as update:
@@ -222,7 +223,7 @@ def fit_bc(
     progress: RunProgress,
     should_stop: Callable[[], bool],
 ) -> None:
-    """Trains the imitation policy in place; success-based selection uses seeds apart from those of evaluation.
+    """Trains the imitation policy in place; selection by success has seeds apart from those of evaluation.
 
     Raises:
         KeyboardInterrupt: `should_stop` became true.
@@ -295,7 +296,7 @@ def make_buffer(
 def stack_episode(
     observations: Mapping[str, np.ndarray], stacks: Mapping[str, int]
 ) -> dict[str, torch.Tensor]:
-    """An episode's observations, each [T, ...], stacked newest first: [T, k * features] or [T, k * C, H, W]."""
+    """An episode's observations [T, ...], stacked newest first: [T, k * features] or [T, k * C, H, W]."""
     stacked = {}
     for key, stack in stacks.items():
         frames = torch.from_numpy(np.ascontiguousarray(observations[key]))
@@ -330,7 +331,7 @@ def build_run(
     progress: RunProgress,
     should_stop: Callable[[], bool],
 ) -> RunParts:
-    """Builds a new run: demonstrations, imitation policy and its evaluation, agent, filled buffer, environments.
+    """Builds a new run: demonstrations, imitation policy and its evaluation, agent, filled buffer, pool.
 
     Raises:
         KeyboardInterrupt: `should_stop` became true before there was anything to resume.
@@ -373,7 +374,9 @@ def build_run(
     if bc_policy is not None:
         with timer("evaluate"):
             ((_, bc_result),) = evaluator.finished(wait=True)
-    return RunParts(agent, plan.contract, evaluator, buffer, collector, bc_policy, bc_result, pool, len(demos))
+    return RunParts(
+        agent, plan.contract, evaluator, buffer, collector, bc_policy, bc_result, pool, len(demos)
+    )
 
 
 def restore_run(config: TrainConfig, content: dict[str, Any]) -> RunParts:
@@ -397,7 +400,9 @@ def restore_run(config: TrainConfig, content: dict[str, Any]) -> RunParts:
     evaluator = make_evaluator(config, plan)
     torch.set_rng_state(content["torch_rng"].cpu())
     bc_policy = agent.bc_policy if isinstance(agent, IBRLAgent) else None
-    return RunParts(agent, plan.contract, evaluator, buffer, collector, bc_policy, None, pool, content["num_demos"])
+    return RunParts(
+        agent, plan.contract, evaluator, buffer, collector, bc_policy, None, pool, content["num_demos"]
+    )
 
 
 def restore_agent(config: TrainConfig, plan: ObservationPlan, content: dict[str, Any]) -> TD3Agent:

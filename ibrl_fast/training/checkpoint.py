@@ -1,7 +1,7 @@
 """Checkpoints: one file, written atomically, read without executing anything from it.
 
-A checkpoint is a nested dict of tensors, numbers, strings, lists and dicts, so that `torch.load(weights_only=True)` reads it:
-no pickled code is ever run (Security, CONTRIBUTING.md).
+A checkpoint is a nested dict of tensors, numbers, strings, lists and dicts, so that
+`torch.load(weights_only=True)` reads it: no pickled code is ever run (Security, CONTRIBUTING.md).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def to_plain(value: Any) -> Any:
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Writes `content` so that a crash at any moment leaves either the old or the new file, never half of one."""
+    """Writes `content` so that a crash at any moment leaves the old or the new file, never half of one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = {"format_version": FORMAT_VERSION, **to_plain(content)}

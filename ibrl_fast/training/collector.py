@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ibrl_fast.agents import IBRLAgent
+from ibrl_fast.agents import IBRLAgent, TD3Agent
 from ibrl_fast.data import ReplayBuffer
 from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.envs.stacking import ObservationStacker
@@ -75,7 +75,8 @@ class Collector:
         """One agent step in each of the N environments.
 
         Args:
-            mode: `agent` explores with the agent's own rule; `il` takes the imitation action; `random` is uniform.
+            mode: `agent` explores by the agent's own rule; `il` takes the imitation action; `random` is
+                uniform.
 
         Returns:
             The episodes that ended in this step.
@@ -88,7 +89,8 @@ class Collector:
         self._lengths += 1
         self._il_steps += from_il
 
-        # The true successors first (an ended episode's row holds the next episode's start), with their imitation actions
+        # The true successors first, with their imitation actions: an ended episode's row of `observations`
+        # already holds the next episode's start
         if ended.any():
             successors = info["final_obs"]
             stacked = self._to_device(self._stacker.push(successors))

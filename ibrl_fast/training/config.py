@@ -1,7 +1,7 @@
 """Configuration of a run: frozen nested dataclasses, plain values, checked when they are made.
 
-The same objects make the command line (tyro), `config.json` beside every run, and the presets. What a field means
-stands under it; the paper's symbols are those of SPEC/Algorithm 1.
+The same objects make the command line (tyro), `config.json` beside every run, and the presets. What a field
+means stands under it; the symbols are those of the paper's Algorithm 1.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class ReplayConfig:
     gamma: float = 0.99
     """Discount per agent step."""
     bootstrap_on_truncation: bool = True
-    """Whether a time limit leaves the bootstrap in place (SPEC section 2); False is the authors' behaviour."""
+    """Whether a time limit leaves the bootstrap in place; False is what the paper's authors ran."""
     state_stack: int = 1
     """Frames of `state` and `proprio` that the policy sees, newest first."""
     image_stack: int = 1
@@ -177,7 +177,7 @@ class TrainConfig:
     warmup_updates: int = 0
     """Update rounds on demonstrations and warm-up episodes before the first RL action."""
     observation_scaling: Scaling = "none"
-    """`demonstrations`: states are centred on the demonstrations' mean and divided by the task's units (SPEC section 7)."""
+    """`demonstrations`: states are centred on the demonstrations' mean and divided by the task's units."""
     stop_at_success_rate: float | None = None
     """Ends the run early once two evaluations in a row reach this success rate; None never does."""
     log_every_updates: int = 500
@@ -225,7 +225,7 @@ class TrainConfig:
             )
 
     def cpu_threads(self) -> int:
-        """torch's CPU threads: `num_threads`, or 1 where the networks are too small to share, else all cores."""
+        """torch's CPU threads: `num_threads`, or 1 for networks too small to share, else all cores."""
         if self.num_threads:
             return self.num_threads
         small = max((*self.network.critic.hidden, *self.network.actor.hidden), default=0) < 512

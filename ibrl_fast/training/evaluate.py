@@ -1,7 +1,7 @@
 """Evaluation beside training: the exported policy, on fixed seeds, here or in background processes.
 
-What is evaluated is the policy file that a robot would load (TorchScript), not the trainer's objects. Episode i has its own
-seed, so that the set of episodes depends on neither the number of workers nor their speed.
+What is evaluated is the policy file that a robot would load (TorchScript), not the trainer's objects. Episode
+i has its own seed, so that the set of episodes depends on neither the number of workers nor their speed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class EvaluationSpec:
     """Where and how a policy is evaluated.
 
     Attributes:
-        pool: keyword arguments of `make_pool` (JSON values), `task` included; `num_envs` and `seed` are set per job.
+        pool: keyword arguments of `make_pool` (JSON values), `task` included, without `num_envs` and `seed`.
         stacks: frames per observation key, newest first.
         seeds: one per episode.
         num_video_episodes: how many of the first episodes are filmed when a video is asked for.
@@ -113,7 +113,7 @@ class EpisodeRunner:
         """Runs the episodes with these positions in the spec's seeds.
 
         Args:
-            policy: stacked obs -> (action [N, A], source [N]; 0 = RL, 1 = IL), such as an exported policy's `act`.
+            policy: stacked obs -> (action [N, A], source [N]; 0 = RL, 1 = IL), as an exported policy's `act`.
             episodes: positions.
             video: where to write an MP4 of the first `num_video_episodes` of them.
         """
@@ -150,7 +150,7 @@ class EpisodeRunner:
 
 
 def write_video(path: Path, episodes: Sequence[np.ndarray], frames_per_second: int = 20) -> None:
-    """Writes episodes, each uint8 [T, H, W, 3], one after the other as MP4; each ends on half a second of its last frame."""
+    """Writes episodes, each uint8 [T, H, W, 3], as one MP4; each ends on half a second of its last frame."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with imageio.get_writer(path, fps=frames_per_second, macro_block_size=1) as writer:
         for frames in episodes:
@@ -209,7 +209,7 @@ class Evaluator:
         return list(range(offset, len(self._spec.seeds), stride))
 
     def finished(self, *, wait: bool = False) -> list[tuple[int, EvaluationResult]]:
-        """Results that came in since the last call, in the order of submission; with `wait`, of everything submitted.
+        """Results since the last call, in the order of submission; with `wait`, of everything submitted.
 
         Raises:
             RuntimeError: a worker failed; the message holds its last words.
@@ -240,8 +240,8 @@ class _Worker:
     """One background process: JSON lines to its stdin, one JSON line back per job."""
 
     def __init__(self, spec: EvaluationSpec, index: int) -> None:
-        # A session of its own, so that Ctrl-C reaches the trainer alone, which then ends the worker in good order
-        self._errors = tempfile.TemporaryFile("w+")
+        # A session of its own: Ctrl-C reaches the trainer alone, which then ends the worker in good order
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close()
         self._process = subprocess.Popen(
             [sys.executable, "-m", WORKER_MODULE],
             stdin=subprocess.PIPE,

@@ -1,7 +1,8 @@
 """A background process that evaluates policy files: `python -m ibrl_fast.training.evaluation_worker`.
 
-The first line on stdin is the `EvaluationSpec` as JSON; every further line is a job, answered by one line on stdout:
-{"ticket", "policy": file, "episodes": positions, "video": file or null} -> {"ticket", ... the fields of `EpisodePart`}.
+The first line on stdin is the `EvaluationSpec` as JSON; every further line is a job, answered by one line:
+{"ticket", "policy": file, "episodes": positions, "video": file or null} ->
+{"ticket", ... the fields of `EpisodePart`}.
 The process ends when its stdin closes.
 """
 

@@ -29,7 +29,7 @@ class MetricsLogger:
 
     Args:
         run_dir: the run's folder.
-        resume_at: when a run is resumed, records after this `env_steps` are dropped, so that the file reads as one run.
+        resume_at: on resuming, records after these `env_steps` are dropped, so that all reads as one run.
         tensorboard: write TensorBoard events as well.
     """
 
@@ -95,7 +95,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 class MetricsAccumulator:
-    """Means of device tensors over a logging interval, read from the device once (no synchronisation per update)."""
+    """Means of device tensors over a logging interval, read from the device once, not at every update."""
 
     def __init__(self) -> None:
         self._sums: dict[str, torch.Tensor] = {}

@@ -1,4 +1,4 @@
-"""Named configurations: plain values, from the paper's Table II and SPEC section 4 where a row says so.
+"""Named configurations: plain values, from the paper's Table II where a docstring says so.
 
 `quickstart` is small and for a laptop; the others hold the paper's numbers. `preset(name)` makes one.
 """
@@ -14,7 +14,7 @@ from ibrl_fast.training.config import DemoConfig, EnvConfig, EvaluationConfig, R
 
 
 def quickstart() -> TrainConfig:
-    """Meta-World assembly from state in minutes on two CPU cores: small networks, many small updates (SPEC section 7)."""
+    """Meta-World assembly from state in minutes on two CPU cores: small networks, many small updates."""
     return TrainConfig(
         total_env_steps=24_000,
         batch_size=128,
@@ -40,7 +40,7 @@ def metaworld_state() -> TrainConfig:
 
 
 def metaworld_pixel() -> TrainConfig:
-    """Table II, Meta-World: DrQ networks at 84 pixels, no proprioception, no actor dropout, 3 demonstrations."""
+    """Table II, Meta-World: DrQ networks at 84 pixels, no proprioception, no actor dropout, 3 demos."""
     return TrainConfig(
         total_env_steps=100_000,
         warmup_episodes=47,
@@ -56,7 +56,7 @@ def metaworld_pixel() -> TrainConfig:
 
 
 def robomimic_state() -> TrainConfig:
-    """Table II, Robomimic (state): five critics, G = 5, soft IBRL with beta = 10, state stack 3; Can with 10 demonstrations."""
+    """Table II, Robomimic (state): E = G = 5, soft IBRL with beta = 10, state stack 3; Can with 10 demos."""
     return TrainConfig(
         total_env_steps=200_000,
         critic_updates=5,
@@ -73,7 +73,7 @@ def robomimic_state() -> TrainConfig:
 
 
 def robomimic_pixel() -> TrainConfig:
-    """Table II, Robomimic (pixel): ViT networks at 96 pixels, proprioception stack 3; Can with the wrist camera, 10 demonstrations."""
+    """Table II, Robomimic (pixel): ViT at 96 pixels, proprioception stack 3; Can, wrist camera, 10 demos."""
     return TrainConfig(
         total_env_steps=200_000,
         warmup_episodes=40,
@@ -96,7 +96,7 @@ def robomimic_pixel() -> TrainConfig:
 
 
 def real_robot() -> TrainConfig:
-    """Table II, real robot: as `robomimic_pixel`; Lift with 10 demonstrations and 8k steps at 10 Hz, no warm-up."""
+    """Table II, real robot: as `robomimic_pixel`; Lift, 10 demos, 8k steps at 10 Hz, no warm-up."""
     return replace(
         robomimic_pixel(),
         total_env_steps=8_000,

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar with rate and time left on a terminal, plain lines elsewhere."""
+"""What a person sees while a run goes on: a bar with rate and time left, or plain lines off a terminal."""
 
 from __future__ import annotations
 

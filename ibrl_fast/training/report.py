@@ -1,7 +1,7 @@
 """Pictures and a summary of one or several runs, made from what their folders hold.
 
-Runs that differ only in their seed are one curve: the mean over seeds and, as a band, the lowest to the highest seed.
-A single run's band is the 95% Wilson interval of its evaluation episodes.
+Runs that differ only in their seed are one curve: the mean over seeds and, as a band, the lowest to the
+highest seed. A single run's band is the 95% Wilson interval of its evaluation episodes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 
 from ibrl_fast.training.logging import read_metrics
 
@@ -91,7 +92,7 @@ def plot_learning_curves(runs: Sequence[RunRecord], out: Path) -> Path:
     return out
 
 
-def _plot_task(axis: plt.Axes, runs: list[RunRecord]) -> None:
+def _plot_task(axis: Axes, runs: list[RunRecord]) -> None:
     groups: dict[str, list[RunRecord]] = defaultdict(list)
     for run in runs:
         groups[run.label].append(run)
@@ -182,7 +183,7 @@ def plot_phase_seconds(seconds: dict[str, float], out: Path) -> Path:
 
 
 def write_report(run_paths: Sequence[Path], out_dir: Path) -> list[Path]:
-    """Writes learning_curve.png of all runs together into `out_dir`, and training_curves.png into each run's folder."""
+    """Writes learning_curve.png of all runs to `out_dir`, and training_curves.png into each run's folder."""
     runs = [read_run(path) for path in run_paths]
     written = [plot_learning_curves(runs, Path(out_dir) / "learning_curve.png")]
     written += [

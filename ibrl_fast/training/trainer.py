@@ -35,8 +35,8 @@ class TrainResult:
     """What a run came to.
 
     Attributes:
-        success_rate, success_low, success_high: of the final policy over the evaluation episodes, with its 95% interval.
-        bc_success_rate: of the imitation policy that the run started from, on the same episodes; None without one.
+        success_rate, success_low, success_high: of the final policy, with its 95% interval.
+        bc_success_rate: of the imitation policy that the run started from, on the same episodes, or None.
         env_steps: environment steps taken, warm-up included.
         wall_seconds: of the whole run, resumed parts added up.
         run_dir: the folder with everything.
@@ -226,7 +226,7 @@ class Trainer:
     # ---- evaluation ----
 
     def _evaluate(self) -> None:
-        """Hands the current policy to the evaluator; results of earlier ones are waited for, so that runs repeat."""
+        """Hands the policy to the evaluator; earlier results are waited for, so that runs repeat."""
         with self._timer("evaluate"):
             self._collect_evaluations(wait=True)
             self._parts.evaluator.submit(self._policy, self._env_steps)
@@ -350,5 +350,5 @@ class Trainer:
 
 
 def _line(what: str, result: EvaluationResult) -> str:
-    interval = f"{100 * result.success_low:.0f}-{100 * result.success_high:.0f}%"
-    return f"{what}: success {100 * result.success_rate:.0f}% (95% interval {interval}, {len(result.successes)} episodes)"
+    interval = f"95% interval {100 * result.success_low:.0f}-{100 * result.success_high:.0f}%"
+    return f"{what}: success {100 * result.success_rate:.0f}% ({interval}, {len(result.successes)} episodes)"
