@@ -8,10 +8,12 @@ constexpr int kThreads = 128;
 
 template <typename Q, typename V>
 __global__ void __launch_bounds__(kThreads) ibrl_select_kernel(const __grid_constant__ IbrlSelectArgs args) {
+    // Each member of the subset is checked by one thread of every block, before anything else is in registers.
+    if (threadIdx.x < args.values.subset_size)
+        assert(args.values.subset[threadIdx.x] >= 0 && args.values.subset[threadIdx.x] < args.values.ensemble);
+
     const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
     if (i >= args.values.batch) return;
-    for (int64_t k = 0; k < args.values.subset_size; ++k)
-        assert(args.values.subset[k] >= 0 && args.values.subset[k] < args.values.ensemble && "subset: members of q");
     ibrl_select_one<Q, V>(args, i);
 }
 
