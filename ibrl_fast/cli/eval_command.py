@@ -52,7 +52,7 @@ def evaluate(
         module = load_policy_module(policy)
         stacks = {
             key: field.stack
-            for key, field in ObservationContract.from_json(module.contract_json).observations.items()
+            for key, field in ObservationContract.from_json(str(module.contract_json)).observations.items()
         }
         evaluator = Evaluator(EvaluationSpec(config.env.pool_kwargs(), stacks, seeds), workers)
         evaluator.submit(script_policy(module), 0, video)

@@ -66,7 +66,7 @@ class RunParts:
     evaluator: Evaluator
     buffer: ReplayBuffer | None
     collector: Collector | None
-    bc_policy: BCPolicy | None
+    bc_policy: nn.Module | None
     bc_result: EvaluationResult | None = None
     pool: BasePool | None = None
     num_demos: int = 0
@@ -113,16 +113,15 @@ class ObservationPlan:
 
 def plan_observation(config: TrainConfig, pool: BasePool) -> ObservationPlan:
     """The plan for a pool's observations."""
-    space = pool.single_observation_space.spaces
     specs = observation_specs(pool.single_observation_space)
     stacks = {
         key: config.replay.image_stack if spec.is_image else config.replay.state_stack
         for key, spec in specs.items()
     }
     contract = contract_from_space(
-        space,
+        {key: pool.entry_spaces[key] for key in specs},
         stacks,
-        pool.single_action_space.shape[0],
+        pool.task.action_dim,
         action_repeat=config.env.action_repeat,
         metadata={"task": config.env.task, "method": config.method, "ibrl_fast": __version__},
     )
@@ -275,7 +274,7 @@ def make_buffer(
     """The replay buffer, with room for the demonstrations beside its capacity."""
     return ReplayBuffer(
         observation_specs(pool.single_observation_space),
-        pool.single_action_space.shape[0],
+        pool.task.action_dim,
         capacity=config.replay.capacity,
         num_envs=config.env.num_envs,
         max_episode_steps=config.env.max_episode_steps,

@@ -69,7 +69,7 @@ class Collector:
         """Resets every environment and opens its first episode."""
         observations, _ = self._pool.reset(seed=seed)
         self._see(self._stacker.reset(observations))
-        self._buffer.start_episode(np.arange(self._pool.num_envs), observations, self._il_action)
+        self._buffer.start_episode(None, observations, self._il_action)
 
     def step(self, mode: ActingMode) -> list[EpisodeRecord]:
         """One agent step in each of the N environments.
@@ -105,16 +105,16 @@ class Collector:
 
         # Episodes that ended make room for the next ones
         records = []
-        for env in np.flatnonzero(ended):
+        env_ids = np.flatnonzero(ended).tolist()
+        for env in env_ids:
             share = float(self._il_steps[env] / self._lengths[env])
             records.append(
                 EpisodeRecord(bool(info["final_info"]["success"][env]), int(self._lengths[env]), share)
             )
         self._lengths[ended] = 0
         self._il_steps[ended] = 0
-        env_ids = np.flatnonzero(ended)
         self._see(self._stacker.reset(observations, env_ids))
-        il_action = None if self._il_action is None else self._il_action[torch.from_numpy(env_ids)]
+        il_action = None if self._il_action is None else self._il_action[env_ids]
         self._buffer.start_episode(
             env_ids, {key: value[env_ids] for key, value in observations.items()}, il_action
         )
@@ -138,7 +138,7 @@ class Collector:
         if mode == "il":
             assert self._il_action is not None
             return self._il_action[:, 0], np.ones(self._pool.num_envs, dtype=bool)
-        shape = (self._pool.num_envs, *self._pool.single_action_space.shape)
+        shape = (self._pool.num_envs, self._pool.task.action_dim)
         action = self._random.uniform(-1.0, 1.0, shape).astype(np.float32)
         return torch.from_numpy(action), np.zeros(self._pool.num_envs, dtype=bool)
 
@@ -160,7 +160,7 @@ class Collector:
         self._stacker.load_state_dict({key: _to_numpy(value) for key, value in state["stacker"].items()})
         self._lengths = np.array(_to_numpy(state["lengths"]))
         self._il_steps = np.array(_to_numpy(state["il_steps"]))
-        generator = self._random.bit_generator.state
+        generator = dict(self._random.bit_generator.state)
         generator["state"] = {"state": int(state["random_state"]), "inc": int(state["random_inc"])}
         self._random.bit_generator.state = generator
         self._see(self._stacker._stacked())

@@ -152,7 +152,8 @@ class EpisodeRunner:
 def write_video(path: Path, episodes: Sequence[np.ndarray], frames_per_second: int = 20) -> None:
     """Writes episodes, each uint8 [T, H, W, 3], as one MP4; each ends on half a second of its last frame."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with imageio.get_writer(path, fps=frames_per_second, macro_block_size=1) as writer:
+    video: Any = imageio.get_writer(path, fps=frames_per_second, macro_block_size=1)
+    with video as writer:
         for frames in episodes:
             for frame in (*frames, *[frames[-1]] * (frames_per_second // 2)):
                 writer.append_data(frame)
@@ -200,8 +201,11 @@ class Evaluator:
         torch.jit.save(policy, str(path))
         parts = []
         for index, worker in enumerate(self._workers):
-            job = {"policy": str(path), "episodes": self._indices(index, len(self._workers))}
-            job["video"] = str(video) if video is not None and index == 0 else None
+            job = {
+                "policy": str(path),
+                "episodes": self._indices(index, len(self._workers)),
+                "video": str(video) if video is not None and index == 0 else None,
+            }
             parts.append((worker, worker.send(job)))
         self._pending[key] = parts
 

@@ -167,16 +167,17 @@ class Trainer:
             self._logger.log("bc", 0, parts.bc_result.metrics())
             self._counters.bc_success_rate = parts.bc_result.success_rate
             self._progress.say(_line("imitation policy", parts.bc_result))
-        if config.method != "bc":
+        if parts.collector is not None:
             parts.collector.start(config.seed)
         self._counters.next_evaluation = config.evaluation.every_env_steps
         self._counters.next_checkpoint = config.checkpoint_every_env_steps
 
     def _step(self) -> None:
         """One agent step in every environment, and what falls due after it."""
-        config, counters = self.config, self._counters
+        config, counters, collector = self.config, self._counters, self._parts.collector
+        assert collector is not None
         with self._timer("collect"):
-            records = self._parts.collector.step(self._mode())
+            records = collector.step(self._mode())
         counters.agent_steps += config.env.num_envs
         for record in records:
             counters.episodes += 1
@@ -212,6 +213,7 @@ class Trainer:
     def _update_round(self) -> None:
         """G critic updates, then one actor update on the last batch."""
         parts, config, timer = self._parts, self.config, self._timer
+        assert parts.buffer is not None
         for _ in range(config.critic_updates):
             with timer("sample"):
                 batch = parts.buffer.sample(config.batch_size)
@@ -240,11 +242,9 @@ class Trainer:
         self._logger.log("eval", env_steps, {**result.metrics(), "wall_seconds": seconds})
         self._progress.say(_line(f"{env_steps:>7} steps", result))
         rate = self.config.stop_at_success_rate
-        if wait_counts := rate is not None:
-            good = result.success_rate >= (rate or 0.0)
-            self._counters.good_evaluations = (
-                self._counters.good_evaluations + 1 if good and wait_counts else 0
-            )
+        if rate is not None:
+            in_a_row = self._counters.good_evaluations + 1
+            self._counters.good_evaluations = in_a_row if result.success_rate >= rate else 0
 
     def _solved(self) -> bool:
         return self._counters.good_evaluations >= 2
@@ -268,7 +268,7 @@ class Trainer:
         metrics["updates_per_second"] = (
             (self._counters.rounds - rounds) * self.config.critic_updates / (now - then)
         )
-        metrics["buffer_steps"] = len(self._parts.buffer)
+        metrics["buffer_steps"] = 0 if self._parts.buffer is None else len(self._parts.buffer)
         metrics["wall_seconds"] = now - self._started
         if self._recent:
             lengths = sum(record.length for record in self._recent)
@@ -318,9 +318,9 @@ class Trainer:
 
     def _result(self, final: EvaluationResult | None, *, interrupted: bool = False) -> TrainResult:
         return TrainResult(
-            success_rate=final and final.success_rate,
-            success_low=final and final.success_low,
-            success_high=final and final.success_high,
+            success_rate=None if final is None else final.success_rate,
+            success_low=None if final is None else final.success_low,
+            success_high=None if final is None else final.success_high,
             bc_success_rate=self._counters.bc_success_rate,
             env_steps=self._env_steps,
             wall_seconds=time.perf_counter() - self._started,
