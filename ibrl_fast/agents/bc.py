@@ -146,7 +146,7 @@ def train_bc(
         stacks: frames per observation key, newest first; keys not named have one.
         seed: of batches, augmentation and dropout; the initial weights are the policy's own.
         progress: called with (updates done, loss) every 50 updates and at the end; may raise to stop.
-        evaluate: returns the policy's success rate in [0, 1]; called every `evaluate_every` updates and at the end.
+        evaluate: returns the policy's success rate in [0, 1]; called as configured and at the end.
 
     Raises:
         ValueError: demonstrations that the policy cannot read, or evaluate_every without evaluate.
@@ -157,9 +157,8 @@ def train_bc(
         )
     device = next(policy.parameters()).device
     random = RandomSource(seed, device, torch.float32)
-    sampler = DemonstrationSampler(
-        demos, policy.shapes, stacks or {}, config.random_shift_pad, random, device
-    )
+    shapes = {key: tuple(shape) for key, shape in policy.shapes.items()}
+    sampler = DemonstrationSampler(demos, shapes, stacks or {}, config.random_shift_pad, random, device)
     if sampler.actions.shape[1] != policy.action_dim:
         raise ValueError(f"actions: expected [*, {policy.action_dim}], got {list(sampler.actions.shape)}")
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, fused=True, capturable=True)

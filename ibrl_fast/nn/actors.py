@@ -56,11 +56,12 @@ class PixelActor(nn.Module):
         self.compress_dim = config.compress_dim or 0
         self.dropout_width = self.compress_dim + sum(config.hidden)
         flat_dim = num_tokens * token_dim
-        self.compress: nn.Module = nn.Identity()
+        compress: nn.Module = nn.Identity()
         if config.compress_dim is not None:
-            self.compress = nn.Sequential(
+            compress = nn.Sequential(
                 nn.Linear(flat_dim, config.compress_dim), nn.LayerNorm(config.compress_dim)
             )
+        self.compress = compress
         self.mlp = MLP(
             (config.compress_dim or flat_dim) + proprio_dim,
             config.hidden,

@@ -85,7 +85,7 @@ def build_encoder(config: EncoderConfig | None, shapes: Shapes, scalers: Scalers
     if config is None:
         if images or not vectors:
             raise ValueError(
-                f"encoder: expected an image encoder for {sorted(images) or 'no vectors'}, got None"
+                f"encoder: expected one for images {sorted(images)}, vectors {sorted(vectors)}, got None"
             )
         return StateEncoder(vectors, scalers)
     sizes = {shape[1:] for shape in images.values()}

@@ -133,12 +133,13 @@ class ResidualBlock(nn.Module):
         self.norm1 = nn.GroupNorm(out_channels, out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.norm2 = nn.GroupNorm(out_channels, out_channels)
-        self.shortcut: nn.Module = nn.Identity()
+        shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
+            shortcut = nn.Sequential(
                 nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False),
                 nn.GroupNorm(out_channels, out_channels),
             )
+        self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` `[batch, in_channels, h, w]` to `[batch, out_channels, h / stride, w / stride]`."""
