@@ -88,7 +88,7 @@ def collect_demonstrations(
 
     def on_step(step: EpisodeStep) -> None:
         """Keeps the step; at the end of an attempt decides whether it counts."""
-        attempts.setdefault(step.episode, []).append(step)
+        attempts.setdefault(step.episode, []).append(_owned(step))
         if step.terminated or step.truncated:
             finished[step.episode] = step.success or not success_only
             noise.pop(step.episode, None)
@@ -136,6 +136,15 @@ def collect_demonstrations(
         "seed": seed,
     }
     return DemonstrationSet(demos, {"env_name": info.name, "type": GYM_TYPE, "env_kwargs": kwargs})
+
+
+def _owned(step: EpisodeStep) -> EpisodeStep:
+    """A step that stays as it is: a pool may reuse the buffers behind its observations."""
+    copies = [
+        {key: np.array(value) for key, value in view.items()}
+        for view in (step.observation, step.next_observation)
+    ]
+    return replace(step, observation=copies[0], next_observation=copies[1], action=step.action.copy())
 
 
 def _demonstration(steps: list[EpisodeStep], keys: list[str], seed: int) -> Demonstration:
