@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
+import weakref
 from typing import Any, Protocol
 
 import mujoco
@@ -99,6 +101,16 @@ class Renderer:
         self._viewport = mujoco.MjrRect(0, 0, image_size, image_size)
         self._pixels = np.empty((image_size, image_size, 3), dtype=np.uint8)
 
+        # a renderer that nobody closed must go before the interpreter takes OpenGL apart
+        reference = weakref.ref(self)
+
+        def close_at_exit() -> None:
+            renderer = reference()
+            if renderer is not None:
+                renderer.close()
+
+        self._close_at_exit = atexit.register(close_at_exit)
+
     def render(self, model: mujoco.MjModel, data: Any, camera_id: int) -> npt.NDArray[np.uint8]:
         """Upright picture uint8 [H, W, 3]; a view that the next call may overwrite."""
         if self._gl is None:
@@ -122,6 +134,7 @@ class Renderer:
             self._context.free()
             self._gl.free()
             self._gl = None
+            atexit.unregister(self._close_at_exit)
 
 
 def is_upside_down(model: mujoco.MjModel, camera_id: int) -> bool:
