@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ValueError, OSError, MemoryError) as error:
         fail(str(error) or type(error).__name__)
     except KeyboardInterrupt:
+        print("ibrl-fast: interrupted", file=sys.stderr)
         sys.exit(130)
 
 

@@ -40,6 +40,8 @@ def evaluate(
         workers: background processes.
         video: an MP4 to write, of the first three episodes.
     """
+    if not policy.exists():
+        raise ValueError(f"policy: expected a run folder or an exported policy, got {policy}")
     config = load_config(run or (policy if policy.is_dir() else policy.parent))
     seeds = tuple(episode_seeds(seed, episodes))
     if policy.is_file():

@@ -20,6 +20,10 @@ GYM_TYPE = 2
 """robomimic's number for environments with Gym's face."""
 
 
+class ExpertFailedError(RuntimeError, ValueError):
+    """The scripted expert did not succeed often enough under the options given."""
+
+
 def collect_demonstrations(
     task: str,
     episodes: int,
@@ -55,7 +59,7 @@ def collect_demonstrations(
 
     Errors:
         ValueError: unknown task or option.
-        RuntimeError: too few successes within `max_attempts`.
+        ExpertFailedError: too few successes within `max_attempts`.
     """
     _check(episodes, action_noise, max_attempts)
     info = resolve_task(task)
@@ -120,7 +124,7 @@ def collect_demonstrations(
     # the earliest attempts count, so that parallel environments change nothing
     chosen = sorted(attempt for attempt, counts in finished.items() if counts)[:episodes]
     if len(chosen) < episodes:
-        raise RuntimeError(
+        raise ExpertFailedError(
             f"{info.name}: expected {episodes} successes in {limit} episodes, got {len(chosen)}"
         )
     keys = [key for key in pool.entry_spaces if key != "state" or observation != "pixels"]

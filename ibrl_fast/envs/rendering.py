@@ -19,6 +19,10 @@ _HELP = (
 )
 
 
+class RenderingUnavailableError(RuntimeError, OSError):
+    """This machine cannot draw; the message names the packages to install."""
+
+
 class _GLContext(Protocol):
     def make_current(self) -> None: ...
     def free(self) -> None: ...
@@ -38,7 +42,7 @@ def make_gl_context(size: int) -> _GLContext:
     """An OpenGL context without a display: EGL if its library is there, OSMesa otherwise.
 
     Errors:
-        RuntimeError: neither works; names the packages to install.
+        RenderingUnavailableError: neither works; names the packages to install.
     """
     # PyOpenGL can serve one platform per process: respect a choice made before us
     chosen = os.environ.get("PYOPENGL_PLATFORM", "").lower()
@@ -46,7 +50,7 @@ def make_gl_context(size: int) -> _GLContext:
     platform = next((name for name in platforms if _library_exists(_LIBRARIES[name])), None)
     if platform is None:
         found = f"PYOPENGL_PLATFORM={chosen}" if chosen else "neither library"
-        raise RuntimeError(f"rendering: expected EGL or OSMesa, got {found}; {_HELP}")
+        raise RenderingUnavailableError(f"rendering: expected EGL or OSMesa, got {found}; {_HELP}")
     try:
         if platform == "egl":
             from mujoco.egl import GLContext
@@ -55,10 +59,15 @@ def make_gl_context(size: int) -> _GLContext:
         context: _GLContext = GLContext(size, size)
         context.make_current()
     except Exception as error:
-        raise RuntimeError(
+        raise RenderingUnavailableError(
             f"rendering: expected a working {platform} driver, got {error!r}; {_HELP}"
         ) from error
     return context
+
+
+def check_rendering() -> None:
+    """Raises RenderingUnavailableError where no picture can be made."""
+    make_gl_context(16).free()
 
 
 class Renderer:
