@@ -86,3 +86,15 @@ def test_bad_input():
 def test_too_few_successes_say_so():
     with pytest.raises(RuntimeError, match="metaworld/assembly: expected 1 successes in 2 episodes, got 0"):
         collect_demonstrations("assembly", 1, max_episode_steps=3, max_attempts=2)
+
+
+def test_both_backends_give_the_same_demonstrations():
+    pytest.importorskip("ibrl_fast.envs.env_pool", reason="built without the native pool")
+    options = {"seed": 5, "action_noise": 0.1, "observation": "both", "image_size": 24}
+    reference = collect_demonstrations("coffee-push", 2, **options)
+    native = collect_demonstrations("coffee-push", 2, backend="native", num_envs=2, **options)
+    for demo, other in zip(reference.demos, native.demos, strict=True):
+        assert demo.seed == other.seed
+        np.testing.assert_array_equal(demo.actions, other.actions)
+        for key, value in demo.observations.items():
+            np.testing.assert_array_equal(other.observations[key], value)

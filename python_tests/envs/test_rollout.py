@@ -127,3 +127,12 @@ def test_wilson_interval():
     for successes, episodes in ((1, 0), (-1, 5), (6, 5)):
         with pytest.raises(ValueError, match="successes: expected"):
             wilson_interval(successes, episodes)
+
+
+@pytest.mark.parametrize("task", ["assembly", "box-close", "coffee-push", "stick-pull"])
+def test_result_depends_on_no_backend(task):
+    pytest.importorskip("ibrl_fast.envs.env_pool", reason="built without the native pool")
+    seeds = episode_seeds(0, 4)
+    reference = evaluate_policy(make_pool(task), expert_policy(task), seeds)
+    native = evaluate_policy(make_pool(task, num_envs=3, backend="native"), expert_policy(task), seeds)
+    assert native == reference
