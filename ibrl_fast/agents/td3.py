@@ -244,7 +244,8 @@ class TD3Agent:
     @staticmethod
     def _step(loss: Tensor, optimizer: torch.optim.Adam) -> None:
         """Gradients of the loss for the optimiser's parameters alone, and one step."""
-        optimizer.zero_grad(set_to_none=True)
+        for parameter in optimizer.param_groups[0]["params"]:
+            parameter.grad = None
         loss.backward()
         optimizer.step()
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ibrl_fast.nn.config import DrQConfig, ResNet18Config, ViTConfig
+from ibrl_fast.nn.layers import Linear
 
 
 def _conv_size(size: int, kernel: int, stride: int, padding: int = 0) -> int:
@@ -29,11 +30,11 @@ class TransformerLayer(nn.Module):
         self.num_heads = num_heads
         self.gelu = activation == "gelu"
         self.norm_attention = nn.LayerNorm(dim)
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.projection = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.projection = Linear(dim, dim)
         self.norm_mlp = nn.LayerNorm(dim)
-        self.expand = nn.Linear(dim, mlp_dim)
-        self.contract = nn.Linear(mlp_dim, dim)
+        self.expand = Linear(dim, mlp_dim)
+        self.contract = Linear(mlp_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens `[batch, tokens, dim]` to the same shape."""

@@ -219,7 +219,7 @@ def test_bf16_update_is_close_and_keeps_full_precision_weights(kind: str) -> Non
         agent = make_agent(IBRLConfig(precision=precision), NETWORKS[kind](), dtype=torch.float32)
         batch = random_batch(agent)
         matmul_dtypes: set[torch.dtype] = set()
-        agent.critic.mlp.output.register_forward_hook(
+        agent.critic.register_forward_hook(
             lambda module, args, output, seen=matmul_dtypes: seen.add(output.dtype)
         )
         metrics = [{**agent.update_critic(batch), **agent.update_actor(batch)} for _ in range(3)][-1]

@@ -236,7 +236,9 @@ def test_pixel_initialisation() -> None:
         torch.testing.assert_close(weight @ weight.T, torch.eye(1024), atol=1e-4, rtol=0)
     last = networks.actor.mlp.output.weight
     torch.testing.assert_close(last @ last.T, 1e-4 * torch.eye(7), atol=1e-8, rtol=0)
-    assert all(abs(float(member.norm()) - 0.01) < 1e-6 for member in networks.critic.mlp.output.weight)
+    assert all(
+        abs(float(member.detach().norm()) - 0.01) < 1e-6 for member in networks.critic.mlp.output.weight
+    )
     assert not networks.actor.mlp.output.bias.any() and not networks.critic.mlp.hidden[0].bias.any()
     spatial = networks.critic.reduce.channel_weight
     assert abs(float(spatial.mean())) < 0.01 and abs(float(spatial.std()) - 1) < 0.01
