@@ -246,6 +246,9 @@ def _check_fits(module: HybridPolicy | SinglePolicy, contract: ObservationContra
     unread = sorted(shapes.keys() - obs.read)
     if unread:
         raise ValueError(f"contract: expected only observations that the networks read, got also {unread}")
+    if (contract.action_low, contract.action_high) != (-1.0, 1.0):
+        got = [contract.action_low, contract.action_high]
+        raise ValueError(f"action_low, action_high: expected [-1, 1] like the networks, got {got}")
     if tuple(action.shape) != (2, contract.action_dim):
         raise ValueError(
             f"action_dim: expected {action.shape[1]} like the networks, got {contract.action_dim}"
