@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from ibrl_fast.agents import BCConfig, IBRLConfig
 from ibrl_fast.nn import BCNetworkConfig, NetworkConfig
+from ibrl_fast.training.gate import GateConfig
 
 Method = Literal["ibrl", "td3", "bc"]
 Observation = Literal["state", "pixels", "both"]
@@ -198,6 +199,9 @@ class TrainConfig:
     """Network of the imitation policy."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     """Replay buffer."""
+    gate: GateConfig | None = None
+    """Method `ibrl`: the evaluated and exported policy stays the imitation policy until training episodes
+    show that the hybrid policy is no worse; needs `warmup_episodes`. None (the paper): always hybrid."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """Evaluation."""
 
@@ -216,6 +220,11 @@ class TrainConfig:
             _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         rate = self.stop_at_success_rate
         _require(rate is None or 0 < rate <= 1, "stop_at_success_rate", "in (0, 1] or None", rate)
+        if self.gate is not None:
+            _require(self.method == "ibrl", "gate", "None except for method ibrl", self.method)
+            _require(
+                self.warmup_episodes > 0, "warmup_episodes", "at least 1 with a gate", self.warmup_episodes
+            )
         if self.observation_scaling != "none":
             _require(
                 self.env.observation != "pixels",
@@ -258,6 +267,8 @@ def config_from_dict(values: dict[str, Any], cls: type = TrainConfig) -> Any:
     Raises:
         ValueError: an unknown or missing field, naming it.
     """
+    if not isinstance(values, dict):
+        raise ValueError(f"{cls.__name__}: expected an object with fields, got {values!r}")
     hints = typing.get_type_hints(cls)
     known = {entry.name for entry in dataclasses.fields(cls)}
     unknown = sorted(set(values) - known)
@@ -299,4 +310,7 @@ def load_config(run_dir: Path) -> TrainConfig:
     path = Path(run_dir) / CONFIG_NAME
     if not path.is_file():
         raise ValueError(f"run: expected a run folder with {CONFIG_NAME}, got {run_dir}")
-    return config_from_dict(json.loads(path.read_text()))
+    try:
+        return config_from_dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: expected a run's configuration, got {error}") from error

@@ -89,6 +89,10 @@ class EvaluationResult:
         object.__setattr__(self, "success_low", low)
         object.__setattr__(self, "success_high", high)
 
+    def to_plain(self) -> dict[str, Any]:
+        """Keyword arguments that make this result again, as plain values."""
+        return {"successes": list(self.successes), "lengths": list(self.lengths), "il_share": self.il_share}
+
     def metrics(self) -> dict[str, Any]:
         """As metrics of an `eval` record (docs/metrics.md)."""
         mean_length = float(np.mean(self.lengths))
