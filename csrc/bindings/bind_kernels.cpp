@@ -9,7 +9,10 @@
 #include "bindings/bind_op.h"
 #include "common/cpu_isa.h"
 #include "common/philox.h"
+#include "kernels/ibrl_select.h"
+#include "kernels/ibrl_target.h"
 #include "kernels/nstep_return.h"
+#include "kernels/polyak_update.h"
 #include "kernels/random_shift_gather.h"
 #include "kernels/replay_gather.h"
 #include "kernels/sample_rows.h"
@@ -40,6 +43,23 @@ ibrl::ReplayGatherArgs replay_gather_args(const Addresses& sources, const Addres
                            num_rows[s],    row_strides[s], features[s],
                            stacks[s],      static_cast<DType>(source_dtypes[s]), static_cast<DType>(out_dtypes[s])};
     return args;
+}
+
+// Owns the list that the kernel's Args point into.
+struct PolyakUpdateList {
+    std::vector<ibrl::PolyakTensor> tensors;
+    double rho;
+    bool is_float64;
+    operator ibrl::PolyakUpdateArgs() const {
+        return {tensors.data(), static_cast<int64_t>(tensors.size()), rho, is_float64};
+    }
+};
+
+PolyakUpdateList polyak_update_list(const Addresses& targets, const Addresses& onlines, const Numbers& counts,
+                                    double rho, bool is_float64) {
+    PolyakUpdateList list{{}, rho, is_float64};
+    for (size_t t = 0; t < targets.size(); ++t) list.tensors.push_back({targets[t], onlines[t], counts[t]});
+    return list;
 }
 
 }  // namespace
@@ -81,4 +101,19 @@ void bind_kernels(py::module_& m) {
                   int64_t, int64_t, int64_t, int64_t, int64_t, double, double, DType>(
         m, "random_shift_gather", ibrl::fields_of<ibrl::RandomShiftGatherArgs>, IBRL_KERNELS(random_shift_gather),
         [](const auto& args) { return args.batch * args.stack * args.channels * args.height * args.width; });
+
+    ibrl::bind_op<Address, DType, int64_t, int64_t, int64_t, Address, Address, int64_t, int64_t, int64_t, int64_t,
+                  int64_t, double, bool, Address, Address, int64_t, int64_t, Address, Address>(
+        m, "ibrl_target", ibrl::fields_of<ibrl::IbrlTargetArgs>, IBRL_KERNELS(ibrl_target),
+        [](const auto& args) { return args.values.batch * args.values.proposals * args.values.subset_size; });
+    ibrl::bind_op<Address, DType, int64_t, int64_t, int64_t, Address, Address, int64_t, int64_t, int64_t, int64_t,
+                  int64_t, double, bool, Address, int64_t, int64_t, int64_t, int64_t, int64_t, Address, Address>(
+        m, "ibrl_select", ibrl::fields_of<ibrl::IbrlSelectArgs>, IBRL_KERNELS(ibrl_select),
+        [](const auto& args) { return args.values.batch * args.values.proposals * args.values.subset_size; });
+    ibrl::bind_op<Addresses, Addresses, Numbers, double, bool>(
+        m, "polyak_update", polyak_update_list, IBRL_KERNELS(polyak_update), [](const auto& list) {
+            int64_t elements = 0;
+            for (const auto& tensor : list.tensors) elements += tensor.count;
+            return elements;
+        });
 }

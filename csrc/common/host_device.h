@@ -3,8 +3,10 @@
 
 #ifdef __CUDACC__
 #define IBRL_HD __host__ __device__
+#define IBRL_UNROLL _Pragma("unroll")
 #else
 #define IBRL_HD
+#define IBRL_UNROLL
 #endif
 
 namespace ibrl {

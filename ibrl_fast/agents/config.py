@@ -42,30 +42,30 @@ class TD3Config:
     """TD3 with an ensemble of critics, as Algorithm 1 uses it; gamma and nstep belong to the replay buffer.
 
     Attributes:
-        lr: Adam's learning rate for actor, critics and encoder.
+        learning_rate: Adam's learning rate for actor, critics and encoder.
         exploration_std: sigma, of the noise on the RL action when acting and in the target, in action units.
         noise_clip: c, bound of the target's noise.
-        ema: rho, target = rho * target + (1 - rho) * online.
+        polyak: rho, target = rho * target + (1 - rho) * online.
         subset_size: K, critics whose minimum values an action (RED-Q); drawn afresh for every use.
         precision: of matrix products and convolutions; weights, losses and optimiser stay in full precision.
     """
 
-    lr: float = 1e-4
+    learning_rate: float = 1e-4
     exploration_std: float = 0.1
     noise_clip: float = 0.3
-    ema: float = 0.99
+    polyak: float = 0.99
     subset_size: int = 2
     precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
-        if not self.lr > 0:
-            raise ValueError(f"lr: expected > 0, got {self.lr}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate: expected > 0, got {self.learning_rate}")
         if not self.exploration_std >= 0:
             raise ValueError(f"exploration_std: expected >= 0, got {self.exploration_std}")
         if not self.noise_clip >= 0:
             raise ValueError(f"noise_clip: expected >= 0, got {self.noise_clip}")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema: expected in [0, 1), got {self.ema}")
+        if not 0 <= self.polyak < 1:
+            raise ValueError(f"polyak: expected in [0, 1), got {self.polyak}")
         if self.subset_size < 1:
             raise ValueError(f"subset_size: expected >= 1, got {self.subset_size}")
         if self.precision not in ("fp32", "bf16"):

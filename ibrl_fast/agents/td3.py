@@ -149,7 +149,7 @@ class TD3Agent:
             q = self.critic(features, batch.action.unsqueeze(0))[0].to(self.dtype)
         loss = (q - target).square().mean(1).sum()
         self._step(loss, self.critic_optimizer)
-        ops.polyak_update(self._target_critic_parameters, self._critic_parameters, self.config.ema)
+        ops.polyak_update(self._target_critic_parameters, self._critic_parameters, self.config.polyak)
         self.critic_updates += 1
         return {
             "critic_loss": loss.detach(),
@@ -172,7 +172,7 @@ class TD3Agent:
             q = self.critic(features, action.unsqueeze(0))[0].to(self.dtype)
         loss = -q.amin(0).mean()
         self._step(loss, self.actor_optimizer)
-        ops.polyak_update(self._target_actor_parameters, self._actor_parameters, self.config.ema)
+        ops.polyak_update(self._target_actor_parameters, self._actor_parameters, self.config.polyak)
         self.actor_updates += 1
         return {"actor_loss": loss.detach()}
 
@@ -239,12 +239,13 @@ class TD3Agent:
 
     def _adam(self, parameters: list[nn.Parameter]) -> torch.optim.Adam:
         """Adam in one kernel, its step counter on the device, so that an update can be captured."""
-        return torch.optim.Adam(parameters, lr=self.config.lr, fused=True, capturable=True)
+        return torch.optim.Adam(parameters, lr=self.config.learning_rate, fused=True, capturable=True)
 
     @staticmethod
     def _step(loss: Tensor, optimizer: torch.optim.Adam) -> None:
         """Gradients of the loss for the optimiser's parameters alone, and one step."""
-        optimizer.zero_grad(set_to_none=True)
+        for parameter in optimizer.param_groups[0]["params"]:
+            parameter.grad = None
         loss.backward()
         optimizer.step()
 

@@ -53,6 +53,7 @@ def check_state(plan: BufferPlan, state: Mapping[str, Any]) -> None:
         raise ValueError(
             f"state: expected a buffer with {plan.fingerprint()}, got one with {state['buffer']}"
         )
+    _check_index(plan, state["index"])
     used = [int(count) for count in state["index"]["counts"][1:]]
     for name, (shape, dtype) in plan.columns.items():
         if name in _NOT_ROWS:
@@ -62,6 +63,33 @@ def check_state(plan: BufferPlan, state: Mapping[str, Any]) -> None:
         if not isinstance(saved, Tensor) or saved.dtype != dtype or tuple(saved.shape) != expected:
             got = f"{saved.dtype} {list(saved.shape)}" if isinstance(saved, Tensor) else type(saved).__name__
             raise ValueError(f"state['columns'][{name!r}]: expected {dtype} {list(expected)}, got {got}")
+
+
+def _check_index(plan: BufferPlan, index: Mapping[str, Any]) -> None:
+    """Raises ValueError unless the episode bookkeeping has its arrays, and names rows of the buffer only."""
+    layout = plan.layout
+    for name, shape in (
+        ("table", (None,)),
+        ("counts", (2 + layout.num_envs,)),
+        ("episodes", (None, 3)),
+        ("current", (layout.num_envs, 3)),
+    ):
+        saved = index.get(name)
+        if (
+            not isinstance(saved, Tensor)
+            or saved.dtype != torch.int64
+            or saved.dim() != len(shape)
+            or any(want not in (None, size) for size, want in zip(saved.shape, shape))
+        ):
+            raise ValueError(f"state['index'][{name!r}]: expected int64 {list(shape)}, got {saved}")
+    table, demo_steps, used = index["table"], int(index["counts"][0]), index["counts"][1:].tolist()
+    room = [layout.demo_rows] + [layout.segment_rows] * layout.num_envs
+    if (
+        not 0 <= demo_steps <= len(table) <= layout.table_size
+        or any(not 0 <= count <= rows for count, rows in zip(used, room))
+        or ((table < 0) | (table >= layout.rows)).any()
+    ):
+        raise ValueError("state['index']: expected counts and rows that fit the buffer, got others")
 
 
 def load_state(plan: BufferPlan, storage: RowStorage, index: EpisodeIndex, state: Mapping[str, Any]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ class DemonstrationError(ValueError):
     """A demonstration file that cannot be used; the message names file, demonstration and field."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Demonstration:
     """One episode of T >= 1 steps.
 
@@ -108,8 +108,8 @@ class Demonstration:
         }
 
 
-@dataclass(frozen=True)
-class DemonstrationSet:
+@dataclass(frozen=True, eq=False)
+class DemonstrationSet(Sequence[Demonstration]):
     """Demonstrations of one task, alike in their observations and actions.
 
     Attributes:
@@ -143,12 +143,14 @@ class DemonstrationSet:
         """Demonstrations."""
         return len(self.demos)
 
-    def __iter__(self) -> Iterator[Demonstration]:
-        """The demonstrations in order."""
-        return iter(self.demos)
+    @overload
+    def __getitem__(self, number: int) -> Demonstration: ...
 
-    def __getitem__(self, number: int) -> Demonstration:
-        """One demonstration."""
+    @overload
+    def __getitem__(self, number: slice) -> tuple[Demonstration, ...]: ...
+
+    def __getitem__(self, number: int | slice) -> Demonstration | tuple[Demonstration, ...]:
+        """One demonstration, or several."""
         return self.demos[number]
 
     @property

@@ -36,11 +36,13 @@ __all__ = [
 ]
 
 _IMAGE_SUFFIX = "_image"
+# What h5py and numpy raise on damaged files, beside ValueError and TypeError.
+_UNREADABLE = (OSError, RuntimeError, KeyError, AttributeError, MemoryError)
 
 
 def write_demonstrations(
     path: str | os.PathLike[str],
-    demos: DemonstrationSet | Sequence[Demonstration],
+    demos: Sequence[Demonstration],
     env_args: Mapping[str, Any] | None = None,
     *,
     masks: Mapping[str, Sequence[int]] | None = None,
@@ -137,14 +139,14 @@ def read_demonstrations(
             return _read_file(
                 file, keys, filter_key, max_demos, {"state": state_keys, "proprio": proprio_keys}
             )
-    except (DemonstrationError, MemoryError):
-        raise
     except FileNotFoundError as error:
         raise DemonstrationError(f"{path}: file: expected a file, got none") from error
-    except (OSError, RuntimeError, KeyError) as error:
-        raise DemonstrationError(f"{path}: file: expected a complete HDF5 file, got: {error}") from error
+    except _UNREADABLE as error:
+        raise DemonstrationError(
+            f"{path}: file: expected a complete HDF5 file, got: {_line(error)}"
+        ) from error
     except (ValueError, TypeError) as error:
-        raise DemonstrationError(f"{path}: {error}") from error
+        raise DemonstrationError(f"{path}: {_line(error)}") from error
 
 
 @contextmanager
@@ -154,8 +156,13 @@ def _located(place: str) -> Iterator[None]:
         yield
     except (ValueError, TypeError) as error:
         raise ValueError(f"{place}: {error}") from error
-    except (OSError, RuntimeError, KeyError) as error:
-        raise ValueError(f"{place}: expected readable data, got: {error}") from error
+    except _UNREADABLE as error:
+        raise ValueError(f"{place}: expected readable data, got: {_line(error)}") from error
+
+
+def _line(error: BaseException) -> str:
+    """An error's message on one line."""
+    return " ".join(str(error).split())
 
 
 def _read_file(
@@ -169,8 +176,10 @@ def _read_file(
     data = _group(file, "data")
     try:
         env_args = json.loads(data.attrs.get("env_args", "{}"))
-    except json.JSONDecodeError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"data: env_args: expected JSON, got: {error}") from error
+    if not isinstance(env_args, dict):
+        raise ValueError(f"data: env_args: expected a JSON object, got {type(env_args).__name__}")
     demos = []
     for name in _demo_names(file, data, filter_key, max_demos):
         with _located(name):
@@ -226,7 +235,7 @@ def _read_demo(
     actions = _dataset(group, "actions")
     steps = actions.shape[0]
     samples = group.attrs.get("num_samples")
-    if samples is None or int(samples) != steps or steps < 1:
+    if not isinstance(samples, int | np.integer) or samples != steps or steps < 1:
         raise ValueError(f"num_samples: expected the {steps} steps of actions (at least 1), got {samples}")
     rewards = _dataset(group, "rewards", steps)
     _dataset(group, "dones", steps)
@@ -242,14 +251,19 @@ def _read_demo(
 
     # Observations, and the one after the last step where it was recorded.
     obs = _group(group, "obs")
-    sources = _sources(obs, keys, joined)
     with _located("obs"):
+        sources = _sources(obs, keys, joined)
         observations = {key: _observation(obs, names, steps) for key, names in sources.items()}
     states = _dataset(group, "states", steps) if "states" in group else None
     if "next_obs" in group:
         next_obs = _group(group, "next_obs")
         with _located("next_obs"):
             after = {key: _observation(next_obs, names, steps) for key, names in sources.items()}
+            for key, array in observations.items():
+                if after[key].shape != array.shape:
+                    raise ValueError(
+                        f"{key}: expected {list(array.shape)} as in obs, got {list(after[key].shape)}"
+                    )
         observations = {key: np.concatenate([array, after[key][-1:]]) for key, array in observations.items()}
     elif terminated[-1]:
         observations = {key: np.concatenate([array, array[-1:]]) for key, array in observations.items()}
@@ -261,6 +275,8 @@ def _read_demo(
         states = None if states is None else states[:-1]
 
     seed = group.attrs.get("seed")
+    if seed is not None and not isinstance(seed, int | np.integer):
+        raise ValueError(f"seed: expected an integer, got {seed!r}")
     return Demonstration(
         observations, actions, rewards, terminated, truncated, states, None if seed is None else int(seed)
     )
@@ -276,13 +292,16 @@ def _sources(
         # Every vector and camera that is not part of a joined entry; other kinds (depth, points) stay in the
         # file.
         used = {name for names in wanted.values() for name in names}
-        for name, dataset in obs.items():
+        for name in obs:
             image = name.endswith(_IMAGE_SUFFIX)
-            if name not in used and (image or dataset.ndim == 2):
+            if name not in used and (image or obs[name].ndim == 2):
                 sources[name.removesuffix(_IMAGE_SUFFIX) if image else name] = [name]
         return sources | wanted
     for key in keys:
         camera = f"{key}{_IMAGE_SUFFIX}"
+        if key not in wanted and key not in obs and camera not in obs:
+            there = sorted(name.removesuffix(_IMAGE_SUFFIX) for name in obs)
+            raise ValueError(f"{key}: expected a dataset, got none; there are {there}")
         sources[key] = wanted.get(key, [camera if camera in obs else key])
     return sources
 

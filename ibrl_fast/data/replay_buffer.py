@@ -104,8 +104,13 @@ class ReplayBuffer:
             image_dtype=image_dtype,
             seed=seed,
         )
+        self._storage = RowStorage(
+            self._plan.columns,
+            device=torch.device(device),
+            storage=storage,
+            extra_host_bytes=EpisodeIndex.required_bytes(self._plan.layout),
+        )
         self._index = EpisodeIndex(self._plan.layout)
-        self._storage = RowStorage(self._plan.columns, device=torch.device(device), storage=storage)
         # No row holds a step yet.
         self._storage.columns["is_tail"].tensor.fill_(1)
         self._sampler = BatchSampler(self._plan, self._storage)

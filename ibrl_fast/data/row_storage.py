@@ -70,17 +70,31 @@ class Column:
         # Host memory is written through numpy: a few rows cost a microsecond instead of a dispatcher call.
         self._host: npt.NDArray[Any] | None = self.tensor.numpy() if device.type == "cpu" else None
 
-    def write(self, rows: Sequence[int] | slice, values: npt.NDArray[Any]) -> None:
-        """Sets `values` [len(rows), ...], already of this column's dtype, at `rows`."""
+    def write(
+        self, rows: Sequence[int] | slice, values: npt.NDArray[Any], index: Tensor | None = None
+    ) -> None:
+        """Sets `values` [len(rows), ...], already of this column's dtype, at `rows`.
+
+        `index` are the same rows as a tensor on the column's device, where a caller writes several columns.
+        """
         if self._host is not None:
             self._host[rows] = values
+            return
+        given = torch.from_numpy(np.ascontiguousarray(values)).to(self.tensor.device)
+        if isinstance(rows, slice):
+            self.tensor[rows].copy_(given)
         else:
-            self.tensor[rows] = torch.from_numpy(np.ascontiguousarray(values)).to(self.tensor.device)
+            self.tensor.index_copy_(0, row_index(rows, self.tensor.device) if index is None else index, given)
 
     @property
-    def host(self) -> npt.NDArray[Any] | None:
-        """The same memory as numpy sees it, or None for device memory."""
-        return self._host
+    def in_host_memory(self) -> bool:
+        """Whether the column is written through numpy."""
+        return self._host is not None
+
+
+def row_index(rows: Sequence[int], device: torch.device) -> Tensor:
+    """Rows as an index tensor."""
+    return torch.tensor(rows, dtype=torch.int64).to(device)
 
 
 class RowStorage:
@@ -90,15 +104,19 @@ class RowStorage:
         columns: name to `Column`.
     """
 
-    def __init__(self, shapes: ColumnShapes, *, device: torch.device, storage: Storage) -> None:
+    def __init__(
+        self, shapes: ColumnShapes, *, device: torch.device, storage: Storage, extra_host_bytes: int = 0
+    ) -> None:
         """Allocates every column; images go to pinned host memory with `storage="pinned"`.
+
+        `extra_host_bytes` are what the caller allocates beside the columns.
 
         Errors: MemoryError, naming needed and available bytes, when it cannot fit.
         """
         placed = {
             name: self.placement(dtype, device=device, storage=storage) for name, (_, dtype) in shapes.items()
         }
-        needed: dict[torch.device, int] = {}
+        needed = {torch.device("cpu"): extra_host_bytes}
         for name, (shape, dtype) in shapes.items():
             needed[placed[name]] = needed.get(placed[name], 0) + column_bytes(shape, dtype)
         require_memory(needed)
@@ -124,9 +142,12 @@ class RowStorage:
 
     def write(self, rows: Sequence[int] | slice, values: Mapping[str, npt.NDArray[Any]]) -> None:
         """Sets some columns at `rows`; see `Column.write`."""
-        columns = self.columns
+        index = None
         for name, value in values.items():
-            columns[name].write(rows, value)
+            column = self.columns[name]
+            if index is None and not column.in_host_memory and not isinstance(rows, slice):
+                index = row_index(rows, column.tensor.device)
+            column.write(rows, value, index)
 
     def wait_for_reads(self) -> None:
         """Returns when no kernel still reads rows that a caller is about to overwrite."""

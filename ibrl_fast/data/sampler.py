@@ -12,6 +12,9 @@ from ibrl_fast.data.buffer_plan import BufferPlan
 from ibrl_fast.data.checks import check_integer
 from ibrl_fast.data.row_storage import RowStorage
 
+# Tensors that one call of `ops.replay_gather` takes.
+_MOST_SOURCES = 16
+
 
 class BatchSampler:
     """Draws batches with tensor operations alone (no host synchronisation on a device).
@@ -27,16 +30,28 @@ class BatchSampler:
         tensors = {name: column.tensor for name, column in storage.columns.items()}
         self._table, self._counter = tensors["table"], tensors["counter"]
         self._all_count, self._demo_count, self._online_count = tensors["counts"].split(1)
-        self._action, self._il_action = tensors["action"], tensors["il_action"]
         self._reward, self._is_tail = tensors["reward"], tensors["is_tail"]
         self._terminated, self._truncated = tensors["terminated"], tensors["truncated"]
         self._episode_step = tensors["episode_step"]
-        # Entries of an observation with their stack: vectors, and images with a random stream each.
         stacks = {key: plan.stacks.get(key, 1) for key in plan.observation_space}
-        images = [key for key, spec in plan.observation_space.items() if spec.is_image]
-        self._vectors = [(k, tensors[f"obs/{k}"], stacks[k]) for k in stacks if k not in images]
-        self._images = [(k, tensors[f"obs/{k}"], stacks[k]) for k in images]
-        self._moved = self._counter.device != torch.device(plan.device)
+        self._images = [
+            (key, tensors[f"obs/{key}"], stacks[key])
+            for key, spec in plan.observation_space.items()
+            if spec.is_image
+        ]
+
+        # Vectors are gathered together: first those of the drawn rows, then those of the rows n steps later.
+        self._keys = [key for key, spec in plan.observation_space.items() if not spec.is_image]
+        observed, observed_stacks = (
+            [tensors[f"obs/{key}"] for key in self._keys],
+            [stacks[k] for k in self._keys],
+        )
+        proposals = [tensors["il_action"]] if plan.num_il_samples else []
+        now, later = [*observed, *proposals, tensors["action"]], [*observed, *proposals]
+        self._sources, self._num_now, self._num_later = [*now, *later], len(now), len(later)
+        self._stacks = [*observed_stacks, 1, 1][: len(now)] + [*observed_stacks, 1][: len(later)]
+        self._no_proposals = torch.zeros((1, 0, plan.action_dim), device=self._counter.device)
+        self._moved = self._counter.device.type != torch.device(plan.device).type
         self.seed = plan.seed
 
     @property
@@ -94,14 +109,25 @@ class BatchSampler:
             gamma=plan.gamma,
             bootstrap_on_truncation=plan.bootstrap_on_truncation,
         )
-        obs: dict[str, Tensor] = {}
-        next_obs: dict[str, Tensor] = {}
-        for key, column, stack in self._vectors:
-            obs[key] = ops.replay_gather(column, rows, self._episode_step, stack)
-            next_obs[key] = ops.replay_gather(column, next_rows, self._episode_step, stack)
-        for number, (key, column, stack) in enumerate(self._images):
-            obs[key], next_obs[key] = ops.random_shift_gather(
-                column,
+
+        # Vectors, proposals and actions.
+        all_rows = [rows] * self._num_now + [next_rows] * self._num_later
+        gathered: list[Tensor] = []
+        for first in range(0, len(all_rows), _MOST_SOURCES):
+            part = slice(first, first + _MOST_SOURCES)
+            gathered += ops.replay_gather(
+                self._sources[part], all_rows[part], self._episode_step, stacks=self._stacks[part]
+            )
+        now, later = gathered[: self._num_now], gathered[self._num_now :]
+        obs, next_obs = dict(zip(self._keys, now)), dict(zip(self._keys, later))
+        none = (
+            self._no_proposals.expand(rows.shape[0], 0, plan.action_dim) if not plan.num_il_samples else None
+        )
+
+        # Images of both, shifted independently.
+        for number, (key, frames, stack) in enumerate(self._images):
+            shifted, next_shifted = ops.random_shift_gather(
+                frames,
                 rows,
                 next_rows,
                 self._episode_step,
@@ -111,13 +137,15 @@ class BatchSampler:
                 seed=self._streams[2 + number],
                 counter=self._counter,
             )
+            assert next_shifted is not None
+            obs[key], next_obs[key] = shifted, next_shifted
         return Batch(
             obs=obs,
-            action=self._action.index_select(0, rows),
+            action=now[-1],
             reward=reward,
             discount=discount,
             next_obs=next_obs,
-            il_action=self._il_action.index_select(0, rows),
-            il_action_next=self._il_action.index_select(0, next_rows),
+            il_action=now[-2] if none is None else none,
+            il_action_next=later[-1] if none is None else none,
             rows=rows,
         )

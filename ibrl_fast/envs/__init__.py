@@ -1,4 +1,4 @@
-"""Environments: `make_pool` and what runs episodes with it. Demonstrations: `ibrl_fast.envs.collect_demos`."""
+"""Environments: `make_pool` and what runs episodes on it; demonstrations are in `collect_demos`."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,10 @@ from ibrl_fast.envs.rollout import EpisodeStep, run_episodes
 
 GYM_TYPE = 2
 """robomimic's number for environments with Gym's face."""
+
+
+class ExpertFailedError(RuntimeError, ValueError):
+    """The scripted expert did not succeed often enough under the options given."""
 
 
 def collect_demonstrations(
@@ -54,7 +59,7 @@ def collect_demonstrations(
 
     Errors:
         ValueError: unknown task or option.
-        RuntimeError: too few successes within `max_attempts`.
+        ExpertFailedError: too few successes within `max_attempts`.
     """
     _check(episodes, action_noise, max_attempts)
     info = resolve_task(task)
@@ -88,7 +93,7 @@ def collect_demonstrations(
 
     def on_step(step: EpisodeStep) -> None:
         """Keeps the step; at the end of an attempt decides whether it counts."""
-        attempts.setdefault(step.episode, []).append(step)
+        attempts.setdefault(step.episode, []).append(_owned(step))
         if step.terminated or step.truncated:
             finished[step.episode] = step.success or not success_only
             noise.pop(step.episode, None)
@@ -119,7 +124,7 @@ def collect_demonstrations(
     # the earliest attempts count, so that parallel environments change nothing
     chosen = sorted(attempt for attempt, counts in finished.items() if counts)[:episodes]
     if len(chosen) < episodes:
-        raise RuntimeError(
+        raise ExpertFailedError(
             f"{info.name}: expected {episodes} successes in {limit} episodes, got {len(chosen)}"
         )
     keys = [key for key in pool.entry_spaces if key != "state" or observation != "pixels"]
@@ -136,6 +141,15 @@ def collect_demonstrations(
         "seed": seed,
     }
     return DemonstrationSet(demos, {"env_name": info.name, "type": GYM_TYPE, "env_kwargs": kwargs})
+
+
+def _owned(step: EpisodeStep) -> EpisodeStep:
+    """A step that stays as it is: a pool may reuse the buffers behind its observations."""
+    copies = [
+        {key: np.array(value) for key, value in view.items()}
+        for view in (step.observation, step.next_observation)
+    ]
+    return replace(step, observation=copies[0], next_observation=copies[1], action=step.action.copy())
 
 
 def _demonstration(steps: list[EpisodeStep], keys: list[str], seed: int) -> Demonstration:

@@ -87,8 +87,8 @@ class MetaworldEnv:
                 self.env._freeze_rand_vec = True
             state, _ = self.env.reset()
 
-        # pictures show the state itself: tasks move bodies after their last forward pass. The pass also refreshes the
-        # solver's warm start, which belongs to the physics and stays as it was.
+        # pictures show the state itself: tasks move bodies after their last forward pass; this one must not
+        # touch the solver's warm start, which is part of the physics
         warm_start = self.env.data.qacc_warmstart.copy()
         mujoco.mj_forward(self.env.model, self.env.data)
         self.env.data.qacc_warmstart[:] = warm_start

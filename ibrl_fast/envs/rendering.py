@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
+import weakref
 from typing import Any, Protocol
 
 import mujoco
@@ -15,6 +17,10 @@ _HELP = (
     "install `libegl1 libgl1-mesa-dri` (EGL on Debian and Ubuntu; `mesa-libEGL mesa-dri-drivers` on Fedora) "
     "or `libosmesa6` (OSMesa)"
 )
+
+
+class RenderingUnavailableError(RuntimeError, OSError):
+    """This machine cannot draw; the message names the packages to install."""
 
 
 class _GLContext(Protocol):
@@ -36,14 +42,15 @@ def make_gl_context(size: int) -> _GLContext:
     """An OpenGL context without a display: EGL if its library is there, OSMesa otherwise.
 
     Errors:
-        RuntimeError: neither works; names the packages to install.
+        RenderingUnavailableError: neither works; names the packages to install.
     """
     # PyOpenGL can serve one platform per process: respect a choice made before us
     chosen = os.environ.get("PYOPENGL_PLATFORM", "").lower()
     platforms = [name for name in _LIBRARIES if chosen in ("", name)]
     platform = next((name for name in platforms if _library_exists(_LIBRARIES[name])), None)
     if platform is None:
-        raise RuntimeError(f"rendering: expected EGL or OSMesa, got neither library; {_HELP}")
+        found = f"PYOPENGL_PLATFORM={chosen}" if chosen else "neither library"
+        raise RenderingUnavailableError(f"rendering: expected EGL or OSMesa, got {found}; {_HELP}")
     try:
         if platform == "egl":
             from mujoco.egl import GLContext
@@ -52,10 +59,15 @@ def make_gl_context(size: int) -> _GLContext:
         context: _GLContext = GLContext(size, size)
         context.make_current()
     except Exception as error:
-        raise RuntimeError(
+        raise RenderingUnavailableError(
             f"rendering: expected a working {platform} driver, got {error!r}; {_HELP}"
         ) from error
     return context
+
+
+def check_rendering() -> None:
+    """Raises RenderingUnavailableError where no picture can be made."""
+    make_gl_context(16).free()
 
 
 class Renderer:
@@ -98,6 +110,16 @@ class Renderer:
         self._viewport = mujoco.MjrRect(0, 0, image_size, image_size)
         self._pixels = np.empty((image_size, image_size, 3), dtype=np.uint8)
 
+        # a renderer that nobody closed must go before the interpreter takes OpenGL apart
+        reference = weakref.ref(self)
+
+        def close_at_exit() -> None:
+            renderer = reference()
+            if renderer is not None:
+                renderer.close()
+
+        self._close_at_exit = atexit.register(close_at_exit)
+
     def render(self, model: mujoco.MjModel, data: Any, camera_id: int) -> npt.NDArray[np.uint8]:
         """Upright picture uint8 [H, W, 3]; a view that the next call may overwrite."""
         if self._gl is None:
@@ -121,6 +143,7 @@ class Renderer:
             self._context.free()
             self._gl.free()
             self._gl = None
+            atexit.unregister(self._close_at_exit)
 
 
 def is_upside_down(model: mujoco.MjModel, camera_id: int) -> bool:

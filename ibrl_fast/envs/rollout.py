@@ -19,7 +19,7 @@ Policy = Callable[[Observations], Any]
 
 @dataclass(frozen=True)
 class EpisodeStep:
-    """One step of one episode."""
+    """One step of one episode; its observations may be views of buffers that the pool reuses."""
 
     episode: int
     """Position of the episode's seed."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ibrl_fast.nn.config import ActorConfig
-from ibrl_fast.nn.layers import MLP, orthogonal_
+from ibrl_fast.nn.layers import MLP, Linear, orthogonal_
 
 
 class StateActor(nn.Module):
@@ -56,11 +56,10 @@ class PixelActor(nn.Module):
         self.compress_dim = config.compress_dim or 0
         self.dropout_width = self.compress_dim + sum(config.hidden)
         flat_dim = num_tokens * token_dim
-        self.compress: nn.Module = nn.Identity()
+        compress: nn.Module = nn.Identity()
         if config.compress_dim is not None:
-            self.compress = nn.Sequential(
-                nn.Linear(flat_dim, config.compress_dim), nn.LayerNorm(config.compress_dim)
-            )
+            compress = nn.Sequential(Linear(flat_dim, config.compress_dim), nn.LayerNorm(config.compress_dim))
+        self.compress = compress
         self.mlp = MLP(
             (config.compress_dim or flat_dim) + proprio_dim,
             config.hidden,

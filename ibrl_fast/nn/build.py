@@ -48,10 +48,13 @@ class BCPolicy(nn.Module):
     Args:
         encoder: obs dict to features.
         actor: features to action.
+        shapes: per key what the encoder reads, after stacking.
     """
 
-    def __init__(self, encoder: nn.Module, actor: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, actor: nn.Module, shapes: Shapes) -> None:
         super().__init__()
+        self.shapes = {key: list(shape) for key, shape in shapes.items()}
+        self.action_dim = int(actor.action_dim)  # type: ignore[arg-type]
         self.encoder = encoder
         self.actor = actor
         self.dropout = float(actor.dropout)  # type: ignore[arg-type]
@@ -82,7 +85,7 @@ def build_encoder(config: EncoderConfig | None, shapes: Shapes, scalers: Scalers
     if config is None:
         if images or not vectors:
             raise ValueError(
-                f"encoder: expected an image encoder for {sorted(images) or 'no vectors'}, got None"
+                f"encoder: expected one for images {sorted(images)}, vectors {sorted(vectors)}, got None"
             )
         return StateEncoder(vectors, scalers)
     sizes = {shape[1:] for shape in images.values()}
@@ -146,4 +149,4 @@ def build_bc_policy(
     if action_dim < 1:
         raise ValueError(f"action_dim: expected >= 1, got {action_dim}")
     encoder = build_encoder(config.encoder, shapes, scalers)
-    return BCPolicy(encoder, build_actor(encoder, action_dim, config.actor))
+    return BCPolicy(encoder, build_actor(encoder, action_dim, config.actor), shapes)

@@ -40,9 +40,7 @@ class ViTConfig:
     def __post_init__(self) -> None:
         _check_positive("vit sizes", self.token_dim, self.num_heads, self.num_layers, self.mlp_dim)
         if self.token_dim % self.num_heads:
-            raise ValueError(
-                f"num_heads: expected a divisor of token_dim {self.token_dim}, got {self.num_heads}"
-            )
+            raise ValueError(f"num_heads: expected a divisor of {self.token_dim}, got {self.num_heads}")
         if self.activation not in ("gelu", "relu"):
             raise ValueError(f"activation: expected gelu or relu, got {self.activation}")
 

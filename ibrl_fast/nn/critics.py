@@ -148,13 +148,12 @@ class PixelCriticEnsemble(nn.Module):
         super().__init__()
         self.num_critics = config.num_critics
         extra_dim = proprio_dim + action_dim
-        self.reduce: nn.Module
+        reduce: nn.Module
         if config.head == "spatial":
-            self.reduce = SpatialEmbedding(
-                config.num_critics, num_tokens, token_dim, extra_dim, config.embed_dim
-            )
+            reduce = SpatialEmbedding(config.num_critics, num_tokens, token_dim, extra_dim, config.embed_dim)
         else:
-            self.reduce = TokenTrunk(config.num_critics, num_tokens, token_dim, config.embed_dim)
+            reduce = TokenTrunk(config.num_critics, num_tokens, token_dim, config.embed_dim)
+        self.reduce = reduce
         self.mlp = EnsembleMLP(
             config.num_critics, config.embed_dim + extra_dim, config.hidden, 1, layer_norm=config.layer_norm
         )

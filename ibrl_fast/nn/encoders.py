@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ibrl_fast.nn.config import DrQConfig, ResNet18Config, ViTConfig
+from ibrl_fast.nn.layers import Linear
 
 
 def _conv_size(size: int, kernel: int, stride: int, padding: int = 0) -> int:
@@ -29,11 +30,11 @@ class TransformerLayer(nn.Module):
         self.num_heads = num_heads
         self.gelu = activation == "gelu"
         self.norm_attention = nn.LayerNorm(dim)
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.projection = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.projection = Linear(dim, dim)
         self.norm_mlp = nn.LayerNorm(dim)
-        self.expand = nn.Linear(dim, mlp_dim)
-        self.contract = nn.Linear(mlp_dim, dim)
+        self.expand = Linear(dim, mlp_dim)
+        self.contract = Linear(mlp_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens `[batch, tokens, dim]` to the same shape."""
@@ -133,12 +134,13 @@ class ResidualBlock(nn.Module):
         self.norm1 = nn.GroupNorm(out_channels, out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.norm2 = nn.GroupNorm(out_channels, out_channels)
-        self.shortcut: nn.Module = nn.Identity()
+        shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
+            shortcut = nn.Sequential(
                 nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False),
                 nn.GroupNorm(out_channels, out_channels),
             )
+        self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` `[batch, in_channels, h, w]` to `[batch, out_channels, h / stride, w / stride]`."""

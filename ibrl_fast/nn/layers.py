@@ -10,10 +10,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ibrl_fast.ops.ensemble_mlp import ensemble_mlp, prefers_ensemble_mlp
+from ibrl_fast.ops.linear import linear
+
 
 def pick(parameter: Tensor, subset: Tensor | None) -> Tensor:
     """The rows of `parameter` `[members, ...]` that `subset` `[K]` names; all of them without a subset."""
     return parameter if subset is None else parameter.index_select(0, subset)
+
+
+class Linear(nn.Linear):
+    """PyTorch's linear layer by the fastest product at hand; a scripted module uses PyTorch's."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map `input` `[..., in_features]` to `[..., out_features]`."""
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            return F.linear(input, self.weight, self.bias)
+        return linear(input, self.weight, self.bias)
 
 
 class MLP(nn.Module):
@@ -31,15 +44,15 @@ class MLP(nn.Module):
     def __init__(self, in_dim: int, hidden: Sequence[int], out_dim: int, *, layer_norm: bool) -> None:
         super().__init__()
         widths = [in_dim, *hidden]
-        self.hidden = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
+        self.hidden = nn.ModuleList(Linear(i, o) for i, o in pairwise(widths))
         self.norms = nn.ModuleList(nn.LayerNorm(o) if layer_norm else nn.Identity() for o in hidden)
-        self.output = nn.Linear(widths[-1], out_dim)
+        self.output = Linear(widths[-1], out_dim)
 
     def forward(self, x: Tensor, dropout_mask: Tensor | None = None) -> Tensor:
         """Map `x` `[batch, in_dim]` to `[batch, out_dim]`; `dropout_mask` `[batch, sum(hidden)]` or None."""
         start = 0
-        for linear, norm in zip(self.hidden, self.norms):
-            x = norm(linear(x))
+        for layer, norm in zip(self.hidden, self.norms):
+            x = norm(layer(x))
             if dropout_mask is not None:
                 x = x * dropout_mask[:, start : start + x.shape[1]]
                 start += x.shape[1]
@@ -115,6 +128,7 @@ class EnsembleMLP(nn.Module):
     ) -> None:
         super().__init__()
         widths = [in_dim, *hidden]
+        self.layer_norm = layer_norm
         self.hidden = nn.ModuleList(EnsembleLinear(num_members, i, o) for i, o in pairwise(widths))
         self.norms = nn.ModuleList(
             EnsembleLayerNorm(num_members, o) if layer_norm else EnsembleIdentity() for o in hidden
@@ -123,9 +137,21 @@ class EnsembleMLP(nn.Module):
 
     def forward(self, x: Tensor, subset: Tensor | None = None) -> Tensor:
         """Map `x` `[members or 1, batch, in_dim]` to `[members, batch, out_dim]`, for the `subset` `[K]`."""
-        for linear, norm in zip(self.hidden, self.norms):
-            x = F.relu(norm(linear(x, subset), subset))
+        if not torch.jit.is_scripting() and prefers_ensemble_mlp(x):  # type: ignore[attr-defined]
+            return self._fused(x, subset)
+        for layer, norm in zip(self.hidden, self.norms):
+            x = F.relu(norm(layer(x, subset), subset))
         return self.output(x, subset)
+
+    @torch.jit.unused
+    def _fused(self, x: Tensor, subset: Tensor | None) -> Tensor:
+        """The same by the op for this device."""
+        parameters: list[Tensor] = []
+        for layer, norm in zip(self.hidden, self.norms):
+            parameters.extend(layer.parameters())
+            parameters.extend(norm.parameters())
+        parameters.extend(self.output.parameters())
+        return ensemble_mlp(x, parameters, layer_norm=self.layer_norm, subset=subset)
 
 
 def orthogonal_(module: nn.Module, *, last_gain: float | None = None) -> None:

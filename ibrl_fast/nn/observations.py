@@ -110,8 +110,8 @@ class PixelEncoder(nn.Module):
         if not cameras:
             raise ValueError("cameras: expected at least one image key, got none")
         self.trunk = trunk
-        self.cameras: list[str] = list(cameras)
-        self.vectors: nn.Module = NoVectors() if proprio is None else Vectors(proprio)
+        self.cameras = list(cameras)
+        self.vectors = NoVectors() if proprio is None else Vectors(proprio)
         self.num_tokens = int(trunk.num_tokens)  # type: ignore[arg-type]
         self.token_dim = int(trunk.token_dim)  # type: ignore[arg-type]
         self.proprio_dim = 0 if proprio is None else proprio.feature_dim

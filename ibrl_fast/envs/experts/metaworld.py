@@ -18,8 +18,8 @@ Expert = Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
 def make_expert(task: str) -> Expert:
     """The scripted expert of a task; it keeps nothing between calls.
 
-    Within 200 simulation steps about 100 / 85 / 100 / 85 % of the episodes of assembly, box-close,
-    coffee-push and stick-pull succeed.
+    With an action repeat of 2 and 100 agent steps, 100 / 94 / 100 / 76 % of 200 episodes of assembly,
+    box-close, coffee-push and stick-pull succeed; with every simulation step acted on, 100 / 92 / 100 / 93 %.
 
     Errors:
         ValueError: unknown task.

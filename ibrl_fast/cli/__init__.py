@@ -1,0 +1,54 @@
+"""The command line, `ibrl-fast COMMAND ...`: one small module per command, imported when it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ibrl_fast import __version__
+
+COMMANDS = {
+    "demos": "collect demonstrations with a task's scripted expert",
+    "bc": "train and evaluate an imitation policy",
+    "train": "train a hybrid policy; without a preset: the quickstart",
+    "resume": "go on with an interrupted run",
+    "eval": "evaluate a run or an exported policy",
+    "export": "write a run's policy as one file",
+    "report": "draw the learning curves of one or several runs",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs one command. A user's mistake ends with exit status 2 and one message on stderr, no traceback."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--version"]:
+        print(__version__)
+        return
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage(), file=sys.stdout if arguments else sys.stderr)
+        sys.exit(0 if arguments else 2)
+    name = arguments[0]
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        fail(f"command: expected one of {', '.join(COMMANDS)}, got {name}{hint}")
+    try:
+        importlib.import_module(f"ibrl_fast.cli.{name}_command").main(arguments[1:])
+    except (ValueError, OSError, MemoryError) as error:
+        fail(str(error) or type(error).__name__)
+    except KeyboardInterrupt:
+        print("ibrl-fast: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def fail(message: str) -> None:
+    """Prints one message and exits with status 2."""
+    print(f"ibrl-fast: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _usage() -> str:
+    lines = [f"  {name:<8} {text}" for name, text in COMMANDS.items()]
+    return "\n".join(["usage: ibrl-fast COMMAND ...  (ibrl-fast COMMAND --help)", "", *lines])

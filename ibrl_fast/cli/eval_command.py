@@ -1,0 +1,63 @@
+"""`ibrl-fast eval RUN_OR_POLICY --episodes N`: success rate with its interval, and a video."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ibrl_fast.deploy.export import script_policy
+from ibrl_fast.deploy.policy import ObservationContract, load_policy
+from ibrl_fast.envs.rollout import episode_seeds
+from ibrl_fast.training.build import load_policy_module
+from ibrl_fast.training.config import load_config
+from ibrl_fast.training.evaluate import EpisodeRunner, EvaluationSpec, Evaluator, merge_parts
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Evaluates and prints one line."""
+    tyro.cli(evaluate, args=arguments, prog="ibrl-fast eval")
+
+
+def evaluate(
+    policy: Annotated[Path, tyro.conf.Positional],
+    episodes: int = 50,
+    run: Path | None = None,
+    seed: int = 1_000_000,
+    workers: int = 1,
+    video: Path | None = None,
+) -> None:
+    """Evaluate a run folder's policy, or an exported policy file in the environment of a run.
+
+    Args:
+        policy: a run folder or an exported TorchScript policy.
+        episodes: number of episodes, each with a fixed seed of its own.
+        run: the run folder whose environment an exported policy is evaluated in (its own folder when absent).
+        seed: of the episodes; the default is that of evaluation during training.
+        workers: background processes.
+        video: an MP4 to write, of the first three episodes.
+    """
+    if not policy.exists():
+        raise ValueError(f"policy: expected a run folder or an exported policy, got {policy}")
+    config = load_config(run or (policy if policy.is_dir() else policy.parent))
+    seeds = tuple(episode_seeds(seed, episodes))
+    if policy.is_file():
+        loaded = load_policy(policy)
+        stacks = {key: field.stack for key, field in loaded.contract.observations.items()}
+        runner = EpisodeRunner(EvaluationSpec(config.env.pool_kwargs(), stacks, seeds))
+        result = merge_parts([runner.run(loaded.act_with_source, list(range(episodes)), video)])
+        runner.close()
+    else:
+        module = load_policy_module(policy)
+        stacks = {
+            key: field.stack
+            for key, field in ObservationContract.from_json(str(module.contract_json)).observations.items()
+        }
+        evaluator = Evaluator(EvaluationSpec(config.env.pool_kwargs(), stacks, seeds), workers)
+        evaluator.submit(script_policy(module), 0, video)
+        ((_, result),) = evaluator.finished(wait=True)
+        evaluator.close()
+    print(json.dumps(result.metrics(), indent=2))

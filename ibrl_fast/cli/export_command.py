@@ -1,0 +1,33 @@
+"""`ibrl-fast export RUN --out policy.pt`: a run's policy as one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from ibrl_fast.deploy.export import export_policy
+from ibrl_fast.training.build import load_policy_module
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Exports and says where."""
+    tyro.cli(export, args=arguments, prog="ibrl-fast export")
+
+
+def export(
+    run: Annotated[Path, tyro.conf.Positional],
+    out: Path,
+    format: Literal["torchscript", "aoti"] = "torchscript",
+) -> None:
+    """Write a run's policy as one file that a robot loads with torch alone.
+
+    Args:
+        run: the run folder.
+        out: the file to write.
+        format: `torchscript`, or `aoti` (torch.export and AOTInductor: compiled for this machine).
+    """
+    export_policy(load_policy_module(run), out, format=format)
+    print(out)

@@ -1,0 +1,263 @@
+"""From a trained agent to one policy module, and from that to one file: TorchScript or AOTInductor."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ibrl_fast.agents import IBRLAgent, TD3Agent
+from ibrl_fast.deploy.policy import Format, ObservationContract, ObservationField
+from ibrl_fast.deploy.policy_module import IL_SOURCE, RL_SOURCE, EncodedActor, HybridPolicy, SinglePolicy
+
+MAX_BATCH = 65536
+"""Largest batch of an AOTInductor package."""
+
+
+def contract_from_space(
+    observation_space: Mapping[str, Any],
+    stacks: Mapping[str, int],
+    action_dim: int,
+    *,
+    control_period: float | None = None,
+    action_repeat: int | None = None,
+    metadata: Mapping[str, str | int | float | bool | None] | None = None,
+) -> ObservationContract:
+    """The contract of a policy that sees these observations.
+
+    Args:
+        observation_space: unbatched Gymnasium boxes by name, only what the policy sees.
+        stacks: frames by name; 1 where a name is absent.
+        action_dim: components of an action in [-1, 1].
+        control_period: seconds between two control steps.
+        action_repeat: control steps that one action is repeated for.
+        metadata: free facts such as the task's name.
+    """
+    unknown = sorted(set(stacks) - set(observation_space))
+    if unknown:
+        raise ValueError(f"stacks: expected names among {list(observation_space)}, got {unknown}")
+    observations = {}
+    for key, box in observation_space.items():
+        low, high = float(np.min(box.low)), float(np.max(box.high))
+        observations[key] = ObservationField(
+            tuple(box.shape),
+            str(box.dtype),  # type: ignore[arg-type]  # checked there
+            int(stacks.get(key, 1)),
+            low if np.isfinite(low) else None,
+            high if np.isfinite(high) else None,
+        )
+    return ObservationContract(
+        observations,
+        action_dim,
+        control_period=control_period,
+        action_repeat=action_repeat,
+        metadata=dict(metadata or {}),
+    )
+
+
+def make_policy_module(
+    agent: TD3Agent | nn.Module, contract: ObservationContract
+) -> HybridPolicy | SinglePolicy:
+    """The policy that evaluation during training, export and robots run; equal to `agent.eval_action`.
+
+    Args:
+        agent: an IBRL or TD3 agent, or an imitation policy (obs dict to action); its modules are shared.
+        contract: its observations; each must be read by the networks.
+
+    Raises:
+        TypeError: another kind of agent.
+        ValueError: a contract that does not fit the networks.
+    """
+    module: HybridPolicy | SinglePolicy
+    if isinstance(agent, IBRLAgent) and agent.config.actor_proposal:
+        rule = agent.acting_rule
+        module = HybridPolicy(
+            agent.encoder,
+            agent.actor,
+            agent.target_critic,
+            agent.bc_policy,
+            contract,
+            rule=rule.kind,
+            std_factor=rule.std_factor,
+            margin=rule.margin,
+        )
+    elif isinstance(agent, TD3Agent):
+        module = SinglePolicy(EncodedActor(agent.encoder, agent.actor), RL_SOURCE, contract)
+    elif isinstance(agent, nn.Module):
+        module = SinglePolicy(agent, IL_SOURCE, contract)
+    else:
+        raise TypeError(
+            f"agent: expected an IBRL or TD3 agent or an imitation policy, got {type(agent).__name__}"
+        )
+    _check_fits(module, contract)
+    return module
+
+
+def script_policy(module: nn.Module) -> torch.jit.ScriptModule:
+    """Script a policy module; parameters stay shared, so saving again after training saves the new values."""
+    # TorchScript is deprecated upstream and works in every torch that this package allows. It stays the
+    # default because its files load anywhere without a compiler; its successor is the other format.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated")
+        return torch.jit.script(module)
+
+
+def export_policy(
+    agent_or_module: TD3Agent | nn.Module,
+    path: str | PathLike[str],
+    format: Format = "torchscript",
+    contract: ObservationContract | None = None,
+) -> Path:
+    """Write one policy file; `load_policy` reads either format.
+
+    Args:
+        agent_or_module: a policy module, or what `make_policy_module` takes (then with its contract).
+        path: the file to write; folders above it are made.
+        format: `torchscript` or `aoti`; see `export_torchscript` and `export_aoti`.
+        contract: needed for an agent alone.
+
+    Returns:
+        The path.
+    """
+    if isinstance(agent_or_module, (HybridPolicy, SinglePolicy)):
+        if contract is not None:
+            raise ValueError("contract: expected None beside a policy module, which has its own, got one")
+        module: nn.Module = agent_or_module
+    elif contract is None:
+        raise ValueError("contract: expected an ObservationContract for an agent, got None")
+    else:
+        module = make_policy_module(agent_or_module, contract)
+    if format == "torchscript":
+        return export_torchscript(module, path)
+    if format == "aoti":
+        return export_aoti(module, path)
+    raise ValueError(f"format: expected torchscript or aoti, got {format}")
+
+
+def export_torchscript(module: nn.Module, path: str | PathLike[str]) -> Path:
+    """Write a policy module as TorchScript: loads on any machine and device with torch alone.
+
+    Args:
+        module: made by `make_policy_module`, or the result of `script_policy`.
+        path: the file to write; replaced as a whole or not at all.
+    """
+    scripted = module if isinstance(module, torch.jit.ScriptModule) else script_policy(module)
+    with _replacing(path) as target:
+        torch.jit.save(scripted, str(target))
+    return Path(path)
+
+
+def export_aoti(module: nn.Module, path: str | PathLike[str]) -> Path:
+    """Write a policy module as native code, by torch.export and AOTInductor; takes about half a minute.
+
+    The batch size stays free (1 to MAX_BATCH). The package runs on the kind of device that holds the module's
+    parameters, and on processors with the instruction sets of this one; `load_policy` refuses others.
+
+    Args:
+        module: made by `make_policy_module`.
+        path: the file to write, ending in .pt2 (torch insists); replaced as a whole or not at all.
+
+    Raises:
+        RuntimeError: no C++ compiler, or a compilation that failed.
+    """
+    if Path(path).suffix != ".pt2":
+        raise ValueError(f"path: expected a name that ends in .pt2 for format aoti, got {path}")
+    from torch._inductor import aoti_compile_and_package, exc
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except exc.InvalidCxxCompiler as error:
+        raise RuntimeError(
+            "export_aoti: expected a C++ compiler, got none; install g++ or clang++, or export as torchscript"
+        ) from error
+
+    # the batch axis of every observation is one free dimension; an example of 1 would fix it
+    contract = ObservationContract.from_json(str(module.contract_json))
+    batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
+    with warnings.catch_warnings():
+        # torch's own tree utilities warn about themselves
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*LeafSpec.*")
+        program = torch.export.export(
+            _ActOnly(module),
+            (_example(module, contract, 2),),
+            dynamic_shapes={"obs": {key: {0: batch} for key in contract.observations}},
+        )
+        with _replacing(path) as target:
+            config = {"aot_inductor.metadata": {"contract": contract.to_json()}}
+            aoti_compile_and_package(program, package_path=str(target), inductor_configs=config)
+    return Path(path)
+
+
+class _ActOnly(nn.Module):
+    """A policy module whose forward is `act`: the one function of a package."""
+
+    def __init__(self, policy: nn.Module) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, obs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """As `act` of the policy module."""
+        return self.policy.act(obs)  # type: ignore[operator]
+
+
+class _ReadKeys(dict[str, Tensor]):
+    """A dict that remembers which keys were read."""
+
+    def __init__(self, items: Mapping[str, Tensor]) -> None:
+        super().__init__(items)
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> Tensor:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+
+def _example(module: nn.Module, contract: ObservationContract, batch: int) -> dict[str, Tensor]:
+    """Zeros `[batch, *stacked_shape]` for every observation, where the module's parameters are."""
+    device = next(module.parameters()).device
+    return {
+        key: torch.zeros(batch, *spec.stacked_shape, dtype=getattr(torch, spec.dtype), device=device)
+        for key, spec in contract.observations.items()
+    }
+
+
+def _check_fits(module: HybridPolicy | SinglePolicy, contract: ObservationContract) -> None:
+    """Run the networks once, and refuse a contract that they do not fulfil."""
+    shapes = {key: spec.stacked_shape for key, spec in contract.observations.items()}
+    obs = _ReadKeys(_example(module, contract, 2))
+    try:
+        action, _ = module.act(obs)
+    except KeyError as error:
+        raise ValueError(
+            f"contract: expected the observation {error} that the networks read, got {shapes}"
+        ) from error
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"contract: expected what the networks read, got {shapes} ({reason})") from error
+    unread = sorted(shapes.keys() - obs.read)
+    if unread:
+        raise ValueError(f"contract: expected only observations that the networks read, got also {unread}")
+    if tuple(action.shape) != (2, contract.action_dim):
+        raise ValueError(
+            f"action_dim: expected {action.shape[1]} like the networks, got {contract.action_dim}"
+        )
+
+
+@contextmanager
+def _replacing(path: str | PathLike[str]) -> Iterator[Path]:
+    """A path to write to; what was written takes the place of `path` at the end, unless an error came."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export_") as folder:
+        target = Path(folder) / path.name
+        yield target
+        target.replace(path)

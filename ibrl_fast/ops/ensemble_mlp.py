@@ -1,0 +1,142 @@
+"""An ensemble of MLPs on the CPU: one member after the other, forward and backward written out.
+
+Batching saves no launches on a CPU. One member after the other, a subset needs no copy of its weights, LayerNorm
+is one pass with its weights, and the hand-written backward skips most of the bookkeeping of autograd.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from ibrl_fast.ops.linear import linear
+
+_EPS = 1e-5
+
+
+def prefers_ensemble_mlp(x: Tensor) -> bool:
+    """Whether ensemble_mlp beats batched products for this input: on the CPU, unless it is traced."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def ensemble_mlp_reference(
+    x: Tensor, parameters: list[Tensor], *, layer_norm: bool, subset: Tensor | None = None
+) -> Tensor:
+    """The same as batched products."""
+    if subset is not None:
+        parameters = [parameter.index_select(0, subset) for parameter in parameters]
+    x = x.expand(parameters[0].shape[0], -1, -1)
+    step = 4 if layer_norm else 2
+    for start in range(0, len(parameters) - 2, step):
+        weight, bias = parameters[start : start + 2]
+        x = torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+        if layer_norm:
+            norm_weight, norm_bias = parameters[start + 2 : start + 4]
+            normalised = F.layer_norm(x, x.shape[-1:], eps=_EPS)
+            x = torch.addcmul(norm_bias.unsqueeze(1), normalised, norm_weight.unsqueeze(1))
+        x = F.relu(x)
+    return torch.baddbmm(parameters[-1].unsqueeze(1), x, parameters[-2].transpose(1, 2))
+
+
+def ensemble_mlp(
+    x: Tensor, parameters: list[Tensor], *, layer_norm: bool, subset: Tensor | None = None
+) -> Tensor:
+    """Linear, (LayerNorm), ReLU per hidden layer and a last linear layer, per member; differentiable once.
+
+    Args:
+        x: `[members or 1, batch, in_dim]`, on the CPU.
+        parameters: per hidden layer weight `[E, out, in]`, bias `[E, out]` and, with layer_norm, LayerNorm's
+            weight and bias `[E, out]`; then weight and bias of the last layer.
+        layer_norm: whether the hidden layers have LayerNorms.
+        subset: `[members]` int64, the members to compute; None computes all E.
+
+    Returns:
+        `[members, batch, out_dim]`; bfloat16 under autocast.
+
+    Raises:
+        ValueError: x has neither one nor as many inputs as there are members.
+    """
+    members = list(range(parameters[0].shape[0])) if subset is None else subset.tolist()
+    if x.dim() != 3 or x.shape[0] not in (1, len(members)):
+        raise ValueError(f"x: expected [1 or {len(members)}, batch, in_dim], got {list(x.shape)}")
+    dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype
+    return _EnsembleMLP.apply(x, layer_norm, members, dtype, *parameters)
+
+
+class _EnsembleMLP(torch.autograd.Function):
+    """Saves, per member and hidden layer, what its backward reads."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, layer_norm: bool, members: list[int], dtype: torch.dtype, *parameters: Tensor
+    ) -> Tensor:
+        inputs = x.to(dtype).unbind(0)
+        step = 4 if layer_norm else 2
+        saved, values = [], []
+        for position, member in enumerate(members):
+            hidden = inputs[position if len(inputs) > 1 else 0]
+            layers = []
+            for start in range(0, len(parameters) - 2, step):
+                weight = parameters[start][member].to(dtype)
+                before = hidden
+                linear_out = linear(before, weight, parameters[start + 1][member].to(dtype))
+                mean = rstd = None
+                hidden = linear_out
+                if layer_norm:
+                    norm_weight, norm_bias = parameters[start + 2][member], parameters[start + 3][member]
+                    hidden, mean, rstd = torch.native_layer_norm(
+                        linear_out, linear_out.shape[-1:], norm_weight, norm_bias, _EPS
+                    )
+                hidden = hidden.relu_()
+                layers.append((before, weight, linear_out, mean, rstd, hidden))
+            weight = parameters[-2][member].to(dtype)
+            values.append(linear(hidden, weight, parameters[-1][member].to(dtype)))
+            saved.append((layers, hidden, weight))
+        ctx.save_for_backward(*parameters)
+        ctx.layers, ctx.members, ctx.layer_norm, ctx.x_shape = saved, members, layer_norm, x.shape
+        return torch.stack(values)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        parameters = ctx.saved_tensors
+        need_x, need_parameters = ctx.needs_input_grad[0], any(ctx.needs_input_grad[4:])
+        # members that were not computed get zeros
+        make = torch.empty_like if len(ctx.members) == parameters[0].shape[0] else torch.zeros_like
+        grads = [make(parameter) for parameter in parameters] if need_parameters else []
+        step = 4 if ctx.layer_norm else 2
+        grad_inputs = []
+        for (layers, last_hidden, last_weight), member, error in zip(
+            ctx.layers, ctx.members, grad.unbind(0), strict=True
+        ):
+            if need_parameters:
+                grads[-2][member].copy_(linear(error.t(), last_hidden.t()))
+                grads[-1][member].copy_(error.sum(0))
+            error = linear(error, last_weight.t())
+            for index in reversed(range(len(layers))):
+                before, weight, linear_out, mean, rstd, hidden = layers[index]
+                start = index * step
+                error = torch.ops.aten.threshold_backward(error, hidden, 0)
+                if ctx.layer_norm:
+                    norm_weight, norm_bias = parameters[start + 2][member], parameters[start + 3][member]
+                    mask = [True, need_parameters, need_parameters]
+                    error, grad_weight, grad_bias = torch.ops.aten.native_layer_norm_backward(
+                        error, linear_out, linear_out.shape[-1:], mean, rstd, norm_weight, norm_bias, mask
+                    )
+                    if need_parameters:
+                        grads[start + 2][member].copy_(grad_weight)
+                        grads[start + 3][member].copy_(grad_bias)
+                if need_parameters:
+                    grads[start][member].copy_(linear(error.t(), before.t()))
+                    grads[start + 1][member].copy_(error.sum(0))
+                error = linear(error, weight.t()) if index > 0 or need_x else error
+            grad_inputs.append(error)
+        grad_x = None
+        if need_x:
+            grad_x = torch.stack(grad_inputs) if ctx.x_shape[0] > 1 else sum(grad_inputs[1:], grad_inputs[0])
+            grad_x = grad_x.view(ctx.x_shape).to(parameters[0].dtype)
+        return (grad_x, None, None, None, *(grads if need_parameters else [None] * len(parameters)))

@@ -1,0 +1,105 @@
+"""Choice of the action to take among proposals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ibrl_fast.ops import philox
+from ibrl_fast.ops._registry import as_counter, check_out, check_tensor, register
+from ibrl_fast.ops.proposals import check_values, choose_proposal_reference, value_arguments
+
+_ACTION_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def ibrl_select_reference(
+    q: Tensor,
+    actions: Tensor,
+    subset: Tensor,
+    *,
+    beta: float | None = None,
+    seed: int = 0,
+    counter: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """The same in torch: the chosen proposal's action for each entry."""
+    _, choice = choose_proposal_reference(
+        q, subset, beta=beta, seed=seed, counter=counter, stream=philox.IBRL_SELECT
+    )
+    return actions[choice, torch.arange(actions.shape[1], device=actions.device)], choice
+
+
+def ibrl_select(
+    q: Tensor,
+    actions: Tensor,
+    subset: Tensor,
+    *,
+    beta: float | None = None,
+    seed: int = 0,
+    counter: Tensor | int = 0,
+    out: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The action of the proposal with the best ``min_{k in subset} q[p, k]``, or of one drawn by softmax.
+
+    No gradient flows through it. Source: IBRL Algorithm 1, Eq. 2 (greedy) and 3 (soft).
+
+    Args:
+        q: float32, float64 or bfloat16 [P, E, B], critics' values of P proposals (1 to 8) by E critics (1 to 16),
+            any strides.
+        actions: floating point [P, B, A], any strides.
+        subset: int64 [K], critics that the minimum is taken over.
+        beta: inverse temperature of softmax(beta * value); None takes the best proposal, the lower index on ties.
+        seed: key of the random stream, used with beta.
+        counter: position in the random stream, an int or int64 [1] on q's device; not modified.
+        out: (action, choice) to write into.
+
+    Returns:
+        (action [B, A] of actions' dtype, choice int64 [B]: index of the chosen proposal).
+
+    Raises:
+        ValueError: on a wrong shape, dtype, device or value.
+        IndexError: on the CPU, where subset names no critic (on CUDA a device assertion).
+    """
+    check_values(q, subset, beta)
+    proposals, _, batch = q.shape
+    device = q.device
+    check_tensor("actions", actions, (proposals, batch, "A"), _ACTION_DTYPES, device)
+    shape = (batch, actions.shape[2])
+    if out is None:
+        action = torch.empty(shape, dtype=actions.dtype, device=device)
+        out = (action, torch.empty(batch, dtype=torch.int64, device=device))
+    check_out("out action", out[0], shape, actions.dtype, device)
+    check_out("out choice", out[1], (batch,), torch.int64, device)
+    with torch.no_grad():
+        _ibrl_select(q, actions, subset.contiguous(), beta, seed, as_counter(counter, device), *out)
+    return out
+
+
+def _arguments(
+    q: Tensor,
+    actions: Tensor,
+    subset: Tensor,
+    beta: float | None,
+    seed: int,
+    counter: Tensor,
+    action: Tensor,
+    choice: Tensor,
+) -> tuple[Any, ...]:
+    return (
+        *value_arguments(q, subset, beta, seed, counter),
+        actions.data_ptr(),
+        *actions.stride(),
+        actions.shape[2],
+        actions.element_size(),
+        action.data_ptr(),
+        choice.data_ptr(),
+    )
+
+
+_ibrl_select = register(
+    "ibrl_select",
+    "Tensor q, Tensor actions, Tensor subset, float? beta, int seed, Tensor counter, "
+    "Tensor(a!) action, Tensor(b!) choice",
+    _arguments,
+)

@@ -1,0 +1,105 @@
+"""Bootstrap targets of the critic update."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ibrl_fast.ops import philox
+from ibrl_fast.ops._registry import as_counter, check_out, check_tensor, register
+from ibrl_fast.ops.proposals import check_values, choose_proposal_reference, value_arguments, value_dtype
+
+
+def ibrl_target_reference(
+    q: Tensor,
+    reward: Tensor,
+    discount: Tensor,
+    subset: Tensor,
+    *,
+    beta: float | None = None,
+    seed: int = 0,
+    counter: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """The same in torch: ``reward + discount * value of the chosen proposal``."""
+    value, choice = choose_proposal_reference(
+        q, subset, beta=beta, seed=seed, counter=counter, stream=philox.IBRL_TARGET
+    )
+    return reward + discount * value, choice
+
+
+def ibrl_target(
+    q: Tensor,
+    reward: Tensor,
+    discount: Tensor,
+    subset: Tensor,
+    *,
+    beta: float | None = None,
+    seed: int = 0,
+    counter: Tensor | int = 0,
+    out: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """``reward + discount * max_p min_{k in subset} q[p, k]``, or with a softmax draw in the place of the max.
+
+    No gradient flows through it. A NaN in q reaches the target. Source: IBRL Algorithm 1, Eq. 1 (greedy) and 4 (soft).
+
+    Args:
+        q: float32, float64 or bfloat16 [P, E, B], target critics' values of P proposals (1 to 8) by E critics
+            (1 to 16), any strides.
+        reward: float32 (float64 where q is) [B], n-step sum of rewards.
+        discount: as reward [B], 0 where the bootstrap ends.
+        subset: int64 [K], critics that the minimum is taken over.
+        beta: inverse temperature of softmax(beta * value); None takes the best proposal, the lower index on ties.
+        seed: key of the random stream, used with beta.
+        counter: position in the random stream, an int or int64 [1] on q's device; not modified.
+        out: (target, choice) to write into.
+
+    Returns:
+        (target [B] of reward's dtype, choice int64 [B]: index of the chosen proposal).
+
+    Raises:
+        ValueError: on a wrong shape, dtype, device or value.
+        IndexError: on the CPU, where subset names no critic (on CUDA a device assertion).
+    """
+    check_values(q, subset, beta)
+    batch, dtype, device = q.shape[2], value_dtype(q), q.device
+    check_tensor("reward", reward, (batch,), (dtype,), device)
+    check_tensor("discount", discount, (batch,), (dtype,), device)
+    if out is None:
+        out = (torch.empty(batch, dtype=dtype, device=device), torch.empty(batch, dtype=torch.int64, device=device))
+    check_out("out target", out[0], (batch,), dtype, device)
+    check_out("out choice", out[1], (batch,), torch.int64, device)
+    with torch.no_grad():
+        _ibrl_target(q, reward, discount, subset.contiguous(), beta, seed, as_counter(counter, device), *out)
+    return out
+
+
+def _arguments(
+    q: Tensor,
+    reward: Tensor,
+    discount: Tensor,
+    subset: Tensor,
+    beta: float | None,
+    seed: int,
+    counter: Tensor,
+    target: Tensor,
+    choice: Tensor,
+) -> tuple[Any, ...]:
+    return (
+        *value_arguments(q, subset, beta, seed, counter),
+        reward.data_ptr(),
+        discount.data_ptr(),
+        reward.stride(0),
+        discount.stride(0),
+        target.data_ptr(),
+        choice.data_ptr(),
+    )
+
+
+_ibrl_target = register(
+    "ibrl_target",
+    "Tensor q, Tensor reward, Tensor discount, Tensor subset, float? beta, int seed, Tensor counter, "
+    "Tensor(a!) target, Tensor(b!) choice",
+    _arguments,
+)

@@ -1,0 +1,98 @@
+"""x W^T + b by the fastest library at hand.
+
+PyTorch sends float32 products on the CPU to MKL, which runs AVX2 code on processors of other makers; oneDNN,
+also in PyTorch's CPU builds, has AVX-512 code for all of them (twice as fast on Zen 5). CUDA tensors, other
+dtypes, small products and traced code take PyTorch's own way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+# below this, starting oneDNN costs more than it saves
+_MIN_PRODUCTS = 2**20
+_MIN_ROWS = 16
+
+
+def _find_onednn() -> Any:
+    """oneDNN's float32 product in this build of PyTorch, or None."""
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return None
+    return torch.ops.mkldnn._linear_pointwise.default
+
+
+_onednn_linear = _find_onednn()
+
+
+def linear_reference(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The same in PyTorch's own words."""
+    return F.linear(x, weight, bias)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A linear layer, differentiable once.
+
+    Args:
+        x: `[..., in_dim]`.
+        weight: `[out_dim, in_dim]`.
+        bias: `[out_dim]`, or None.
+
+    Returns:
+        `[..., out_dim]`.
+
+    Raises:
+        RuntimeError: shapes or dtypes that do not fit (PyTorch's message).
+    """
+    if not _prefers_onednn(x, weight):
+        return F.linear(x, weight, bias)
+    flat = x.reshape(-1, x.shape[-1])
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+        y = _OneDNNLinear.apply(flat, weight, bias)
+    else:
+        y = _product(flat, weight, bias)
+    return y.view(*x.shape[:-1], weight.shape[0])
+
+
+def _prefers_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN computes this product, forward and backward."""
+    out_dim, in_dim = weight.shape
+    return (
+        _onednn_linear is not None
+        and x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and x.numel() * out_dim >= _MIN_PRODUCTS
+        and min(x.numel(), in_dim * out_dim) >= _MIN_ROWS * in_dim
+        and x.shape[-1] == in_dim
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x `[batch, in_dim]` times weight `[out_dim, in_dim]` transposed, any strides."""
+    return _onednn_linear(x, weight, bias, "none", [], "")
+
+
+class _OneDNNLinear(torch.autograd.Function):
+    """All three products of a linear layer by oneDNN."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _product(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        need_x, need_weight, need_bias = ctx.needs_input_grad
+        return (
+            _product(grad, weight.t(), None) if need_x else None,
+            _product(grad.t(), x.t(), None) if need_weight else None,
+            grad.sum(0) if need_bias else None,
+        )

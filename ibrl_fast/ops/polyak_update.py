@@ -1,0 +1,76 @@
+"""Moving averages of target networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ibrl_fast.ops._registry import check_tensor, register
+
+_DTYPES = (torch.float32, torch.float64)
+
+
+def polyak_update_reference(targets: Sequence[Tensor], online: Sequence[Tensor], rho: float) -> None:
+    """The same in torch, tensor by tensor."""
+    with torch.no_grad():
+        for target, source in zip(targets, online):
+            target.copy_(rho * target + (1.0 - rho) * source)
+
+
+def polyak_update(targets: Sequence[Tensor], online: Sequence[Tensor], rho: float) -> None:
+    """``target = rho * target + (1 - rho) * online`` in place for every pair, in one pass over all of them.
+
+    Args:
+        targets: float32 or float64 tensors, all of one dtype and on one device, each dense in memory.
+        online: tensors of the same shapes, strides, dtype and device.
+        rho: share of the target that stays, in [0, 1].
+
+    Raises:
+        ValueError: on lists of unequal length, or a wrong shape, strides, dtype, device or rho.
+    """
+    if len(targets) != len(online):
+        raise ValueError(f"online: expected {len(targets)} tensors, one for each target, got {len(online)}")
+    if not 0.0 <= rho <= 1.0:
+        raise ValueError(f"rho: expected a value in [0, 1], got {rho}")
+    if not targets:
+        return
+    dtype, device = targets[0].dtype, targets[0].device
+    check_tensor("targets[0]", targets[0], targets[0].shape, _DTYPES)
+    for i, (target, source) in enumerate(zip(targets, online)):
+        check_tensor(f"targets[{i}]", target, target.shape, (dtype,), device)
+        check_tensor(f"online[{i}]", source, target.shape, (dtype,), device)
+        if target.is_contiguous() and source.is_contiguous():
+            continue
+        if not _is_dense(target) or target.stride() != source.stride():
+            raise ValueError(
+                f"online[{i}]: expected the dense strides {tuple(target.stride())} of its target, "
+                f"got {tuple(source.stride())}"
+            )
+    with torch.no_grad():
+        _polyak_update(list(targets), list(online), rho)
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    # its elements fill one block of memory, in whatever order (channels_last, for example)
+    expected = 1
+    for stride, size in sorted((s, n) for s, n in zip(tensor.stride(), tensor.shape) if n != 1):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _arguments(targets: list[Tensor], online: list[Tensor], rho: float) -> tuple[Any, ...]:
+    return (
+        [target.data_ptr() for target in targets],
+        [source.data_ptr() for source in online],
+        [target.numel() for target in targets],
+        rho,
+        targets[0].dtype == torch.float64,
+    )
+
+
+_polyak_update = register("polyak_update", "Tensor(a!)[] targets, Tensor[] online, float rho", _arguments)

@@ -1,0 +1,1 @@
+"""Training: configuration, presets, and the one place that knows the schedule."""

@@ -1,0 +1,92 @@
+"""Checkpoints: one file, written atomically, read without executing anything from it.
+
+A checkpoint is a nested dict of tensors, numbers, strings, lists and dicts, so that
+`torch.load(weights_only=True)` reads it: no pickled code is ever run (Security, CONTRIBUTING.md).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+CHECKPOINT_NAME = "checkpoint.pt"
+FORMAT_VERSION = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read or does not fit; the message names the file."""
+
+
+def to_plain(value: Any) -> Any:
+    """Replaces numpy arrays and scalars by tensors and numbers, tuples by lists, at any depth.
+
+    Args:
+        value: nested dict / list / tuple of tensors, numpy arrays, numbers, strings, None.
+
+    Raises:
+        TypeError: for anything that could not be read back without running code.
+    """
+    if isinstance(value, torch.Tensor | str | int | float | bool) or value is None:
+        return value
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(np.ascontiguousarray(value)).clone()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    raise TypeError(
+        f"checkpoint value: expected tensor, array, number, str, dict or list, got {type(value).__name__}"
+    )
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Writes `content` so that a crash at any moment leaves the old or the new file, never half of one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = {"format_version": FORMAT_VERSION, **to_plain(content)}
+
+    # Write beside the target, flush to the disk, then rename over it
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(plain, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
+    """Reads a file of `save_checkpoint`.
+
+    Args:
+        path: the file, or a run folder that holds `checkpoint.pt`.
+        device: where the tensors go.
+
+    Raises:
+        CheckpointError: missing, damaged, or of another format version.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / CHECKPOINT_NAME
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint: expected a file at {path}, got nothing there")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"checkpoint {path}: expected a readable checkpoint, got {type(error).__name__}: {error}"
+        ) from error
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"checkpoint {path}: expected format_version {FORMAT_VERSION}, got {version}")
+    return content

@@ -1,0 +1,170 @@
+"""The collector: one agent step in every training environment, stored at once (Algorithm 1, lines 6-10)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ibrl_fast.agents import IBRLAgent, TD3Agent
+from ibrl_fast.data import ReplayBuffer
+from ibrl_fast.envs.base_pool import BasePool
+from ibrl_fast.envs.stacking import ObservationStacker
+
+ActingMode = Literal["agent", "il", "random"]
+
+
+@dataclass(frozen=True)
+class EpisodeRecord:
+    """A training episode that ended.
+
+    Attributes:
+        success: whether the task was solved.
+        length: agent steps.
+        il_share: share of steps in which the imitation action was taken.
+    """
+
+    success: bool
+    length: int
+    il_share: float
+
+
+class Collector:
+    """Steps a pool with an agent and appends to the replay buffer.
+
+    Args:
+        pool: N environments with same-step autoreset.
+        agent: acts on stacked observations and proposes imitation actions.
+        buffer: receives unstacked observations, actions, rewards and the imitation proposals of every state.
+        stacks: frames by observation key.
+        device: where the agent lives.
+        seed: of the random actions of the `random` mode.
+    """
+
+    def __init__(
+        self,
+        pool: BasePool,
+        agent: TD3Agent,
+        buffer: ReplayBuffer,
+        *,
+        stacks: dict[str, int],
+        device: str,
+        seed: int,
+    ) -> None:
+        self._pool = pool
+        self._agent = agent
+        self._buffer = buffer
+        self._device = torch.device(device)
+        self._stacker = ObservationStacker(pool.num_envs, stacks)
+        self._random = np.random.default_rng(seed)
+        self._lengths = np.zeros(pool.num_envs, dtype=np.int64)
+        self._il_steps = np.zeros(pool.num_envs, dtype=np.int64)
+        self._stacked: dict[str, Tensor] = {}
+        self._il_action: Tensor | None = None
+
+    def start(self, seed: int) -> None:
+        """Resets every environment and opens its first episode."""
+        observations, _ = self._pool.reset(seed=seed)
+        self._see(self._stacker.reset(observations))
+        self._buffer.start_episode(None, observations, self._il_action)
+
+    def step(self, mode: ActingMode) -> list[EpisodeRecord]:
+        """One agent step in each of the N environments.
+
+        Args:
+            mode: `agent` explores by the agent's own rule; `il` takes the imitation action; `random` is
+                uniform.
+
+        Returns:
+            The episodes that ended in this step.
+        """
+        # Act
+        actions, from_il = self._choose(mode)
+        actions_host = actions.cpu().numpy()
+        observations, rewards, terminated, truncated, info = self._pool.step(actions_host)
+        ended = terminated | truncated
+        self._lengths += 1
+        self._il_steps += from_il
+
+        # The true successors first, with their imitation actions: an ended episode's row of `observations`
+        # already holds the next episode's start
+        if ended.any():
+            successors = info["final_obs"]
+            stacked = self._to_device(self._stacker.push(successors))
+            il_action_next = self._propose(stacked)
+        else:
+            successors = observations
+            self._see(self._stacker.push(observations))
+            il_action_next = self._il_action
+        self._buffer.append(actions_host, rewards, terminated, truncated, successors, il_action_next)
+        if not ended.any():
+            return []
+
+        # Episodes that ended make room for the next ones
+        records = []
+        env_ids = np.flatnonzero(ended).tolist()
+        for env in env_ids:
+            share = float(self._il_steps[env] / self._lengths[env])
+            records.append(
+                EpisodeRecord(bool(info["final_info"]["success"][env]), int(self._lengths[env]), share)
+            )
+        self._lengths[ended] = 0
+        self._il_steps[ended] = 0
+        self._see(self._stacker.reset(observations, env_ids))
+        il_action = None if self._il_action is None else self._il_action[env_ids]
+        self._buffer.start_episode(
+            env_ids, {key: value[env_ids] for key, value in observations.items()}, il_action
+        )
+        return records
+
+    def _see(self, stacked: dict[str, np.ndarray]) -> None:
+        self._stacked = self._to_device(stacked)
+        self._il_action = self._propose(self._stacked)
+
+    def _propose(self, stacked: dict[str, Tensor]) -> Tensor | None:
+        """The imitation policy's actions [N, S, A]; None for a method without one."""
+        return self._agent.il_actions(stacked) if isinstance(self._agent, IBRLAgent) else None
+
+    def _to_device(self, stacked: dict[str, np.ndarray]) -> dict[str, Tensor]:
+        return {key: torch.from_numpy(value).to(self._device) for key, value in stacked.items()}
+
+    def _choose(self, mode: ActingMode) -> tuple[Tensor, np.ndarray]:
+        if mode == "agent":
+            chosen = self._agent.act(self._stacked, explore=True)
+            return chosen.action, (chosen.source != 0).cpu().numpy()
+        if mode == "il":
+            assert self._il_action is not None
+            return self._il_action[:, 0], np.ones(self._pool.num_envs, dtype=bool)
+        shape = (self._pool.num_envs, self._pool.task.action_dim)
+        action = self._random.uniform(-1.0, 1.0, shape).astype(np.float32)
+        return torch.from_numpy(action), np.zeros(self._pool.num_envs, dtype=bool)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the next step, the environments' physics included."""
+        generator = self._random.bit_generator.state["state"]
+        return {
+            "pool": self._pool.get_state(),
+            "stacker": self._stacker.state_dict(),
+            "lengths": self._lengths.copy(),
+            "il_steps": self._il_steps.copy(),
+            "random_state": str(generator["state"]),
+            "random_inc": str(generator["inc"]),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues where `state_dict` stood."""
+        self._pool.set_state({key: _to_numpy(value) for key, value in state["pool"].items()})
+        self._stacker.load_state_dict({key: _to_numpy(value) for key, value in state["stacker"].items()})
+        self._lengths = np.array(_to_numpy(state["lengths"]))
+        self._il_steps = np.array(_to_numpy(state["il_steps"]))
+        generator = dict(self._random.bit_generator.state)
+        generator["state"] = {"state": int(state["random_state"]), "inc": int(state["random_inc"])}
+        self._random.bit_generator.state = generator
+        self._see(self._stacker._stacked())
+
+
+def _to_numpy(value: Any) -> Any:
+    return value.numpy() if isinstance(value, Tensor) else value

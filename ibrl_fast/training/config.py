@@ -1,0 +1,302 @@
+"""Configuration of a run: frozen nested dataclasses, plain values, checked when they are made.
+
+The same objects make the command line (tyro), `config.json` beside every run, and the presets. What a field
+means stands under it; the symbols are those of the paper's Algorithm 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ibrl_fast.agents import BCConfig, IBRLConfig
+from ibrl_fast.nn import BCNetworkConfig, NetworkConfig
+
+Method = Literal["ibrl", "td3", "bc"]
+Observation = Literal["state", "pixels", "both"]
+Backend = Literal["reference", "native"]
+Storage = Literal["device", "pinned", "host"]
+Scaling = Literal["none", "demonstrations"]
+
+CONFIG_NAME = "config.json"
+
+
+def _require(condition: bool, name: str, expected: str, got: Any) -> None:
+    if not condition:
+        raise ValueError(f"{name}: expected {expected}, got {got}")
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """The environments that the policy learns in."""
+
+    task: str = "metaworld/assembly"
+    """Task name; `make_pool` lists the valid ones."""
+    num_envs: int = 1
+    """Training environments stepped together; the paper uses one."""
+    observation: Observation = "state"
+    """What the policy sees."""
+    cameras: tuple[str, ...] = ("corner2",)
+    """Cameras, when pixels are observed and for videos."""
+    image_size: int = 84
+    """Height and width of the images, pixels."""
+    action_repeat: int = 2
+    """Control steps per agent step."""
+    max_episode_steps: int = 100
+    """Agent steps until an episode is truncated."""
+    backend: Backend = "reference"
+    """`reference`: the published Python environments; `native`: the C++ pool."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "image_size", "action_repeat", "max_episode_steps"):
+            _require(getattr(self, name) >= 1, f"env.{name}", "at least 1", getattr(self, name))
+        _require(
+            self.observation in get_args(Observation),
+            "env.observation",
+            "state, pixels or both",
+            self.observation,
+        )
+        _require(self.backend in get_args(Backend), "env.backend", "reference or native", self.backend)
+        _require(
+            self.observation == "state" or len(self.cameras) > 0, "env.cameras", "at least one camera", "none"
+        )
+
+    def pool_kwargs(self) -> dict[str, Any]:
+        """Keyword arguments of `make_pool`, except `num_envs` and `seed`."""
+        names = (
+            "task",
+            "observation",
+            "cameras",
+            "image_size",
+            "action_repeat",
+            "max_episode_steps",
+            "backend",
+        )
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The demonstrations."""
+
+    path: Path | None = None
+    """A robomimic-format HDF5 file; None collects them with the scripted expert, seeded by the run's seed."""
+    episodes: int = 3
+    """How many demonstrations are used."""
+    action_noise: float = 0.0
+    """Standard deviation of Gaussian noise on the expert's actions while collecting."""
+
+    def __post_init__(self) -> None:
+        _require(self.episodes >= 1, "demos.episodes", "at least 1", self.episodes)
+        _require(self.action_noise >= 0, "demos.action_noise", "at least 0", self.action_noise)
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """The replay buffer and what a sample of it is."""
+
+    capacity: int = 200_000
+    """Online steps kept (demonstrations have a region of their own, never evicted)."""
+    storage: Storage = "host"
+    """Where rows live: `device`, `pinned` host memory or plain `host` memory."""
+    nstep: int = 3
+    """Steps of reward before the bootstrap."""
+    gamma: float = 0.99
+    """Discount per agent step."""
+    bootstrap_on_truncation: bool = True
+    """Whether a time limit leaves the bootstrap in place; False is what the paper's authors ran."""
+    state_stack: int = 1
+    """Frames of `state` and `proprio` that the policy sees, newest first."""
+    image_stack: int = 1
+    """Frames of each camera that the policy sees, newest first."""
+    random_shift_pad: int = 4
+    """Random shift augmentation of images, pixels; 0 turns it off."""
+
+    def __post_init__(self) -> None:
+        for name in ("capacity", "nstep", "state_stack", "image_stack"):
+            _require(getattr(self, name) >= 1, f"replay.{name}", "at least 1", getattr(self, name))
+        _require(self.storage in get_args(Storage), "replay.storage", "device, pinned or host", self.storage)
+        _require(0 < self.gamma <= 1, "replay.gamma", "in (0, 1]", self.gamma)
+        _require(self.random_shift_pad >= 0, "replay.random_shift_pad", "at least 0", self.random_shift_pad)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Evaluation beside training."""
+
+    every_env_steps: int = 5_000
+    """Environment steps between evaluations."""
+    episodes: int = 50
+    """Episodes per evaluation, each with its own fixed seed, the same at every evaluation."""
+    seed: int = 1_000_000
+    """Seeds of the evaluation episodes; apart from the training seeds."""
+    workers: int = 1
+    """Background processes that evaluate while training goes on; 0 evaluates in between."""
+    video_episodes: int = 3
+    """Episodes filmed at the end of the run; 0 films none."""
+
+    def __post_init__(self) -> None:
+        for name in ("every_env_steps", "episodes"):
+            _require(getattr(self, name) >= 1, f"evaluation.{name}", "at least 1", getattr(self, name))
+        for name in ("workers", "video_episodes", "seed"):
+            _require(getattr(self, name) >= 0, f"evaluation.{name}", "at least 0", getattr(self, name))
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run, whole."""
+
+    method: Method = "ibrl"
+    """`ibrl`; `td3`: no proposals, demonstrations in the buffer; `bc`: imitation alone."""
+    label: str = ""
+    """Name of the curve in reports; empty: the method."""
+    seed: int = 0
+    """Decides everything random in the run."""
+    run_dir: Path = Path("runs/{task}_{method}_seed{seed}")
+    """The run's folder; {task}, {method} and {seed} are filled in."""
+    device: str = "cpu"
+    """torch device of the learner."""
+    num_threads: int = 0
+    """torch CPU threads; 0 chooses: 1 for networks narrower than 512, else all cores."""
+    total_env_steps: int = 20_000
+    """Environment steps (agent steps times action repeat, warm-up included) after which training ends."""
+    batch_size: int = 256
+    """Transitions per update."""
+    update_frequency: int = 2
+    """U: agent steps (over all environments) per update round."""
+    critic_updates: int = 1
+    """G: critic updates per round; the actor is updated once per round."""
+    warmup_episodes: int = 0
+    """Episodes in which the imitation policy acts alone before RL (method td3: uniformly random actions)."""
+    warmup_updates: int = 0
+    """Update rounds on demonstrations and warm-up episodes before the first RL action."""
+    observation_scaling: Scaling = "none"
+    """`demonstrations`: states are centred on the demonstrations' mean and divided by the task's units."""
+    stop_at_success_rate: float | None = None
+    """Ends the run early once two evaluations in a row reach this success rate; None never does."""
+    log_every_updates: int = 500
+    """Update rounds between records in metrics.jsonl."""
+    checkpoint_every_env_steps: int = 20_000
+    """Environment steps between checkpoints (one is always written at the end and on Ctrl-C)."""
+    env: EnvConfig = field(default_factory=EnvConfig)
+    """Environments."""
+    demos: DemoConfig = field(default_factory=DemoConfig)
+    """Demonstrations."""
+    bc: BCConfig = field(default_factory=BCConfig)
+    """Training of the imitation policy."""
+    agent: IBRLConfig = field(default_factory=IBRLConfig)
+    """The RL agent; method `td3` uses what TD3 has of it."""
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    """Networks of the RL agent."""
+    bc_network: BCNetworkConfig = field(default_factory=BCNetworkConfig)
+    """Network of the imitation policy."""
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    """Replay buffer."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """Evaluation."""
+
+    def __post_init__(self) -> None:
+        _require(self.method in get_args(Method), "method", "ibrl, td3 or bc", self.method)
+        _require(
+            self.observation_scaling in get_args(Scaling),
+            "observation_scaling",
+            "none or demonstrations",
+            self.observation_scaling,
+        )
+        names = ("total_env_steps", "batch_size", "update_frequency", "critic_updates", "log_every_updates")
+        for name in (*names, "checkpoint_every_env_steps"):
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("warmup_episodes", "warmup_updates", "num_threads", "seed"):
+            _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+        rate = self.stop_at_success_rate
+        _require(rate is None or 0 < rate <= 1, "stop_at_success_rate", "in (0, 1] or None", rate)
+        if self.observation_scaling != "none":
+            _require(
+                self.env.observation != "pixels",
+                "observation_scaling",
+                "none without a state",
+                self.observation_scaling,
+            )
+
+    def cpu_threads(self) -> int:
+        """torch's CPU threads: `num_threads`, or 1 for networks too small to share, else all cores."""
+        if self.num_threads:
+            return self.num_threads
+        small = max((*self.network.critic.hidden, *self.network.actor.hidden), default=0) < 512
+        return 1 if small and self.network.encoder is None else len(os.sched_getaffinity(0))
+
+    def resolved_run_dir(self) -> Path:
+        """`run_dir` with {task}, {method} and {seed} filled in."""
+        task = self.env.task.rsplit("/", 1)[-1]
+        return Path(str(self.run_dir).format(task=task, method=self.label or self.method, seed=self.seed))
+
+
+def config_to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass config as JSON values."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {entry.name: plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
+        if isinstance(value, Path):
+            return str(value)
+        if isinstance(value, tuple | list):
+            return [plain(item) for item in value]
+        return value
+
+    return plain(config)
+
+
+def config_from_dict(values: dict[str, Any], cls: type = TrainConfig) -> Any:
+    """The inverse of `config_to_dict`.
+
+    Raises:
+        ValueError: an unknown or missing field, naming it.
+    """
+    hints = typing.get_type_hints(cls)
+    known = {entry.name for entry in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(
+            f"{cls.__name__}: expected fields {', '.join(sorted(known))}, got {', '.join(unknown)}"
+        )
+    return cls(**{name: _from_plain(value, hints[name]) for name, value in values.items()})
+
+
+def _from_plain(value: Any, hint: Any) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return config_from_dict(value, hint)
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        return _from_plain(value, next(option for option in get_args(hint) if option is not type(None)))
+    if origin is tuple:
+        return tuple(_from_plain(item, get_args(hint)[0]) for item in value)
+    if hint is Path:
+        return Path(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def save_config(config: TrainConfig, run_dir: Path) -> None:
+    """Writes config.json."""
+    (run_dir / CONFIG_NAME).write_text(json.dumps(config_to_dict(config), indent=2) + "\n")
+
+
+def load_config(run_dir: Path) -> TrainConfig:
+    """Reads config.json of a run folder.
+
+    Raises:
+        ValueError: there is none, or it does not fit.
+    """
+    path = Path(run_dir) / CONFIG_NAME
+    if not path.is_file():
+        raise ValueError(f"run: expected a run folder with {CONFIG_NAME}, got {run_dir}")
+    return config_from_dict(json.loads(path.read_text()))

@@ -1,0 +1,314 @@
+"""Evaluation beside training: the exported policy, on fixed seeds, here or in background processes.
+
+What is evaluated is the policy file that a robot would load (TorchScript), not the trainer's objects. Episode
+i has its own seed, so that the set of episodes depends on neither the number of workers nor their speed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import imageio
+import numpy as np
+import torch
+
+from ibrl_fast.envs import make_pool
+from ibrl_fast.envs.rollout import evaluate_policy, wilson_interval
+
+WORKER_MODULE = "ibrl_fast.training.evaluation_worker"
+VIDEO_SIZE = 240
+
+ActFunction = Callable[[dict[str, torch.Tensor]], tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class EvaluationSpec:
+    """Where and how a policy is evaluated.
+
+    Attributes:
+        pool: keyword arguments of `make_pool` (JSON values), `task` included, without `num_envs` and `seed`.
+        stacks: frames per observation key, newest first.
+        seeds: one per episode.
+        num_video_episodes: how many of the first episodes are filmed when a video is asked for.
+    """
+
+    pool: Mapping[str, Any]
+    stacks: Mapping[str, int]
+    seeds: tuple[int, ...]
+    num_video_episodes: int = 3
+
+
+@dataclass(frozen=True)
+class EpisodePart:
+    """What one worker did of an evaluation.
+
+    Attributes:
+        episodes: positions of the seeds.
+        successes, lengths: of those episodes.
+        il_steps: agent steps, over all of them, in which the imitation action was taken.
+    """
+
+    episodes: list[int]
+    successes: list[bool]
+    lengths: list[int]
+    il_steps: int
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Outcome of one evaluation.
+
+    Attributes:
+        successes: one bool per episode, in the order of the seeds.
+        lengths: agent steps of each episode.
+        il_share: share of steps in which the imitation action was taken.
+        success_rate, success_low, success_high: share of successes and its 95% Wilson interval.
+    """
+
+    successes: tuple[bool, ...]
+    lengths: tuple[int, ...]
+    il_share: float
+    success_rate: float = field(init=False)
+    success_low: float = field(init=False)
+    success_high: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        low, high = wilson_interval(sum(self.successes), len(self.successes))
+        object.__setattr__(self, "success_rate", sum(self.successes) / len(self.successes))
+        object.__setattr__(self, "success_low", low)
+        object.__setattr__(self, "success_high", high)
+
+    def metrics(self) -> dict[str, Any]:
+        """As metrics of an `eval` record (docs/metrics.md)."""
+        mean_length = float(np.mean(self.lengths))
+        return {
+            "success_rate": self.success_rate,
+            "success_low": self.success_low,
+            "success_high": self.success_high,
+            "episodes": len(self.successes),
+            "mean_episode_steps": mean_length,
+            "il_share_eval": self.il_share,
+        }
+
+
+class EpisodeRunner:
+    """Runs chosen episodes of a spec in this process, one environment at a time."""
+
+    def __init__(self, spec: EvaluationSpec) -> None:
+        self._spec = spec
+        self._pool = make_pool(**spec.pool, num_envs=1, seed=0, autoreset="disabled")
+
+    def run(self, policy: ActFunction, episodes: list[int], video: Path | None = None) -> EpisodePart:
+        """Runs the episodes with these positions in the spec's seeds.
+
+        Args:
+            policy: stacked obs -> (action [N, A], source [N]; 0 = RL, 1 = IL), as an exported policy's `act`.
+            episodes: positions.
+            video: where to write an MP4 of the first `num_video_episodes` of them.
+        """
+        il_steps = torch.zeros((), dtype=torch.int64)
+        source = torch.zeros(1, dtype=torch.int64)
+
+        def act(observations: Mapping[str, np.ndarray]) -> torch.Tensor:
+            action, chosen = policy({key: torch.from_numpy(value) for key, value in observations.items()})
+            source.copy_(chosen)
+            return action
+
+        def count(active: np.ndarray) -> None:
+            il_steps.add_(source[torch.from_numpy(active)].ne(0).sum())
+
+        seeds = [self._spec.seeds[episode] for episode in episodes]
+        filmed = 0 if video is None else self._spec.num_video_episodes
+        with torch.inference_mode():
+            rollout = evaluate_policy(
+                self._pool,
+                act,
+                seeds,
+                stacks=self._spec.stacks,
+                video_episodes=filmed,
+                video_size=VIDEO_SIZE,
+                on_action=count,
+            )
+        if video is not None and rollout.frames:
+            write_video(video, rollout.frames)
+        return EpisodePart(list(episodes), list(rollout.successes), list(rollout.lengths), int(il_steps))
+
+    def close(self) -> None:
+        """Closes the environment."""
+        self._pool.close()
+
+
+def write_video(path: Path, episodes: Sequence[np.ndarray], frames_per_second: int = 20) -> None:
+    """Writes episodes, each uint8 [T, H, W, 3], as one MP4; each ends on half a second of its last frame."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    video: Any = imageio.get_writer(path, fps=frames_per_second, macro_block_size=1)
+    with video as writer:
+        for frames in episodes:
+            for frame in (*frames, *[frames[-1]] * (frames_per_second // 2)):
+                writer.append_data(frame)
+
+
+def merge_parts(parts: Sequence[EpisodePart]) -> EvaluationResult:
+    """One result from the episodes that each worker ran, in the order of the seeds."""
+    order = np.argsort([episode for part in parts for episode in part.episodes])
+    successes = np.array([success for part in parts for success in part.successes])[order]
+    lengths = np.array([length for part in parts for length in part.lengths])[order]
+    il_share = sum(part.il_steps for part in parts) / int(lengths.sum())
+    return EvaluationResult(tuple(map(bool, successes)), tuple(map(int, lengths)), il_share)
+
+
+class Evaluator:
+    """Evaluates policies one after the other, in this process or in background processes.
+
+    Args:
+        spec: the environments and seeds.
+        workers: background processes; 0 evaluates inside `submit`.
+
+    A job's episodes are dealt out to the workers (episode i to worker i mod workers), one environment each.
+    """
+
+    def __init__(self, spec: EvaluationSpec, workers: int = 0) -> None:
+        self._spec = spec
+        self._finished: list[tuple[int, EvaluationResult]] = []
+        self._pending: dict[int, list[tuple[_Worker, int]]] = {}
+        self._local: EpisodeRunner | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="ibrl_fast_eval_") if workers else None
+        self._workers = [_Worker(spec, index) for index in range(workers)]
+
+    def submit(self, policy: torch.jit.ScriptModule, key: int, video: Path | None = None) -> None:
+        """Starts one evaluation; `finished` or `drain` hand out its result under `key`."""
+        if not self._workers:
+            self._local = self._local or EpisodeRunner(self._spec)
+            self._finished.append(
+                (key, merge_parts([self._local.run(policy.act, self._indices(0, 1), video)]))
+            )
+            return
+
+        # Hand over a file, so that training may go on changing the parameters
+        assert self._folder is not None
+        path = Path(self._folder.name) / f"policy_{key}_{len(os.listdir(self._folder.name))}.pt"
+        torch.jit.save(policy, str(path))
+        parts = []
+        for index, worker in enumerate(self._workers):
+            job = {
+                "policy": str(path),
+                "episodes": self._indices(index, len(self._workers)),
+                "video": str(video) if video is not None and index == 0 else None,
+            }
+            parts.append((worker, worker.send(job)))
+        self._pending[key] = parts
+
+    def _indices(self, offset: int, stride: int) -> list[int]:
+        return list(range(offset, len(self._spec.seeds), stride))
+
+    def finished(self, *, wait: bool = False) -> list[tuple[int, EvaluationResult]]:
+        """Results since the last call, in the order of submission; with `wait`, of everything submitted.
+
+        Raises:
+            RuntimeError: a worker failed; the message holds its last words.
+        """
+        for key in list(self._pending):
+            parts = [worker.receive(ticket, wait=wait) for worker, ticket in self._pending[key]]
+            if any(part is None for part in parts):
+                break
+            self._finished.append((key, merge_parts([part for part in parts if part is not None])))
+            del self._pending[key]
+        results, self._finished = self._finished, []
+        return results
+
+    def close(self) -> None:
+        """Ends the workers; may be called twice."""
+        for worker in self._workers:
+            worker.close()
+        self._workers = []
+        if self._local is not None:
+            self._local.close()
+            self._local = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+
+class _Worker:
+    """One background process: JSON lines to its stdin, one JSON line back per job."""
+
+    def __init__(self, spec: EvaluationSpec, index: int) -> None:
+        # A session of its own: Ctrl-C reaches the trainer alone, which then ends the worker in good order
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", WORKER_MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            start_new_session=True,
+        )
+        self._index = index
+        self._sent = 0
+        self._results: dict[int, EpisodePart] = {}
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+        self._write(dataclasses.asdict(spec))
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def _write(self, message: Mapping[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            self._fail()
+
+    def _fail(self) -> None:
+        self._errors.seek(0)
+        words = self._errors.read().strip().splitlines()[-8:]
+        raise RuntimeError(
+            f"evaluation worker {self._index}: expected a result, got its end:\n" + "\n".join(words)
+        )
+
+    def send(self, job: Mapping[str, Any]) -> int:
+        """Queues a job; returns its ticket."""
+        self._sent += 1
+        self._write({"ticket": self._sent, **job})
+        return self._sent
+
+    def receive(self, ticket: int, *, wait: bool) -> EpisodePart | None:
+        """The episodes of a job, or None if it is not done and `wait` is False."""
+        while ticket not in self._results:
+            try:
+                line = self._lines.get(block=wait)
+            except queue.Empty:
+                return None
+            if line is None:
+                self._fail()
+                return None
+            answer = json.loads(line)
+            done = answer.pop("ticket")
+            self._results[done] = EpisodePart(**answer)
+        return self._results[ticket]
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()

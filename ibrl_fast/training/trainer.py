@@ -1,0 +1,354 @@
+"""The loop: collect, update, evaluate, save. The only place that knows the schedule (Algorithm 1)."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ibrl_fast.deploy.export import export_policy, make_policy_module, script_policy
+from ibrl_fast.training.build import build_run, restore_run
+from ibrl_fast.training.checkpoint import CHECKPOINT_NAME, CheckpointError, load_checkpoint, save_checkpoint
+from ibrl_fast.training.collector import ActingMode
+from ibrl_fast.training.config import TrainConfig, config_from_dict, config_to_dict, save_config
+from ibrl_fast.training.evaluate import EvaluationResult
+from ibrl_fast.training.logging import MetricsAccumulator, MetricsLogger, PhaseTimer
+from ibrl_fast.training.progress import RunProgress
+from ibrl_fast.training.report import plot_phase_seconds, write_report
+
+POLICY_NAME = "policy.pt"
+SUMMARY_NAME = "summary.json"
+VIDEO_NAME = "rollouts.mp4"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run came to.
+
+    Attributes:
+        success_rate, success_low, success_high: of the final policy, with its 95% interval.
+        bc_success_rate: of the imitation policy that the run started from, on the same episodes, or None.
+        env_steps: environment steps taken, warm-up included.
+        wall_seconds: of the whole run, resumed parts added up.
+        run_dir: the folder with everything.
+        policy_path: the exported policy.
+        interrupted: the run was stopped by Ctrl-C; `Trainer.from_checkpoint(run_dir).run()` goes on.
+    """
+
+    success_rate: float | None
+    success_low: float | None
+    success_high: float | None
+    bc_success_rate: float | None
+    env_steps: int
+    wall_seconds: float
+    run_dir: Path
+    policy_path: Path | None
+    interrupted: bool = False
+
+
+@dataclass
+class Counters:
+    """Where a run stands; saved with it."""
+
+    agent_steps: int = 0
+    warmup_steps: int = 0
+    episodes: int = 0
+    rounds: int = 0
+    steps_owed: int = 0
+    next_evaluation: int = 0
+    next_checkpoint: int = 0
+    good_evaluations: int = 0
+    wall_seconds: float = 0.0
+    bc_success_rate: float | None = None
+
+
+class Trainer:
+    """One training run.
+
+    Args:
+        config: the run.
+        quiet: no progress display (records and files are written all the same).
+
+    Example:
+        result = Trainer(presets.quickstart()).run()
+    """
+
+    def __init__(self, config: TrainConfig, *, quiet: bool = False) -> None:
+        self.config = config
+        self.run_dir = config.resolved_run_dir()
+        self._quiet = quiet
+        self._content: dict[str, Any] | None = None
+        self._stop = threading.Event()
+
+    @classmethod
+    def from_checkpoint(cls, path: Path | str, *, quiet: bool = False) -> Trainer:
+        """A trainer that goes on where a run folder's checkpoint stands, bit for bit on the CPU.
+
+        Raises:
+            CheckpointError: no readable checkpoint there.
+        """
+        content = load_checkpoint(Path(path))
+        if "config" not in content:
+            raise CheckpointError(
+                f"checkpoint {path}: expected a training checkpoint, got one without a config"
+            )
+        trainer = cls(config_from_dict(json.loads(content["config"])), quiet=quiet)
+        trainer.run_dir = Path(path) if Path(path).is_dir() else Path(path).parent
+        trainer._content = content
+        return trainer
+
+    def run(self) -> TrainResult:
+        """Runs to the end, or until Ctrl-C, which saves a checkpoint first."""
+        config = self.config
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        torch.set_num_threads(config.cpu_threads())
+        started = time.perf_counter()
+        self._timer = PhaseTimer()
+        self._progress = RunProgress(quiet=self._quiet)
+
+        with self._interruptible(), self._progress:
+            resume_at = None
+            if self._content is None:
+                save_config(config, self.run_dir)
+                self._counters = Counters()
+                self._parts = build_run(config, self.run_dir, self._timer, self._progress, self._stop.is_set)
+            else:
+                self._counters = Counters(**self._content["counters"])
+                resume_at = self._env_steps
+                self._parts = restore_run(config, self._content)
+            self._started = started - self._counters.wall_seconds
+            self._logger = MetricsLogger(self.run_dir, resume_at=resume_at)
+            self._metrics = MetricsAccumulator()
+            try:
+                return self._run()
+            finally:
+                self._logger.close()
+                self._parts.close()
+
+    # ---- phases ----
+
+    def _run(self) -> TrainResult:
+        counters, config = self._counters, self.config
+        if self._content is None:
+            self._start()
+        self._policy = script_policy(make_policy_module(self._parts.agent, self._parts.contract))
+        self._log_mark()
+        if config.method != "bc":
+            with self._progress.bar("training", config.total_env_steps) as update:
+                while (
+                    self._env_steps < config.total_env_steps
+                    and not self._solved()
+                    and not self._stop.is_set()
+                ):
+                    self._step()
+                    update(self._env_steps)
+        if self._stop.is_set():
+            self._save()
+            self._progress.say(
+                f"stopped at {self._env_steps} environment steps; the checkpoint is in {self.run_dir}"
+            )
+            return self._result(None, interrupted=True)
+        counters.wall_seconds = time.perf_counter() - self._started
+        return self._finish()
+
+    def _start(self) -> None:
+        """Logs and evaluates what imitation alone can do, and opens the first episodes."""
+        parts, config = self._parts, self.config
+        if parts.bc_result is not None:
+            self._logger.log("bc", 0, parts.bc_result.metrics())
+            self._counters.bc_success_rate = parts.bc_result.success_rate
+            self._progress.say(_line("imitation policy", parts.bc_result))
+        if parts.collector is not None:
+            parts.collector.start(config.seed)
+        self._counters.next_evaluation = config.evaluation.every_env_steps
+        self._counters.next_checkpoint = config.checkpoint_every_env_steps
+
+    def _step(self) -> None:
+        """One agent step in every environment, and what falls due after it."""
+        config, counters, collector = self.config, self._counters, self._parts.collector
+        assert collector is not None
+        with self._timer("collect"):
+            records = collector.step(self._mode())
+        counters.agent_steps += config.env.num_envs
+        for record in records:
+            counters.episodes += 1
+            self._recent.append(record)
+            self._logger.log("episode", self._env_steps, vars(record))
+
+        # Update rounds: one for every U agent steps after the warm-up
+        if counters.episodes < config.warmup_episodes:
+            counters.warmup_steps = counters.agent_steps
+        else:
+            if counters.rounds == 0:
+                for _ in range(config.warmup_updates):
+                    self._update_round()
+            counters.steps_owed += config.env.num_envs
+            while counters.steps_owed >= config.update_frequency:
+                counters.steps_owed -= config.update_frequency
+                self._update_round()
+
+        # What the schedule asks for
+        if self._env_steps >= counters.next_evaluation:
+            counters.next_evaluation += config.evaluation.every_env_steps
+            self._evaluate()
+        self._collect_evaluations(wait=False)
+        if self._env_steps >= counters.next_checkpoint:
+            counters.next_checkpoint += config.checkpoint_every_env_steps
+            self._save()
+
+    def _mode(self) -> ActingMode:
+        if self._counters.episodes >= self.config.warmup_episodes:
+            return "agent"
+        return "il" if self.config.method == "ibrl" else "random"
+
+    def _update_round(self) -> None:
+        """G critic updates, then one actor update on the last batch."""
+        parts, config, timer = self._parts, self.config, self._timer
+        assert parts.buffer is not None
+        for _ in range(config.critic_updates):
+            with timer("sample"):
+                batch = parts.buffer.sample(config.batch_size)
+            with timer("critic"):
+                self._metrics.add(parts.agent.update_critic(batch))
+        with timer("actor"):
+            self._metrics.add(parts.agent.update_actor(batch))
+        self._counters.rounds += 1
+        if self._counters.rounds % config.log_every_updates == 0:
+            self._log_training()
+
+    # ---- evaluation ----
+
+    def _evaluate(self) -> None:
+        """Hands the policy to the evaluator; earlier results are waited for, so that runs repeat."""
+        with self._timer("evaluate"):
+            self._collect_evaluations(wait=True)
+            self._parts.evaluator.submit(self._policy, self._env_steps)
+
+    def _collect_evaluations(self, *, wait: bool) -> None:
+        for env_steps, result in self._parts.evaluator.finished(wait=wait):
+            self._log_evaluation(env_steps, result)
+
+    def _log_evaluation(self, env_steps: int, result: EvaluationResult) -> None:
+        seconds = time.perf_counter() - self._started
+        self._logger.log("eval", env_steps, {**result.metrics(), "wall_seconds": seconds})
+        self._progress.say(_line(f"{env_steps:>7} steps", result))
+        rate = self.config.stop_at_success_rate
+        if rate is not None:
+            in_a_row = self._counters.good_evaluations + 1
+            self._counters.good_evaluations = in_a_row if result.success_rate >= rate else 0
+
+    def _solved(self) -> bool:
+        return self._counters.good_evaluations >= 2
+
+    # ---- records ----
+
+    @property
+    def _env_steps(self) -> int:
+        return self._counters.agent_steps * self.config.env.action_repeat
+
+    def _log_mark(self) -> None:
+        self._recent: deque[Any] = deque(maxlen=100)
+        self._marked = (time.perf_counter(), self._env_steps, self._counters.rounds)
+
+    def _log_training(self) -> None:
+        now = time.perf_counter()
+        then, steps, rounds = self._marked
+        self._marked = (now, self._env_steps, self._counters.rounds)
+        metrics: dict[str, Any] = self._metrics.pop()
+        metrics["env_steps_per_second"] = (self._env_steps - steps) / (now - then)
+        metrics["updates_per_second"] = (
+            (self._counters.rounds - rounds) * self.config.critic_updates / (now - then)
+        )
+        metrics["buffer_steps"] = 0 if self._parts.buffer is None else len(self._parts.buffer)
+        metrics["wall_seconds"] = now - self._started
+        if self._recent:
+            lengths = sum(record.length for record in self._recent)
+            metrics["train_success_rate"] = sum(record.success for record in self._recent) / len(self._recent)
+            metrics["il_share_act"] = (
+                sum(record.il_share * record.length for record in self._recent) / lengths
+            )
+            self._recent.clear()
+        metrics.update({f"seconds/{phase}": value for phase, value in self._timer.seconds.items()})
+        self._logger.log("train", self._env_steps, metrics)
+
+    def _save(self) -> None:
+        """Writes the checkpoint; evaluations under way are waited for and recorded first."""
+        with self._timer("checkpoint"):
+            self._collect_evaluations(wait=True)
+            self._counters.wall_seconds = time.perf_counter() - self._started
+            content = {
+                "config": json.dumps(config_to_dict(self.config)),
+                "counters": vars(self._counters),
+                "torch_rng": torch.get_rng_state(),
+                **self._parts.state_dict(),
+            }
+            save_checkpoint(self.run_dir / CHECKPOINT_NAME, content)
+
+    def _finish(self) -> TrainResult:
+        """The last evaluation with a video, the exported policy, the pictures and the summary."""
+        parts, config = self._parts, self.config
+        self._save()
+        with self._timer("evaluate"):
+            self._collect_evaluations(wait=True)
+            video = self.run_dir / VIDEO_NAME if config.evaluation.video_episodes else None
+            parts.evaluator.submit(self._policy, self._env_steps, video)
+            ((env_steps, final),) = parts.evaluator.finished(wait=True)
+        self._logger.log(
+            "summary", env_steps, {**final.metrics(), "wall_seconds": time.perf_counter() - self._started}
+        )
+        self._progress.say(_line("final policy", final))
+        export_policy(make_policy_module(parts.agent, parts.contract), self.run_dir / POLICY_NAME)
+        result = self._result(final)
+        summary = {**vars(result), "run_dir": str(self.run_dir), "policy_path": POLICY_NAME}
+        summary["seconds"] = self._timer.seconds
+        (self.run_dir / SUMMARY_NAME).write_text(json.dumps(summary, indent=2) + "\n")
+        plot_phase_seconds(self._timer.seconds, self.run_dir / "phases.png")
+        if config.method != "bc":
+            write_report([self.run_dir], self.run_dir)
+        return result
+
+    def _result(self, final: EvaluationResult | None, *, interrupted: bool = False) -> TrainResult:
+        return TrainResult(
+            success_rate=None if final is None else final.success_rate,
+            success_low=None if final is None else final.success_low,
+            success_high=None if final is None else final.success_high,
+            bc_success_rate=self._counters.bc_success_rate,
+            env_steps=self._env_steps,
+            wall_seconds=time.perf_counter() - self._started,
+            run_dir=self.run_dir,
+            policy_path=None if interrupted else self.run_dir / POLICY_NAME,
+            interrupted=interrupted,
+        )
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM ask the loop to stop after the step at hand; a second Ctrl-C stops at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def ask(number: int, _frame: Any) -> None:
+            if self._stop.is_set():
+                raise KeyboardInterrupt
+            self._stop.set()
+
+        previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def _line(what: str, result: EvaluationResult) -> str:
+    interval = f"95% interval {100 * result.success_low:.0f}-{100 * result.success_high:.0f}%"
+    return f"{what}: success {100 * result.success_rate:.0f}% ({interval}, {len(result.successes)} episodes)"

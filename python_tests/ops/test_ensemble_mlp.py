@@ -1,0 +1,87 @@
+"""The CPU's ensemble of MLPs against batched products in float64."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from ibrl_fast.ops.ensemble_mlp import ensemble_mlp, ensemble_mlp_reference
+
+
+def make(members: int, hidden: list[int], layer_norm: bool, dtype: torch.dtype) -> list[Tensor]:
+    """Weights of an ensemble with 9 inputs and 2 outputs."""
+    generator = torch.Generator().manual_seed(0)
+    widths, parameters = [9, *hidden], []
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_(True)
+
+    for in_dim, out_dim in pairwise(widths):
+        parameters += [normal(members, out_dim, in_dim), normal(members, out_dim)]
+        if layer_norm:
+            parameters += [normal(members, out_dim), normal(members, out_dim)]
+    return [*parameters, normal(members, 2, widths[-1]), normal(members, 2)]
+
+
+@pytest.mark.parametrize("batch", [0, 1, 257])
+@pytest.mark.parametrize("layer_norm", [True, False])
+@pytest.mark.parametrize("hidden", [[], [33], [256, 128]])
+@pytest.mark.parametrize("subset", [None, [2], [2, 0]])
+@pytest.mark.parametrize("shared", [True, False])
+def test_values_and_gradients(
+    batch: int, layer_norm: bool, hidden: list[int], subset: list[int] | None, shared: bool
+) -> None:
+    chosen = None if subset is None else torch.tensor(subset)
+    count = 3 if subset is None else len(subset)
+    x64 = torch.randn(1 if shared else count, batch, 9, dtype=torch.float64)
+    for dtype, tolerance in ((torch.float64, 1e-11), (torch.float32, 2e-5)):
+        parameters = make(3, hidden, layer_norm, dtype)
+        exact = [value.detach().double().requires_grad_(True) for value in parameters]
+        x, x_exact = x64.to(dtype).requires_grad_(True), x64.to(dtype).double().requires_grad_(True)
+        got = ensemble_mlp(x, parameters, layer_norm=layer_norm, subset=chosen)
+        wanted = ensemble_mlp_reference(x_exact, exact, layer_norm=layer_norm, subset=chosen)
+        assert got.shape == wanted.shape == (count, batch, 2) and got.dtype == dtype
+        error = torch.randn(wanted.shape, dtype=torch.float64).to(dtype)
+        pairs = zip(
+            [got, *torch.autograd.grad(got, [x, *parameters], error)],
+            [wanted, *torch.autograd.grad(wanted, [x_exact, *exact], error.double())],
+            strict=True,
+        )
+        for ours, expected in pairs:
+            difference = (ours.double() - expected).norm() if expected.numel() else torch.zeros(())
+            assert float(difference) <= tolerance * (1 + float(expected.norm()))
+
+
+def test_bfloat16_is_as_exact_as_batched_autocast() -> None:
+    parameters = make(3, [64, 64], True, torch.float32)
+    x = torch.randn(1, 200, 9)
+    exact = ensemble_mlp_reference(x.double(), [p.detach().double() for p in parameters], layer_norm=True)
+    error = torch.randn(exact.shape)
+    errors = []
+    for function in (ensemble_mlp, ensemble_mlp_reference):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = function(x, parameters, layer_norm=True)
+        assert y.dtype == torch.bfloat16
+        grads = torch.autograd.grad(y.float(), parameters, error)
+        assert all(grad.dtype == torch.float32 for grad in grads)
+        errors.append(float((y.double() - exact).norm() / exact.norm()))
+    assert errors[0] <= 2 * errors[1] and errors[0] < 0.02
+
+
+def test_frozen_weights_get_no_gradient_and_pass_it_on() -> None:
+    parameters = make(2, [16, 16], True, torch.float64)
+    x = torch.randn(1, 5, 9, dtype=torch.float64, requires_grad=True)
+    (expected,) = torch.autograd.grad(ensemble_mlp(x, parameters, layer_norm=True).sum(), x)
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    ensemble_mlp(x, parameters, layer_norm=True).sum().backward()
+    assert torch.equal(x.grad, expected) and all(parameter.grad is None for parameter in parameters)
+
+
+def test_wrong_member_count_is_refused() -> None:
+    parameters = make(3, [8], True, torch.float64)
+    with pytest.raises(ValueError, match=r"x: expected \[1 or 3, batch, in_dim\], got \[2, 4, 9\]"):
+        ensemble_mlp(torch.zeros(2, 4, 9, dtype=torch.float64), parameters, layer_norm=True)
