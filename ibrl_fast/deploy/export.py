@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ibrl_fast.agents import IBRLAgent, TD3Agent
-from ibrl_fast.deploy.policy import Format, ObservationContract, ObservationField
+from ibrl_fast.deploy.contract import ObservationContract, ObservationField
+from ibrl_fast.deploy.policy import Format, native_target
 from ibrl_fast.deploy.policy_module import IL_SOURCE, RL_SOURCE, EncodedActor, HybridPolicy, SinglePolicy
 
 MAX_BATCH = 65536
@@ -192,7 +194,9 @@ def export_aoti(module: nn.Module, path: str | PathLike[str]) -> Path:
             dynamic_shapes={"obs": {key: {0: batch} for key in contract.observations}},
         )
         with _replacing(path) as target:
-            config = {"aot_inductor.metadata": {"contract": contract.to_json()}}
+            target_machine = native_target(next(module.parameters()).device)
+            metadata = {"contract": contract.to_json(), "target": json.dumps(target_machine)}
+            config = {"aot_inductor.metadata": metadata}
             aoti_compile_and_package(program, package_path=str(target), inductor_configs=config)
     return Path(path)
 

@@ -7,7 +7,7 @@ from typing import Dict, Literal, Tuple  # noqa: UP035 (the words that TorchScri
 import torch
 from torch import Tensor, nn
 
-from ibrl_fast.deploy.policy import ObservationContract
+from ibrl_fast.deploy.contract import ObservationContract
 
 RL_SOURCE, IL_SOURCE = 0, 1
 

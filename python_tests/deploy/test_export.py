@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import warnings
@@ -208,19 +209,22 @@ def test_package_for_another_machine_is_refused_before_it_is_loaded(package: Pat
         load_policy(package, device="cuda")
 
     # the same package, said to be compiled for other processors
-    for key, value in (("AOTI_CPU_ISA", "AVX1024"), ("AOTI_MACHINE", "pdp11")):
+    for key, value in (("processor", "avx1024"), ("system", "pdp11")):
         other = tmp_path / "policy.pt2"
         with zipfile.ZipFile(package) as source, zipfile.ZipFile(other, "w") as target:
             for name in source.namelist():
                 content = source.read(name)
                 if name.endswith("_metadata.json"):
-                    text = content.decode()
-                    start = text.index('"', text.index(key) + len(key) + 1) + 1
-                    content = (text[:start] + value + text[text.index('"', start) :]).encode()
+                    metadata = json.loads(content)
+                    needed = json.loads(metadata["target"])
+                    needed[key].append(value)
+                    content = json.dumps({**metadata, "target": json.dumps(needed)}).encode()
                 elif name.endswith(".so"):
                     content = b"never loaded"
                 target.writestr(name, content)
-        with pytest.raises(PolicyFileError, match=f"native code for this machine .{key}.*got '{value}'"):
+        with pytest.raises(
+            PolicyFileError, match=rf"native code for this machine's {key}, got code that needs \['{value}'\]"
+        ):
             load_policy(other)
 
 
