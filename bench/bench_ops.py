@@ -1,6 +1,6 @@
 """Every op against eager torch and torch.compile, at the paper's sizes (batch 256).
 
-    python bench/bench_ops.py [--device cuda] [--threads 2] [--no-compile]
+    python bench/bench_ops.py [--device cuda] [--threads 2] [--no-compile] [--out DIR]
 
 Prints a table and writes results/bench_ops.json (bench_ops_cuda.json on a GPU) and a chart beside it. The
 baselines are what one would write in torch: torch's own random numbers, advanced indexing, DrQ's grid_sample.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -216,6 +217,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the JSON and the chart")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -247,10 +249,10 @@ def main() -> None:
 
     stem = "bench_ops" if device.type == "cpu" else f"bench_ops_{device.type}"
     write_results(
-        RESULTS / f"{stem}.json",
+        options.out / f"{stem}.json",
         {"machine": facts, "copy_bandwidth_bytes_per_s": bandwidth, "batch": BATCH, "results": results},
     )
-    draw_chart(results, RESULTS / f"{stem}.png")
+    draw_chart(results, options.out / f"{stem}.png")
 
 
 if __name__ == "__main__":
