@@ -58,7 +58,7 @@ class RunParts:
         evaluator: evaluates exported policies.
         buffer, collector: None for method `bc`.
         bc_policy: the imitation policy; None for method `td3`.
-        bc_result: its evaluation; None where it was not evaluated.
+        bc_result: its evaluation, on the seeds for training and those of the end; None where there is none.
         num_demos: demonstrations in the buffer.
     """
 
@@ -292,8 +292,8 @@ def open_pool(config: TrainConfig, closers: ExitStack) -> BasePool:
 
 
 def make_evaluator(config: TrainConfig, plan: ObservationPlan, closers: ExitStack) -> Evaluator:
-    """Evaluates on the run's fixed evaluation seeds."""
-    seeds = tuple(episode_seeds(config.evaluation.seed, config.evaluation.episodes))
+    """Evaluates on the run's fixed evaluation seeds: those for use during training, then those of the end."""
+    seeds = tuple(episode_seeds(config.evaluation.seed, 2 * config.evaluation.episodes))
     spec = EvaluationSpec(config.env.pool_kwargs(), plan.stacks, seeds, config.evaluation.video_episodes)
     evaluator = Evaluator(spec, config.evaluation.workers)
     closers.callback(evaluator.close)

@@ -21,7 +21,7 @@ from ibrl_fast.training.gate import GateConfig
 
 Method = Literal["ibrl", "td3", "bc"]
 Observation = Literal["state", "pixels", "both"]
-Backend = Literal["reference", "native"]
+Backend = Literal["auto", "reference", "native"]
 Storage = Literal["device", "pinned", "host"]
 Scaling = Literal["none", "demonstrations"]
 
@@ -51,8 +51,9 @@ class EnvConfig:
     """Control steps per agent step."""
     max_episode_steps: int = 100
     """Agent steps until an episode is truncated."""
-    backend: Backend = "reference"
-    """`reference`: the published Python environments; `native`: the C++ pool."""
+    backend: Backend = "auto"
+    """`reference`: the published Python environments; `native`: the C++ pool, equal to them bit for bit;
+    `auto`: native for the tasks that it has."""
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "image_size", "action_repeat", "max_episode_steps"):
@@ -63,7 +64,7 @@ class EnvConfig:
             "state, pixels or both",
             self.observation,
         )
-        _require(self.backend in get_args(Backend), "env.backend", "reference or native", self.backend)
+        _require(self.backend in get_args(Backend), "env.backend", "auto, reference or native", self.backend)
         _require(
             self.observation == "state" or len(self.cameras) > 0, "env.cameras", "at least one camera", "none"
         )
@@ -134,7 +135,8 @@ class EvaluationConfig:
     every_env_steps: int = 5_000
     """Environment steps between evaluations."""
     episodes: int = 50
-    """Episodes per evaluation, each with its own fixed seed, the same at every evaluation."""
+    """Episodes per evaluation, each with its own fixed seed, the same at every evaluation during training;
+    the last evaluation has as many, with other seeds."""
     seed: int = 1_000_000
     """Seeds of the evaluation episodes; apart from the training seeds."""
     workers: int = 1
@@ -180,7 +182,8 @@ class TrainConfig:
     observation_scaling: Scaling = "none"
     """`demonstrations`: states are centred on the demonstrations' mean and divided by the task's units."""
     stop_at_success_rate: float | None = None
-    """Ends the run early once two evaluations in a row reach this success rate; None never does."""
+    """Ends the run early once two evaluations in a row reach this success rate (training then waits for each
+    evaluation); None never does."""
     log_every_updates: int = 500
     """Update rounds between records in metrics.jsonl."""
     checkpoint_every_env_steps: int = 20_000
@@ -286,7 +289,8 @@ def _from_plain(value: Any, hint: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None:
             return None
-        return _from_plain(value, next(option for option in get_args(hint) if option is not type(None)))
+        options = [option for option in get_args(hint) if option is not type(None)]
+        return _from_plain(value, _fitting(options, value))
     if origin is tuple:
         return tuple(_from_plain(item, get_args(hint)[0]) for item in value)
     if hint is Path:
@@ -294,6 +298,17 @@ def _from_plain(value: Any, hint: Any) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value
+
+
+def _fitting(options: list[Any], value: Any) -> Any:
+    """The type that a plain value was made from: dataclasses are told apart by their fields."""
+    for option in options:
+        if dataclasses.is_dataclass(option) == isinstance(value, dict) and (
+            not isinstance(value, dict) or {entry.name for entry in dataclasses.fields(option)} == set(value)
+        ):
+            return option
+    names = " or ".join(getattr(option, "__name__", str(option)) for option in options)
+    raise ValueError(f"config: expected {names}, got {value!r}")
 
 
 def save_config(config: TrainConfig, run_dir: Path) -> None:

@@ -185,9 +185,10 @@ class Trainer:
         """Logs and evaluates what imitation alone can do, and opens the first episodes."""
         parts, config = self._parts, self.config
         if parts.bc_result is not None:
-            self._logger.log("bc", 0, parts.bc_result.metrics())
-            self._counters.bc_success_rate = parts.bc_result.success_rate
-            self._progress.say(_line("imitation policy", parts.bc_result))
+            during = parts.bc_result.part(self._episodes_during)
+            self._counters.bc_success_rate = parts.bc_result.part(self._episodes_at_the_end).success_rate
+            self._logger.log("bc", 0, during.metrics())
+            self._progress.say(_line("imitation policy", during))
         if parts.collector is not None:
             parts.collector.start(config.seed)
         self._counters.next_evaluation = config.evaluation.every_env_steps
@@ -256,7 +257,20 @@ class Trainer:
         with self._timer("evaluate"):
             self._collect_evaluations(wait=True)
             self._gate_was_open = self._gate is None or self._gate.is_open
-            self._parts.evaluator.submit(self._policy, self._env_steps)
+            episodes = range(self.config.evaluation.episodes)
+            self._parts.evaluator.submit(self._policy, self._env_steps, episodes=episodes)
+            if self.config.stop_at_success_rate is not None:
+                self._collect_evaluations(wait=True)
+
+    @property
+    def _episodes_during(self) -> slice:
+        """Evaluation episodes during training: the first half of the evaluator's seeds."""
+        return slice(0, self.config.evaluation.episodes)
+
+    @property
+    def _episodes_at_the_end(self) -> slice:
+        """Those of the last evaluation: on them nothing was selected or stopped."""
+        return slice(self.config.evaluation.episodes, 2 * self.config.evaluation.episodes)
 
     def _collect_evaluations(self, *, wait: bool) -> None:
         for env_steps, result in self._parts.evaluator.finished(wait=wait):
@@ -264,10 +278,11 @@ class Trainer:
 
     def _log_evaluation(self, env_steps: int, hybrid: EvaluationResult) -> None:
         # Behind a closed gate the deployed policy is the imitation policy, whose episodes are known already
-        deployed, metrics = hybrid, {"wall_seconds": time.perf_counter() - self._started}
+        deployed = hybrid
+        metrics = {"wall_seconds": time.perf_counter() - self._started, "cpu_seconds": time.process_time()}
         if self._gate is not None:
             assert self._parts.bc_result is not None
-            deployed = hybrid if self._gate_was_open else self._parts.bc_result
+            deployed = hybrid if self._gate_was_open else self._parts.bc_result.part(self._episodes_during)
             metrics |= {"gate_open": float(self._gate_was_open), "hybrid_success_rate": hybrid.success_rate}
         self._logger.log("eval", env_steps, {**deployed.metrics(), **metrics})
         self._progress.say(_line(f"{env_steps:>7} steps", deployed))
@@ -335,7 +350,9 @@ class Trainer:
             video = self.run_dir / VIDEO_NAME if self._can_film() else None
             if self._gate is not None:
                 enable_rl(self._module, self._gate.is_open)
-            parts.evaluator.submit(self._policy, self._env_steps, video)
+            end = self._episodes_at_the_end
+            episodes = range(end.start, end.stop)
+            parts.evaluator.submit(self._policy, self._env_steps, episodes=episodes, video=video)
             ((env_steps, final),) = parts.evaluator.finished(wait=True)
         self._logger.log(
             "summary", env_steps, {**final.metrics(), "wall_seconds": time.perf_counter() - self._started}
@@ -352,7 +369,7 @@ class Trainer:
         return result
 
     def _can_film(self) -> bool:
-        """Whether a video is wanted and possible; a machine that cannot draw trains from state all the same."""
+        """Whether a video is wanted and possible; a machine that cannot draw trains all the same."""
         if not self.config.evaluation.video_episodes:
             return False
         try:
