@@ -202,6 +202,8 @@ class Trainer:
         with self._timer("collect"):
             records = collector.step(mode)
         counters.agent_steps += config.env.num_envs
+        if mode != "agent":
+            counters.warmup_steps = counters.agent_steps
         for record in records:
             counters.episodes += 1
             self._recent.append(record)
@@ -210,9 +212,7 @@ class Trainer:
                 self._gate.record(record.success, from_il=mode == "il")
 
         # Update rounds: one for every U agent steps after the warm-up
-        if counters.episodes < config.warmup_episodes:
-            counters.warmup_steps = counters.agent_steps
-        else:
+        if counters.episodes >= config.warmup_episodes:
             if counters.rounds == 0:
                 for _ in range(config.warmup_updates):
                     self._update_round()
@@ -354,9 +354,12 @@ class Trainer:
             episodes = range(end.start, end.stop)
             parts.evaluator.submit(self._policy, self._env_steps, episodes=episodes, video=video)
             ((env_steps, final),) = parts.evaluator.finished(wait=True)
-        self._logger.log(
-            "summary", env_steps, {**final.metrics(), "wall_seconds": time.perf_counter() - self._started}
-        )
+        metrics = {
+            **final.metrics(),
+            "warmup_env_steps": self._counters.warmup_steps * config.env.action_repeat,
+            "wall_seconds": time.perf_counter() - self._started,
+        }
+        self._logger.log("summary", env_steps, metrics)
         self._progress.say(_line("final policy", final))
         export_policy(self._module, self.run_dir / POLICY_NAME)
         result = self._result(final)

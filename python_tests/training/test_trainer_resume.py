@@ -16,9 +16,17 @@ from training_helpers import (
     tiny_pixel_config,
 )
 
+from ibrl_fast.training import trainer as trainer_module
 from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.gate import GateConfig
 from ibrl_fast.training.trainer import Trainer
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take most of a tiny run's time and are no part of what is compared."""
+    monkeypatch.setattr(trainer_module, "write_report", lambda *_: [])
+    monkeypatch.setattr(trainer_module, "plot_phase_seconds", lambda *_: None)
 
 
 def resume(run_dir: Path) -> None:

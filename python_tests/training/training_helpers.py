@@ -24,7 +24,7 @@ from ibrl_fast.training.logging import read_metrics
 from ibrl_fast.training.trainer import Trainer, TrainResult
 
 # What depends on the clock and so differs between two equal runs
-WALL_CLOCK = ("wall_seconds", "env_steps_per_second", "updates_per_second")
+WALL_CLOCK = ("wall_seconds", "cpu_seconds", "env_steps_per_second", "updates_per_second")
 
 
 def tiny_config(run_dir: Path, demos: Path | None, **changes: Any) -> TrainConfig:
