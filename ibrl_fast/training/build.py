@@ -117,6 +117,7 @@ def plan_observation(config: TrainConfig, pool: BasePool) -> ObservationPlan:
         {key: pool.entry_spaces[key] for key in specs},
         stacks,
         pool.task.action_dim,
+        control_period=pool.task.control_period,
         action_repeat=config.env.action_repeat,
         metadata={"task": config.env.task, "method": config.method, "ibrl_fast": __version__},
     )
