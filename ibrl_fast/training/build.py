@@ -26,7 +26,7 @@ from ibrl_fast.envs.base_pool import BasePool, derive_env_seed
 from ibrl_fast.envs.collect_demos import collect_demonstrations
 from ibrl_fast.envs.rollout import episode_seeds
 from ibrl_fast.nn import BCPolicy, ObservationScaler, build_bc_policy, build_networks
-from ibrl_fast.training.checkpoint import load_checkpoint
+from ibrl_fast.training.checkpoint import load_run
 from ibrl_fast.training.collector import Collector
 from ibrl_fast.training.config import TrainConfig, config_from_dict
 from ibrl_fast.training.evaluate import EvaluationResult, EvaluationSpec, Evaluator
@@ -462,7 +462,7 @@ def load_policy_module(run: Path) -> nn.Module:
     Raises:
         CheckpointError: no readable checkpoint there.
     """
-    content = load_checkpoint(run)
+    content = load_run(run)
     config = config_from_dict(json.loads(content["config"]))
     config = dataclasses.replace(config, device="cpu")
     plan = plan_from_contract(ObservationContract.from_json(content["contract"]))

@@ -17,6 +17,9 @@ import torch
 CHECKPOINT_NAME = "checkpoint.pt"
 FORMAT_VERSION = 1
 
+# What a run's checkpoint holds, whatever its method
+RUN_CONTENT = ("config", "counters", "contract", "torch_rng", "gate", "metrics", "recent", "seconds")
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be read or does not fit; the message names the file."""
@@ -89,4 +92,19 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
         raise CheckpointError(f"checkpoint {path}: expected format_version {FORMAT_VERSION}, got {version}")
+    return content
+
+
+def load_run(path: Path) -> dict[str, Any]:
+    """Reads the checkpoint of a training run, by its file or the run's folder.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`, or a checkpoint of something else.
+    """
+    content = load_checkpoint(path)
+    missing = [name for name in RUN_CONTENT if name not in content]
+    if missing:
+        raise CheckpointError(
+            f"checkpoint {path}: expected a training run's, got one without {', '.join(missing)}"
+        )
     return content

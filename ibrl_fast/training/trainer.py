@@ -20,7 +20,7 @@ from ibrl_fast.deploy.policy_module import enable_rl
 from ibrl_fast.envs import resolve_task
 from ibrl_fast.envs.rendering import RenderingUnavailableError, check_rendering
 from ibrl_fast.training.build import build_run, check_device, restore_run
-from ibrl_fast.training.checkpoint import CHECKPOINT_NAME, CheckpointError, load_checkpoint, save_checkpoint
+from ibrl_fast.training.checkpoint import CHECKPOINT_NAME, load_run, save_checkpoint
 from ibrl_fast.training.collector import ActingMode, EpisodeRecord
 from ibrl_fast.training.config import TrainConfig, config_from_dict, config_to_dict, save_config
 from ibrl_fast.training.evaluate import EvaluationResult
@@ -32,9 +32,6 @@ from ibrl_fast.training.report import plot_phase_seconds, write_report
 POLICY_NAME = "policy.pt"
 SUMMARY_NAME = "summary.json"
 VIDEO_NAME = "rollouts.mp4"
-
-# What every checkpoint holds, beside the parts of its method
-CONTENT = ("config", "counters", "contract", "torch_rng", "metrics", "recent", "seconds")
 
 
 @dataclass(frozen=True)
@@ -108,12 +105,7 @@ class Trainer:
         Raises:
             CheckpointError: no readable checkpoint there.
         """
-        content = load_checkpoint(Path(path))
-        missing = [name for name in CONTENT if name not in content]
-        if missing:
-            raise CheckpointError(
-                f"checkpoint {path}: expected a training run's, got one without {', '.join(missing)}"
-            )
+        content = load_run(Path(path))
         trainer = cls(config_from_dict(json.loads(content["config"])), quiet=quiet)
         trainer.run_dir = Path(path) if Path(path).is_dir() else Path(path).parent
         trainer._content = content

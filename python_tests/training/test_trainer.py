@@ -1,0 +1,123 @@
+"""The schedule of a run, and what a run does when something is missing or fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from training_helpers import tiny_config
+
+from ibrl_fast.agents import IBRLAgent
+from ibrl_fast.data import ReplayBuffer
+from ibrl_fast.envs.base_pool import BasePool
+from ibrl_fast.envs.rendering import RenderingUnavailableError
+from ibrl_fast.training import build, evaluate
+from ibrl_fast.training import trainer as trainer_module
+from ibrl_fast.training.evaluate import EpisodePart, EvaluationResult, Evaluator
+from ibrl_fast.training.logging import read_metrics
+from ibrl_fast.training.trainer import Trainer
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take most of a tiny run's time."""
+    monkeypatch.setattr(trainer_module, "write_report", lambda *_: [])
+    monkeypatch.setattr(trainer_module, "plot_phase_seconds", lambda *_: None)
+
+
+def test_schedule(tmp_path: Path, demos_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = {"critic": 0, "actor": 0}
+
+    def counted(name: str, method: Any) -> Any:
+        def update(agent: IBRLAgent, batch: Any) -> Any:
+            calls[name] += 1
+            assert batch.reward.shape == (8,)
+            return method(agent, batch)
+
+        return update
+
+    for name in calls:
+        attribute = f"update_{name}"
+        monkeypatch.setattr(IBRLAgent, attribute, counted(name, getattr(IBRLAgent, attribute)))
+    config = tiny_config(
+        tmp_path, demos_file, critic_updates=3, update_frequency=2, warmup_episodes=2, warmup_updates=4
+    )
+    result = Trainer(config, quiet=True).run()
+
+    # 60 agent steps; two warm-up episodes of 13. The step that ends the warm-up is the first that counts
+    assert result.env_steps == 120
+    rounds = 4 + (60 - 2 * 13 + 1) // 2
+    assert calls == {"critic": 3 * rounds, "actor": rounds}
+    records = read_metrics(tmp_path)
+    episodes = [record for record in records if record["kind"] == "episode"]
+    assert [record["length"] for record in episodes] == [13] * 4
+    assert [record["il_share"] for record in episodes[:2]] == [1.0, 1.0]
+    assert [record["env_steps"] for record in records if record["kind"] == "eval"] == [60, 120]
+    assert records[-1]["warmup_env_steps"] == 2 * 26
+
+
+def test_stops_when_solved(tmp_path: Path, demos_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def all_succeed(parts: list[EpisodePart]) -> EvaluationResult:
+        count = sum(len(part.episodes) for part in parts)
+        return EvaluationResult((True,) * count, (13,) * count, 0.0)
+
+    monkeypatch.setattr(evaluate, "merge_parts", all_succeed)
+    config = tiny_config(tmp_path, demos_file, stop_at_success_rate=0.9)
+    config = replace(config, evaluation=replace(config.evaluation, every_env_steps=20))
+    assert Trainer(config, quiet=True).run().env_steps == 40
+
+
+def test_machine_that_cannot_draw_trains_all_the_same(
+    tmp_path: Path, demos_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unavailable() -> None:
+        raise RenderingUnavailableError("rendering: expected EGL or OSMesa, got neither library")
+
+    monkeypatch.setattr(trainer_module, "check_rendering", unavailable)
+    config = tiny_config(tmp_path, demos_file, total_env_steps=4)
+    config = replace(config, evaluation=replace(config.evaluation, video_episodes=2))
+    result = Trainer(config).run()
+    assert result.policy_path is not None and result.policy_path.is_file()
+    assert not (tmp_path / "rollouts.mp4").exists()
+    assert "no video: rendering: expected EGL or OSMesa" in capsys.readouterr().out
+
+
+def test_failure_closes_environments_and_workers(
+    tmp_path: Path, demos_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluators: list[Evaluator] = []
+    pools: list[BasePool] = []
+    make_pool = build.make_pool
+
+    def kept_evaluator(*arguments: Any) -> Evaluator:
+        evaluators.append(Evaluator(*arguments))
+        return evaluators[-1]
+
+    def kept_pool(**arguments: Any) -> BasePool:
+        pools.append(make_pool(**arguments))
+        return pools[-1]
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise MemoryError("replay buffer: expected room")
+
+    monkeypatch.setattr(build, "Evaluator", kept_evaluator)
+    monkeypatch.setattr(build, "make_pool", kept_pool)
+    monkeypatch.setattr(ReplayBuffer, "add_demonstrations", fail)
+    config = tiny_config(tmp_path, demos_file)
+    config = replace(config, evaluation=replace(config.evaluation, workers=1))
+    with pytest.raises(MemoryError):
+        Trainer(config, quiet=True).run()
+    assert [pool.closed for pool in pools] == [True]
+    assert [evaluator._workers for evaluator in evaluators] == [[]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"device": "cuda:99"}, "device: expected one that torch can use here, got cuda:99")],
+)
+def test_refuses_at_once(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Trainer(tiny_config(tmp_path / "run", None, **changes))
+    assert not (tmp_path / "run").exists()
