@@ -86,8 +86,10 @@ def check_tensor(
     """Raises ``ValueError`` unless shape (a str matches any size), dtype and device are as expected."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
-    got = tuple(tensor.shape)
-    if len(got) != len(shape) or any(not isinstance(w, str) and g != w for g, w in zip(got, shape)):
+    got = tensor.shape
+    if got != shape and (
+        len(got) != len(shape) or any(g != w for g, w in zip(got, shape) if not isinstance(w, str))
+    ):
         raise ValueError(f"{name}: expected {_shape_text(shape)}, got {_shape_text(got)}")
     if dtypes is not None and tensor.dtype not in dtypes:
         expected = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)

@@ -72,8 +72,8 @@ def ibrl_select(
         out = (action, torch.empty(batch, dtype=torch.int64, device=device))
     check_out("out action", out[0], shape, actions.dtype, device)
     check_out("out choice", out[1], (batch,), torch.int64, device)
-    with torch.no_grad():
-        _ibrl_select(q, actions, subset.contiguous(), beta, seed, as_counter(counter, device), *out)
+    q, actions = (x.detach() if x.requires_grad else x for x in (q, actions))
+    _ibrl_select(q, actions, subset.contiguous(), beta, seed, as_counter(counter, device), *out)
     return out
 
 

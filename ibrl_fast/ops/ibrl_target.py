@@ -76,8 +76,8 @@ def ibrl_target(
         )
     check_out("out target", out[0], (batch,), dtype, device)
     check_out("out choice", out[1], (batch,), torch.int64, device)
-    with torch.no_grad():
-        _ibrl_target(q, reward, discount, subset.contiguous(), beta, seed, as_counter(counter, device), *out)
+    q, reward, discount = (x.detach() if x.requires_grad else x for x in (q, reward, discount))
+    _ibrl_target(q, reward, discount, subset.contiguous(), beta, seed, as_counter(counter, device), *out)
     return out
 
 
