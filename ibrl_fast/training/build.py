@@ -302,27 +302,34 @@ def make_evaluator(config: TrainConfig, plan: ObservationPlan, closers: ExitStac
 
 
 def make_buffer(
-    config: TrainConfig, pool: BasePool, plan: ObservationPlan, num_demo_steps: int, num_demos: int
+    config: TrainConfig,
+    pool: BasePool,
+    plan: ObservationPlan,
+    num_demo_steps: int,
+    num_demos: int,
+    say: Callable[[str], None],
 ) -> ReplayBuffer:
-    """The replay buffer, with room for the demonstrations beside its capacity."""
-    return ReplayBuffer(
-        observation_specs(pool.single_observation_space),
-        pool.task.action_dim,
-        capacity=config.replay.capacity,
-        num_envs=config.env.num_envs,
-        max_episode_steps=config.env.max_episode_steps,
-        demo_capacity=num_demo_steps,
-        num_demos=num_demos,
-        storage=config.replay.storage,
-        device=config.device,
-        num_il_samples=1 if config.method == "ibrl" else 0,
-        nstep=config.replay.nstep,
-        gamma=config.replay.gamma,
-        bootstrap_on_truncation=config.replay.bootstrap_on_truncation,
-        stacks=plan.stacks,
-        random_shift_pad=config.replay.random_shift_pad,
-        seed=stream_seed(config.seed, "buffer"),
-    )
+    """The replay buffer, with room for the demonstrations beside its capacity; says first what it takes."""
+    specs = observation_specs(pool.single_observation_space)
+    parameters: dict[str, Any] = {
+        "capacity": config.replay.capacity,
+        "num_envs": config.env.num_envs,
+        "max_episode_steps": config.env.max_episode_steps,
+        "demo_capacity": num_demo_steps,
+        "num_demos": num_demos,
+        "storage": config.replay.storage,
+        "device": config.device,
+        "num_il_samples": 1 if config.method == "ibrl" else 0,
+        "nstep": config.replay.nstep,
+        "gamma": config.replay.gamma,
+        "bootstrap_on_truncation": config.replay.bootstrap_on_truncation,
+        "stacks": plan.stacks,
+        "random_shift_pad": config.replay.random_shift_pad,
+        "seed": stream_seed(config.seed, "buffer"),
+    }
+    needed = ReplayBuffer.required_bytes(specs, pool.task.action_dim, **parameters)
+    say(f"replay buffer: {config.replay.capacity} steps, {needed} bytes of {config.replay.storage} memory")
+    return ReplayBuffer(specs, pool.task.action_dim, **parameters)
 
 
 def stack_episode(
@@ -392,8 +399,7 @@ def build_run(
 
     # The learner, and the demonstrations with their proposals in its buffer
     agent = make_rl_agent(config, plan, action_dim, make_scalers(config, plan, demos), bc_policy)
-    buffer = make_buffer(config, pool, plan, demos.num_steps, len(demos))
-    progress.say(f"replay buffer: {buffer.nbytes / 2**20:.1f} MiB ({config.replay.storage})")
+    buffer = make_buffer(config, pool, plan, demos.num_steps, len(demos), progress.say)
     proposals = propose_for_demos(agent, demos, plan.stacks) if isinstance(agent, IBRLAgent) else None
     buffer.add_demonstrations(demos.demos, proposals)
     collector = Collector(
@@ -410,7 +416,9 @@ def build_run(
     return RunParts(agent, plan.contract, evaluator, buffer, collector, bc_policy, bc_result, len(demos))
 
 
-def restore_run(config: TrainConfig, content: dict[str, Any], closers: ExitStack) -> RunParts:
+def restore_run(
+    config: TrainConfig, content: dict[str, Any], closers: ExitStack, say: Callable[[str], None]
+) -> RunParts:
     """Rebuilds a run from a checkpoint's content; everything random goes on where it stood."""
     pool = open_pool(config, closers)
     plan = plan_observation(config, pool)
@@ -418,7 +426,7 @@ def restore_run(config: TrainConfig, content: dict[str, Any], closers: ExitStack
         policy = restore_bc_policy(config, plan, content)
         return RunParts(policy, plan.contract, make_evaluator(config, plan, closers), None, None, policy)
     agent = restore_agent(config, plan, content)
-    buffer = make_buffer(config, pool, plan, content["num_demo_steps"], content["num_demos"])
+    buffer = make_buffer(config, pool, plan, content["num_demo_steps"], content["num_demos"], say)
     buffer.load_state_dict(content["buffer"])
     collector = Collector(
         pool,

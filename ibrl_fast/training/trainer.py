@@ -132,7 +132,7 @@ class Trainer:
                 self._counters = Counters(**self._content["counters"])
                 resume_at = self._env_steps
                 self._timer.seconds.update(self._content["seconds"])
-                self._parts = restore_run(config, self._content, closers)
+                self._parts = restore_run(config, self._content, closers, self._progress.say)
             self._started = started - self._counters.wall_seconds
             self._gate = None if config.gate is None else DeploymentGate(config.gate)
             if self._gate is not None and self._content is not None:
