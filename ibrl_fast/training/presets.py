@@ -17,7 +17,7 @@ from ibrl_fast.training.gate import GateConfig
 def quickstart() -> TrainConfig:
     """Meta-World assembly from state in minutes on two CPU cores: small networks, many small updates."""
     return TrainConfig(
-        total_env_steps=60_000,
+        total_env_steps=40_000,
         batch_size=128,
         critic_updates=2,
         warmup_episodes=20,
