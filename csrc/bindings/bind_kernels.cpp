@@ -16,6 +16,7 @@
 #include "kernels/random_shift_gather.h"
 #include "kernels/replay_gather.h"
 #include "kernels/sample_rows.h"
+#include "kernels/spatial_embed.h"
 
 namespace py = pybind11;
 using ibrl::Address;
@@ -127,4 +128,16 @@ void bind_kernels(py::module_& m) {
             for (const auto& tensor : list.tensors) elements += tensor.count;
             return elements;
         });
+
+    const auto elements = [](const auto& args) {
+        return args.proposals * args.batch * args.channels * args.embed_dim;
+    };
+    ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t,
+                  int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, double, DType>(
+        m, "spatial_embed", ibrl::fields_of<ibrl::SpatialEmbedArgs>, IBRL_KERNELS(spatial_embed), elements);
+    ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, Address, Address,
+                  Address, Address, Address, Address, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
+                  int64_t, int64_t, int64_t, int64_t, DType>(m, "spatial_embed_backward",
+                                                             ibrl::fields_of<ibrl::SpatialEmbedBackwardArgs>,
+                                                             IBRL_KERNELS(spatial_embed_backward), elements);
 }

@@ -14,8 +14,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ibrl_fast.ops.linear import linear
+from ibrl_fast.ops.spatial_embed import spatial_embed_backward, spatial_embed_forward
 
-_EPS = 1e-5
 # elements of one piece of the intermediate: 2 MB in float32
 _PIECE = 2**19
 
@@ -85,12 +85,14 @@ def spatial_embedding(
 
 
 class _Pieces:
-    """The intermediate values of one critic, for a few batch entries at a time."""
+    """The patch features of one critic, for a few batch entries at a time."""
 
-    def __init__(self, tokens: Tensor, dtype: torch.dtype, embed_dim: int) -> None:
-        self.tokens, self.dtype = tokens, dtype
+    def __init__(self, tokens: Tensor, extra: Tensor, patch_weight: Tensor) -> None:
+        self.tokens, self.dtype = tokens, extra.dtype
         self.batch, self.num_tokens, self.channels = tokens.shape
-        self.size = max(1, _PIECE // (self.channels * embed_dim))
+        self.embed_dim = extra.shape[-1]
+        self.size = max(1, _PIECE // max(1, self.channels * self.embed_dim))
+        self.weights = patch_weight.to(self.dtype).contiguous().unbind(0)
 
     def __iter__(self) -> Any:
         """Slices of the batch and their channels `[size * channels, num_tokens]`."""
@@ -98,87 +100,78 @@ class _Pieces:
             rows = slice(start, min(start + self.size, self.batch))
             yield rows, self.tokens[rows].to(self.dtype).transpose(1, 2).reshape(-1, self.num_tokens)
 
-    def normalise(self, patches: Tensor, extra: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
-        """LayerNorm's input and its outputs, `[size, channels, embed_dim]`, from one proposal's `extra`."""
-        embed_dim = patches.shape[-1]
-        x = patches.view(-1, self.channels, embed_dim) + extra.unsqueeze(1)
-        return (x, *torch.native_layer_norm(x, (embed_dim,), weight, bias, _EPS))
+    def patches(self, channels: Tensor, member: int) -> Tensor:
+        """The first linear layer's patch part, `[size, channels, embed_dim]`."""
+        return linear(channels, self.weights[member]).view(-1, self.channels, self.embed_dim)
+
+
+def _master_weights(extra: Tensor, *weights: Tensor) -> list[tuple[Tensor, ...]]:
+    """Per critic the weights as the kernel reads them: float64 beside float64, otherwise float32."""
+    dtype = torch.float64 if extra.dtype == torch.float64 else torch.float32
+    return list(zip(*(weight.to(dtype).contiguous().unbind(0) for weight in weights)))
 
 
 class _SpatialEmbedding(torch.autograd.Function):
-    """Saves its arguments only."""
+    """Saves its arguments and LayerNorm's statistics."""
 
     @staticmethod
     def forward(ctx: Any, *arguments: Tensor) -> Tensor:
-        tokens, extra, patch_weight, norm_weight, norm_bias, channel_weight = arguments
-        members, proposals, _, embed_dim = extra.shape
+        tokens, extra, patch_weight, *weights = arguments
+        extra = extra.contiguous()
         result = torch.empty_like(extra)
-        pieces = _Pieces(tokens, extra.dtype, embed_dim)
-        patch_weights = patch_weight.to(extra.dtype).contiguous().unbind(0)
-        channel_weights = channel_weight.to(extra.dtype).unbind(0)
+        pieces = _Pieces(tokens, extra, patch_weight)
+        kernel_weights = _master_weights(extra, *weights)
+        statistics = []
         for rows, channels in pieces:
-            for member in range(members):
-                patches = linear(channels, patch_weights[member])
-                for proposal in range(proposals):
-                    part = extra[member, proposal, rows]
-                    hidden = pieces.normalise(patches, part, norm_weight[member], norm_bias[member])[1]
-                    result[member, proposal, rows] = hidden.relu_().mul_(channel_weights[member]).sum(1)
-        ctx.save_for_backward(*arguments)
+            for member, member_weights in enumerate(kernel_weights):
+                patches = pieces.patches(channels, member)
+                given = (patches, extra[member, :, rows], *member_weights)
+                statistics.append(spatial_embed_forward(*given, result[member, :, rows]))
+        ctx.save_for_backward(tokens, extra, patch_weight, *weights)
+        ctx.statistics = statistics
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        tokens, extra, patch_weight, norm_weight, norm_bias, channel_weight = ctx.saved_tensors
-        members, proposals, _, embed_dim = extra.shape
-        need_tokens, _, need_weights = ctx.needs_input_grad[:3]
-        grad_tokens = torch.zeros_like(tokens) if need_tokens else None
+        tokens, extra, patch_weight, *weights = ctx.saved_tensors
+        need_tokens, _, *need_weights = ctx.needs_input_grad
+        through_patches = need_tokens or need_weights[0]
+        grad = grad.contiguous()
         grad_extra = torch.empty_like(extra)
-        weights = (patch_weight, norm_weight, norm_bias, channel_weight)
-        grad_weights = [torch.zeros_like(weight) for weight in weights] if need_weights else None
-        pieces = _Pieces(tokens, extra.dtype, embed_dim)
-        patch_weights = patch_weight.to(extra.dtype).contiguous().unbind(0)
-        channel_weights = channel_weight.to(extra.dtype).unbind(0)
+        grad_tokens = torch.zeros_like(tokens) if need_tokens else None
+        grad_patch_weight = torch.zeros_like(patch_weight) if need_weights[0] else None
+        pieces = _Pieces(tokens, extra, patch_weight)
+        kernel_weights = _master_weights(extra, *weights)
+        grad_weights = None
+        if any(need_weights):
+            grad_weights = _master_weights(extra, *(torch.zeros_like(weight) for weight in weights))
+        statistics = iter(ctx.statistics)
         for rows, channels in pieces:
-            for member in range(members):
-                # forward again
-                patches = linear(channels, patch_weights[member])
-                grad_patches = None
-                for proposal in range(proposals):
-                    part = extra[member, proposal, rows]
-                    x, hidden, mean, rstd = pieces.normalise(
-                        patches, part, norm_weight[member], norm_bias[member]
-                    )
-                    hidden.relu_()
-                    # back through the weighted sum, ReLU and LayerNorm
-                    error = grad[member, proposal, rows].unsqueeze(1)
-                    if grad_weights is not None:
-                        grad_weights[3][member] += (error * hidden).sum(0)
-                    error = error * channel_weights[member]
-                    error = torch.ops.aten.threshold_backward(error, hidden, 0)
-                    error, grad_norm_weight, grad_norm_bias = torch.ops.aten.native_layer_norm_backward(
-                        error,
-                        x,
-                        (embed_dim,),
-                        mean,
-                        rstd,
-                        norm_weight[member],
-                        norm_bias[member],
-                        [True, need_weights, need_weights],
-                    )
-                    grad_extra[member, proposal, rows] = error.sum(1)
-                    if grad_weights is not None:
-                        grad_weights[1][member] += grad_norm_weight
-                        grad_weights[2][member] += grad_norm_bias
-                    grad_patches = error if grad_patches is None else grad_patches.add_(error)
+            for member, member_weights in enumerate(kernel_weights):
+                # forward again, then back through the weighted sum, ReLU and LayerNorm
+                patches = pieces.patches(channels, member)
+                grad_patches = torch.empty_like(patches) if through_patches else None
+                spatial_embed_backward(
+                    grad[member, :, rows],
+                    patches,
+                    extra[member, :, rows],
+                    *member_weights,
+                    *next(statistics),
+                    grad_extra[member, :, rows],
+                    grad_patches,
+                    None if grad_weights is None else grad_weights[member],
+                )
                 # back through the product that the proposals share
-                assert grad_patches is not None
-                grad_patches = grad_patches.view(-1, embed_dim)
-                if grad_weights is not None:
-                    grad_weights[0][member] += linear(grad_patches.t(), channels.t())
+                if grad_patches is None:
+                    continue
+                flat = grad_patches.view(-1, pieces.embed_dim)
+                if grad_patch_weight is not None:
+                    grad_patch_weight[member] += linear(flat.t(), channels.t())
                 if grad_tokens is not None:
-                    back = linear(grad_patches, patch_weights[member].t()).view(
-                        -1, pieces.channels, pieces.num_tokens
-                    )
-                    grad_tokens[rows] += back.transpose(1, 2)
-        return (grad_tokens, grad_extra, *(grad_weights or (None,) * 4))
+                    back = linear(flat, pieces.weights[member].t())
+                    grad_tokens[rows] += back.view(-1, pieces.channels, pieces.num_tokens).transpose(1, 2)
+        of_weights: list[Tensor | None] = [None] * len(weights)
+        if grad_weights is not None:
+            of_weights = [torch.stack(parts) for parts in zip(*grad_weights)]
+        return (grad_tokens, grad_extra, grad_patch_weight, *of_weights)

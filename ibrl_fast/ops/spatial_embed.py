@@ -1,0 +1,223 @@
+"""LayerNorm, ReLU and weighted sum over channels in one pass, for one critic (paper Fig. 18)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from ibrl_fast.ops._registry import DTYPE_CODES, check_tensor, register
+
+_EPS = 1e-5
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+# csrc/kernels/spatial_embed.h has the same number
+_MAX_CUDA_EMBED_DIM = 2048
+
+
+def spatial_embed_reference(
+    patches: Tensor, extra: Tensor, norm_weight: Tensor, norm_bias: Tensor, channel_weight: Tensor
+) -> Tensor:
+    """The same in torch, proposal by proposal."""
+    reduced = []
+    for part in extra:
+        x = (patches + part.unsqueeze(1)).to(norm_weight.dtype)
+        hidden = F.layer_norm(x, x.shape[-1:], norm_weight, norm_bias, _EPS)
+        reduced.append((F.relu(hidden) * channel_weight).sum(1))
+    return torch.stack(reduced).to(patches.dtype)
+
+
+def spatial_embed(
+    patches: Tensor, extra: Tensor, norm_weight: Tensor, norm_bias: Tensor, channel_weight: Tensor
+) -> Tensor:
+    """Sum over channels of channel_weight * ReLU(LayerNorm(patches + extra)); differentiable once.
+
+    Args:
+        patches: float32, float64 or bfloat16 [batch, channels, embed_dim], the image part of a critic's first
+            linear layer; the proposals share it.
+        extra: as patches [proposals, batch, embed_dim], that layer's bias, proprioception and action part.
+        norm_weight: float32 (float64 where patches are) [embed_dim], LayerNorm's.
+        norm_bias: as norm_weight [embed_dim], LayerNorm's.
+        channel_weight: as norm_weight [channels, embed_dim].
+
+    Returns:
+        [proposals, batch, embed_dim] of patches' dtype.
+
+    Raises:
+        ValueError: on a wrong shape, dtype or device, or more than 2048 features on CUDA.
+    """
+    check_inputs(patches, extra, norm_weight, norm_bias, channel_weight)
+    return _SpatialEmbed.apply(patches, extra, norm_weight, norm_bias, channel_weight)
+
+
+def check_inputs(
+    patches: Tensor, extra: Tensor, norm_weight: Tensor, norm_bias: Tensor, channel_weight: Tensor
+) -> None:
+    """Raises ``ValueError`` for what the kernels cannot take."""
+    check_tensor("patches", patches, ("batch", "channels", "embed_dim"), _DTYPES)
+    batch, channels, embed_dim = patches.shape
+    device = patches.device
+    check_tensor("extra", extra, ("proposals", batch, embed_dim), (patches.dtype,), device)
+    weight_dtype = torch.float64 if patches.dtype == torch.float64 else torch.float32
+    check_tensor("norm_weight", norm_weight, (embed_dim,), (weight_dtype,), device)
+    check_tensor("norm_bias", norm_bias, (embed_dim,), (weight_dtype,), device)
+    check_tensor("channel_weight", channel_weight, (channels, embed_dim), (weight_dtype,), device)
+    if device.type == "cuda" and embed_dim > _MAX_CUDA_EMBED_DIM:
+        raise ValueError(f"embed_dim: expected at most {_MAX_CUDA_EMBED_DIM} on CUDA, got {embed_dim}")
+
+
+def spatial_embed_forward(
+    patches: Tensor,
+    extra: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    channel_weight: Tensor,
+    out: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Writes `out`; arguments as in spatial_embed, checked, with contiguous rows; no gradients.
+
+    Returns:
+        LayerNorm's mean and inverse standard deviation, each [proposals, batch, channels], for the backward.
+    """
+    shape = (extra.shape[0], patches.shape[0], patches.shape[1])
+    mean, rstd = norm_weight.new_empty(shape), norm_weight.new_empty(shape)
+    _spatial_embed(patches, extra, norm_weight, norm_bias, channel_weight, _EPS, out, mean, rstd)
+    return mean, rstd
+
+
+def spatial_embed_backward(
+    grad_out: Tensor,
+    patches: Tensor,
+    extra: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    channel_weight: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    grad_extra: Tensor,
+    grad_patches: Tensor | None,
+    grad_weights: tuple[Tensor, Tensor, Tensor] | None,
+) -> None:
+    """Writes grad_extra and grad_patches; adds to grad_weights, which are of the three weights, in order."""
+    proposals, batch, embed_dim = extra.shape
+    channels = patches.shape[1]
+    scratch = norm_weight.new_empty(2 * channels * max(embed_dim, proposals * batch))
+    _spatial_embed_backward(
+        grad_out,
+        patches,
+        extra,
+        norm_weight,
+        norm_bias,
+        channel_weight,
+        mean,
+        rstd,
+        grad_extra,
+        grad_patches,
+        *(grad_weights or (None, None, None)),
+        scratch,
+    )
+
+
+class _SpatialEmbed(torch.autograd.Function):
+    """Saves its arguments and LayerNorm's statistics; the normalised values are computed again."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        patches: Tensor,
+        extra: Tensor,
+        norm_weight: Tensor,
+        norm_bias: Tensor,
+        channel_weight: Tensor,
+    ) -> Tensor:
+        given = [t.contiguous() for t in (patches, extra, norm_weight, norm_bias, channel_weight)]
+        out = torch.empty_like(given[1])
+        statistics = spatial_embed_forward(*given, out)
+        ctx.save_for_backward(*given, *statistics)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        need_patches, need_weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[2:])
+        grad_extra = torch.empty_like(saved[1])
+        grad_patches = torch.empty_like(saved[0]) if need_patches else None
+        weights = (torch.zeros_like(saved[2]), torch.zeros_like(saved[3]), torch.zeros_like(saved[4]))
+        grad_weights = weights if need_weights else None
+        spatial_embed_backward(grad.contiguous(), *saved, grad_extra, grad_patches, grad_weights)
+        return grad_patches, grad_extra, *(grad_weights or (None, None, None))
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _arguments(
+    patches: Tensor,
+    extra: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    channel_weight: Tensor,
+    eps: float,
+    out: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+) -> tuple[Any, ...]:
+    tensors = (patches, extra, norm_weight, norm_bias, channel_weight, out, mean, rstd)
+    return (
+        *(tensor.data_ptr() for tensor in tensors),
+        extra.shape[0],
+        *patches.shape,
+        *extra.stride()[:2],
+        *out.stride()[:2],
+        eps,
+        DTYPE_CODES[patches.dtype],
+    )
+
+
+def _backward_arguments(
+    grad_out: Tensor,
+    patches: Tensor,
+    extra: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    channel_weight: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    grad_extra: Tensor,
+    grad_patches: Tensor | None,
+    grad_norm_weight: Tensor | None,
+    grad_norm_bias: Tensor | None,
+    grad_channel_weight: Tensor | None,
+    scratch: Tensor,
+) -> tuple[Any, ...]:
+    tensors = (grad_out, patches, extra, norm_weight, norm_bias, channel_weight, mean, rstd, grad_extra)
+    wanted = (grad_patches, grad_norm_weight, grad_norm_bias, grad_channel_weight, scratch)
+    return (
+        *(_address(tensor) for tensor in (*tensors, *wanted)),
+        extra.shape[0],
+        *patches.shape,
+        *grad_out.stride()[:2],
+        *extra.stride()[:2],
+        *grad_extra.stride()[:2],
+        DTYPE_CODES[patches.dtype],
+    )
+
+
+_spatial_embed = register(
+    "spatial_embed",
+    "Tensor patches, Tensor extra, Tensor norm_weight, Tensor norm_bias, Tensor channel_weight, float eps, "
+    "Tensor(a!) out, Tensor(b!) mean, Tensor(c!) rstd",
+    _arguments,
+)
+_spatial_embed_backward = register(
+    "spatial_embed_backward",
+    "Tensor grad_out, Tensor patches, Tensor extra, Tensor norm_weight, Tensor norm_bias, "
+    "Tensor channel_weight, Tensor mean, Tensor rstd, Tensor(a!) grad_extra, Tensor(b!)? grad_patches, "
+    "Tensor(c!)? grad_norm_weight, Tensor(d!)? grad_norm_bias, Tensor(e!)? grad_channel_weight, "
+    "Tensor(f!) scratch",
+    _backward_arguments,
+)
