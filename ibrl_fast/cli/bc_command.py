@@ -23,6 +23,7 @@ def main(arguments: Sequence[str]) -> None:
 def train_bc(
     task: Annotated[str, tyro.conf.Positional],
     demos: Path | None = None,
+    episodes: int | None = None,
     run_dir: Path = Path("runs/{task}_{method}_seed{seed}"),
     seed: int = 0,
     updates: int | None = None,
@@ -33,6 +34,7 @@ def train_bc(
     Args:
         task: task name.
         demos: robomimic-format HDF5; collected with the scripted expert when absent.
+        episodes: demonstrations used; when absent all of the file, or the preset's number to be collected.
         run_dir: where everything goes; {task}, {method} and {seed} are filled in.
         seed: decides everything random.
         updates: gradient steps; the preset's number when absent.
@@ -40,6 +42,7 @@ def train_bc(
     """
     config = preset(preset_name)
     bc = config.bc if updates is None else replace(config.bc, updates=updates)
+    count = config.demos.episodes if episodes is None and demos is None else episodes
     config = replace(
         config,
         method="bc",
@@ -48,7 +51,7 @@ def train_bc(
         run_dir=run_dir,
         bc=bc,
         env=replace(config.env, task=task),
-        demos=replace(config.demos, path=demos),
+        demos=replace(config.demos, path=demos, episodes=count),
     )
     config = replace(config, run_dir=fresh_folder(config.resolved_run_dir()))
     print_result(finish(Trainer(config)))

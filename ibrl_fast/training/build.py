@@ -186,12 +186,13 @@ def load_demos(
         keys = [] if env.observation == "pixels" else ["state"]
         keys += [] if env.observation == "state" else list(env.cameras)
         demos = read_demonstrations(config.demos.path, keys=keys, max_demos=config.demos.episodes)
-        if len(demos) < config.demos.episodes:
+        if len(demos) < (config.demos.episodes or 1):
             raise ValueError(
                 f"demos {config.demos.path}: expected {config.demos.episodes} demonstrations, "
                 f"got {len(demos)}"
             )
     else:
+        assert config.demos.episodes is not None
         with progress.bar("demonstrations", config.demos.episodes) as update:
 
             def report(done: int, attempts: int) -> None:

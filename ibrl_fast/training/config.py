@@ -89,13 +89,16 @@ class DemoConfig:
 
     path: Path | None = None
     """A robomimic-format HDF5 file; None collects them with the scripted expert, seeded by the run's seed."""
-    episodes: int = 3
-    """How many demonstrations are used."""
+    episodes: int | None = 3
+    """How many demonstrations are used, the first of the file; None: all that it holds."""
     action_noise: float = 0.0
     """Standard deviation of Gaussian noise on the expert's actions while collecting."""
 
     def __post_init__(self) -> None:
-        _require(self.episodes >= 1, "demos.episodes", "at least 1", self.episodes)
+        if self.episodes is None:
+            _require(self.path is not None, "demos.episodes", "a number without demos.path", None)
+        else:
+            _require(self.episodes >= 1, "demos.episodes", "at least 1", self.episodes)
         _require(self.action_noise >= 0, "demos.action_noise", "at least 0", self.action_noise)
 
 

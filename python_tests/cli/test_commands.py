@@ -89,6 +89,7 @@ def test_report(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_bc(tmp_path: Path, demos_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["bc", "assembly", "--demos", str(demos_file), "--run-dir", str(tmp_path / "bc"), "--updates", "3"])
     assert "final policy" in capsys.readouterr().out
+    assert len(read_demonstrations(tmp_path / "bc" / "demos.hdf5")) == 2  # all of the file
     assert load_policy(tmp_path / "bc" / "policy.pt").act({"state": torch.zeros(1, 39)}).shape == (1, 4)
 
 
