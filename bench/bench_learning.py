@@ -55,13 +55,16 @@ def train_one(task: str, method: Method, seed: int, env_steps: int, run_dir: Pat
         evaluation=replace(config.evaluation, workers=0, video_episodes=0),
     )
     result = Trainer(config, quiet=True).run()
-    points = [record for record in read_metrics(result.run_dir) if record["kind"] == "eval"]
+    records = read_metrics(result.run_dir)
+    points = [record for record in records if record["kind"] == "eval"]
+    imitation = [record["success_rate"] for record in records if record["kind"] == "bc"]
     kept = ("env_steps", "success_rate", "hybrid_success_rate", "gate_open", "cpu_seconds", "wall_seconds")
     return {
         "task": task,
         "method": method,
         "seed": seed,
         "bc_success_rate": result.bc_success_rate,
+        "bc_during": imitation[0] if imitation else None,
         "final_success_rate": result.success_rate,
         "env_steps": result.env_steps,
         "wall_seconds": result.wall_seconds,
@@ -76,6 +79,57 @@ def first_solved(points: list[dict[str, Any]], rate: float = 0.9) -> dict[str, f
         if min(before["success_rate"], now["success_rate"]) >= rate:
             return {key: now[key] for key in ("env_steps", "cpu_seconds", "wall_seconds")}
     return None
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """The results as a Markdown table: means over seeds, and where every seed stood."""
+
+    def mean(values: list[float]) -> str:
+        return f"{100 * float(np.mean(values)):.0f}%" if values else "-"
+
+    lines = [
+        "| task | BC | IBRL, final | 90% twice in a row: steps / CPU s, by seed | TD3 | "
+        "worst fall below BC: IBRL / behind the gate |",
+        "|---|---|---|---|---|---|",
+    ]
+    for task in TASKS:
+        mine = {m: [run for run in runs if run["task"] == task and run["method"] == m] for m in COLORS}
+        solved = [
+            f"{run['solved']['env_steps'] // 1000}k / {run['solved']['cpu_seconds']:.0f}"
+            if run["solved"]
+            else "no"
+            for run in mine["ibrl"]
+        ]
+        # both at the last step that every TD3 run has
+        pairs = [
+            (run["evaluations"][-1]["env_steps"], run["evaluations"][-1]["success_rate"])
+            for run in mine["td3"]
+        ]
+        td3 = (
+            f"{mean([rate for _, rate in pairs])} at {min(step for step, _ in pairs) // 1000}k"
+            if pairs
+            else "-"
+        )
+        falls = [fall_below_bc(run) for run in mine["ibrl"]]
+        worst = " / ".join(f"{100 * max(values):.0f}" for values in zip(*falls)) if falls else "-"
+        cells = [
+            task,
+            mean([run["bc_success_rate"] for run in mine["ibrl"]]),
+            mean([run["final_success_rate"] for run in mine["ibrl"]]),
+            ", ".join(solved),
+            td3,
+            f"{worst} points",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def fall_below_bc(run: dict[str, Any]) -> tuple[float, float]:
+    """The largest fall below BC on the same episodes: of the hybrid policy, and behind the gate."""
+    bc = run["bc_during"]
+    hybrid = max(bc - point["hybrid_success_rate"] for point in run["evaluations"])
+    deployed = max(bc - point["success_rate"] for point in run["evaluations"])
+    return max(0.0, hybrid), max(0.0, deployed)
 
 
 def plot(runs: list[dict[str, Any]], out: Path) -> None:
@@ -151,6 +205,7 @@ def main(
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(start, [job for job in wanted if job not in known]))
     plot(runs, out.with_suffix(".png"))
+    print(table(runs))
 
 
 def sort_runs(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
