@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ibrl_fast.nn.config import DrQConfig, ResNet18Config, ViTConfig
 from ibrl_fast.nn.layers import Linear
+from ibrl_fast.ops.attention import attention
 
 
 def _conv_size(size: int, kernel: int, stride: int, padding: int = 0) -> int:
@@ -42,7 +43,10 @@ class TransformerLayer(nn.Module):
         # attention among all patches
         qkv = self.qkv(self.norm_attention(x)).view(batch, tokens, 3, self.num_heads, dim // self.num_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = F.scaled_dot_product_attention(query, key, value)
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            attended = F.scaled_dot_product_attention(query, key, value)
+        else:
+            attended = attention(query, key, value)
         x = x + self.projection(attended.transpose(1, 2).reshape(batch, tokens, dim))
         # feed-forward within each patch
         hidden = self.expand(self.norm_mlp(x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -69,21 +70,22 @@ def check_inputs(
 
 
 def spatial_embed_forward(
-    patches: Tensor,
-    extra: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    channel_weight: Tensor,
-    out: Tensor,
+    patches: Tensor, extra: Tensor, weights: Sequence[Tensor], out: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Writes `out`; arguments as in spatial_embed, checked, with contiguous rows; no gradients.
+    """Writes `out`, without gradients and checks; rows must be contiguous.
+
+    Args:
+        patches: as in spatial_embed.
+        extra: as in spatial_embed.
+        weights: norm_weight, norm_bias, channel_weight.
+        out: [proposals, batch, embed_dim].
 
     Returns:
         LayerNorm's mean and inverse standard deviation, each [proposals, batch, channels], for the backward.
     """
     shape = (extra.shape[0], patches.shape[0], patches.shape[1])
-    mean, rstd = norm_weight.new_empty(shape), norm_weight.new_empty(shape)
-    _spatial_embed(patches, extra, norm_weight, norm_bias, channel_weight, _EPS, out, mean, rstd)
+    mean, rstd = weights[0].new_empty(shape), weights[0].new_empty(shape)
+    _spatial_embed(patches, extra, *weights, _EPS, out, mean, rstd)
     return mean, rstd
 
 
@@ -91,33 +93,28 @@ def spatial_embed_backward(
     grad_out: Tensor,
     patches: Tensor,
     extra: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    channel_weight: Tensor,
-    mean: Tensor,
-    rstd: Tensor,
+    weights: Sequence[Tensor],
+    statistics: Sequence[Tensor],
     grad_extra: Tensor,
     grad_patches: Tensor | None,
-    grad_weights: tuple[Tensor, Tensor, Tensor] | None,
+    grad_weights: Sequence[Tensor] | None,
 ) -> None:
-    """Writes grad_extra and grad_patches; adds to grad_weights, which are of the three weights, in order."""
+    """Writes grad_extra and grad_patches; adds to grad_weights.
+
+    Args:
+        grad_out: as out.
+        patches: as in spatial_embed.
+        extra: as in spatial_embed.
+        weights: norm_weight, norm_bias, channel_weight.
+        statistics: what spatial_embed_forward returned.
+        grad_extra: as extra.
+        grad_patches: as patches, or None where it is not wanted.
+        grad_weights: as weights, or None where they are not wanted.
+    """
     proposals, batch, embed_dim = extra.shape
-    channels = patches.shape[1]
-    scratch = norm_weight.new_empty(2 * channels * max(embed_dim, proposals * batch))
-    _spatial_embed_backward(
-        grad_out,
-        patches,
-        extra,
-        norm_weight,
-        norm_bias,
-        channel_weight,
-        mean,
-        rstd,
-        grad_extra,
-        grad_patches,
-        *(grad_weights or (None, None, None)),
-        scratch,
-    )
+    scratch = weights[0].new_empty(2 * patches.shape[1] * max(embed_dim, proposals * batch))
+    grads = (grad_extra, grad_patches, *(grad_weights or (None, None, None)))
+    _spatial_embed_backward(grad_out, patches, extra, *weights, *statistics, *grads, scratch)
 
 
 class _SpatialEmbed(torch.autograd.Function):
@@ -132,22 +129,25 @@ class _SpatialEmbed(torch.autograd.Function):
         norm_bias: Tensor,
         channel_weight: Tensor,
     ) -> Tensor:
-        given = [t.contiguous() for t in (patches, extra, norm_weight, norm_bias, channel_weight)]
-        out = torch.empty_like(given[1])
-        statistics = spatial_embed_forward(*given, out)
-        ctx.save_for_backward(*given, *statistics)
+        patches, extra = patches.contiguous(), extra.contiguous()
+        weights = [weight.contiguous() for weight in (norm_weight, norm_bias, channel_weight)]
+        out = torch.empty_like(extra)
+        statistics = spatial_embed_forward(patches, extra, weights, out)
+        ctx.save_for_backward(patches, extra, *weights, *statistics)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors
+        patches, extra, *rest = ctx.saved_tensors
+        weights, statistics = rest[:3], rest[3:]
         need_patches, need_weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[2:])
-        grad_extra = torch.empty_like(saved[1])
-        grad_patches = torch.empty_like(saved[0]) if need_patches else None
-        weights = (torch.zeros_like(saved[2]), torch.zeros_like(saved[3]), torch.zeros_like(saved[4]))
-        grad_weights = weights if need_weights else None
-        spatial_embed_backward(grad.contiguous(), *saved, grad_extra, grad_patches, grad_weights)
+        grad_extra = torch.empty_like(extra)
+        grad_patches = torch.empty_like(patches) if need_patches else None
+        grad_weights = [torch.zeros_like(weight) for weight in weights] if need_weights else None
+        spatial_embed_backward(
+            grad.contiguous(), patches, extra, weights, statistics, grad_extra, grad_patches, grad_weights
+        )
         return grad_patches, grad_extra, *(grad_weights or (None, None, None))
 
 

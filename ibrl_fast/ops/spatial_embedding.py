@@ -125,8 +125,8 @@ class _SpatialEmbedding(torch.autograd.Function):
         for rows, channels in pieces:
             for member, member_weights in enumerate(kernel_weights):
                 patches = pieces.patches(channels, member)
-                given = (patches, extra[member, :, rows], *member_weights)
-                statistics.append(spatial_embed_forward(*given, result[member, :, rows]))
+                part, out = extra[member, :, rows], result[member, :, rows]
+                statistics.append(spatial_embed_forward(patches, part, member_weights, out))
         ctx.save_for_backward(tokens, extra, patch_weight, *weights)
         ctx.statistics = statistics
         return result
@@ -156,8 +156,8 @@ class _SpatialEmbedding(torch.autograd.Function):
                     grad[member, :, rows],
                     patches,
                     extra[member, :, rows],
-                    *member_weights,
-                    *next(statistics),
+                    member_weights,
+                    next(statistics),
                     grad_extra[member, :, rows],
                     grad_patches,
                     None if grad_weights is None else grad_weights[member],

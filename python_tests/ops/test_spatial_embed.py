@@ -76,7 +76,7 @@ def test_views_are_read_and_written_in_place(device) -> None:
     patches, extra, *weights = (value.detach() for value in make((4, 5, 128, 2), torch.float32, device))
     wide, out = torch.zeros(2, 9, 128, device=device), torch.zeros(2, 9, 128, device=device)
     wide[:, 3:7] = extra
-    module.spatial_embed_forward(patches, wide[:, 3:7], *weights, out[:, 3:7])
+    module.spatial_embed_forward(patches, wide[:, 3:7], weights, out[:, 3:7])
     assert torch.equal(out[:, 3:7], spatial_embed(patches, extra, *weights))
     assert not out[:, :3].any() and not out[:, 7:].any()
 
