@@ -2,10 +2,11 @@
 
     python bench/bench_env_pool.py [--quick] [--pixels] [--envpool-python PATH] [--output FILE.json]
 
-All contenders take the same random actions and run one after the other, round after round; reported are medians
-over the rounds. Every contender counts control steps of 12.5 ms (five mj_steps each); none counts frame skips.
-Rates are given by wall time and by the processor time of the calling process: on a machine that others use,
-only the latter repeats. EnvPool runs in a Python of its own, a virtual environment with `envpool==1.2.5`.
+All contenders take the same random actions and run one after the other, round after round; reported are
+medians over the rounds. Every contender counts control steps of 12.5 ms (five mj_steps each); none counts
+frame skips. Rates are given by wall time and by the processor time of the calling process: on a machine that
+others use, only the latter repeats. EnvPool runs in a Python of its own, a virtual environment with
+`envpool==1.2.5`.
 """
 
 from __future__ import annotations
