@@ -199,12 +199,14 @@ def time_resets(pool: Any, count: int) -> Timing:
 
 def bench_state(task: str, rounds: int, steps: int, server: EnvPoolServer | None) -> dict[str, Any]:
     """Medians for one task."""
+    native_single = make_original(task, "native", num_envs=1, num_threads=1)
     native_one = make_original(task, "native", num_envs=NUM_ENVS, num_threads=1)
     native_two = make_original(task, "native", num_envs=NUM_ENVS, num_threads=2)
     raw, python = RawSteps(task), make_published(task)
     python_async = make_async(task, 2)
     contenders: dict[str, Callable[[int], Timing]] = {
         "raw mj_step, 1 thread": lambda r: raw.time(r, steps * 4),
+        "native, 1 environment, 1 thread": lambda r: time_pool(native_single, r, steps * 4),
         "native, 8 environments, 1 thread": lambda r: time_pool(native_one, r, steps),
         "native, 8 environments, 2 threads": lambda r: time_pool(native_two, r, steps),
         "published, 1 environment": lambda r: time_published(python, r, steps),
