@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -36,3 +37,14 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(max(2, before))
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def demos_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two demonstrations of metaworld/assembly from state, as written by the scripted expert."""
+    from ibrl_fast import collect_demonstrations, write_demonstrations
+
+    demos = collect_demonstrations("assembly", 2, seed=11)
+    path = tmp_path_factory.mktemp("demos") / "demos.hdf5"
+    write_demonstrations(path, demos, demos.env_args)
+    return path

@@ -51,7 +51,7 @@ def imported_parts(file: Path) -> Iterator[str]:
 
 
 def backward_edges(files: list[Path]) -> list[str]:
-    """"file -> part" for each import that the table does not allow."""
+    """ "file -> part" for each import that the table does not allow."""
     edges = []
     for file in files:
         relative = file.relative_to(ROOT)

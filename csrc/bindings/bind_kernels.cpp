@@ -33,15 +33,22 @@ using Addresses = std::vector<Address>;
 using Numbers = std::vector<int64_t>;
 
 // One entry of each list belongs to one gather.
-ibrl::ReplayGatherArgs replay_gather_args(const Addresses& sources, const Addresses& rows, const Addresses& outs,
-                                          const Numbers& num_rows, const Numbers& row_strides, const Numbers& features,
+ibrl::ReplayGatherArgs replay_gather_args(const Addresses& sources, const Addresses& rows,
+                                          const Addresses& outs, const Numbers& num_rows,
+                                          const Numbers& row_strides, const Numbers& features,
                                           const Numbers& stacks, const Numbers& source_dtypes,
                                           const Numbers& out_dtypes, Address episode_step, int64_t batch) {
     ibrl::ReplayGatherArgs args{{}, episode_step, static_cast<int64_t>(sources.size()), batch};
     for (size_t s = 0; s < sources.size(); ++s)
-        args.gathers[s] = {sources[s],     rows[s],   outs[s],
-                           num_rows[s],    row_strides[s], features[s],
-                           stacks[s],      static_cast<DType>(source_dtypes[s]), static_cast<DType>(out_dtypes[s])};
+        args.gathers[s] = {sources[s],
+                           rows[s],
+                           outs[s],
+                           num_rows[s],
+                           row_strides[s],
+                           features[s],
+                           stacks[s],
+                           static_cast<DType>(source_dtypes[s]),
+                           static_cast<DType>(out_dtypes[s])};
     return args;
 }
 
@@ -73,7 +80,8 @@ void bind_kernels(py::module_& m) {
 
     // For tests: the generator itself, and the instruction set in use.
     m.def("philox4x32_10", [](std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
-        const auto r = ibrl::philox4x32_10({{counter[0], counter[1], counter[2], counter[3]}}, key[0], key[1]);
+        const auto r =
+            ibrl::philox4x32_10({{counter[0], counter[1], counter[2], counter[3]}}, key[0], key[1]);
         return std::array<uint32_t, 4>{r.word[0], r.word[1], r.word[2], r.word[3]};
     });
     m.def("get_cpu_isa", [] { return static_cast<int>(ibrl::cpu_isa()); });
@@ -86,28 +94,31 @@ void bind_kernels(py::module_& m) {
     ibrl::bind_op<Address, Address, Address, int64_t, Address, int64_t>(
         m, "sample_rows", ibrl::fields_of<ibrl::SampleRowsArgs>, IBRL_KERNELS(sample_rows),
         [](const auto& args) { return args.batch * 8; });
-    ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t, int64_t,
-                  double, bool, bool>(m, "nstep_return", ibrl::fields_of<ibrl::NstepReturnArgs>,
-                                      IBRL_KERNELS(nstep_return),
-                                      [](const auto& args) { return args.batch * 4 * args.nstep; });
-    ibrl::bind_op<Addresses, Addresses, Addresses, Numbers, Numbers, Numbers, Numbers, Numbers, Numbers, Address,
-                  int64_t>(m, "replay_gather", replay_gather_args, IBRL_KERNELS(replay_gather), [](const auto& args) {
-        int64_t elements = 0;
-        for (int64_t s = 0; s < args.count; ++s)
-            elements += args.batch * args.gathers[s].stack * args.gathers[s].features;
-        return elements;
-    });
-    ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t, int64_t, int64_t,
-                  int64_t, int64_t, int64_t, int64_t, int64_t, double, double, DType>(
-        m, "random_shift_gather", ibrl::fields_of<ibrl::RandomShiftGatherArgs>, IBRL_KERNELS(random_shift_gather),
+    ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t,
+                  int64_t, double, bool, bool>(m, "nstep_return", ibrl::fields_of<ibrl::NstepReturnArgs>,
+                                               IBRL_KERNELS(nstep_return),
+                                               [](const auto& args) { return args.batch * 4 * args.nstep; });
+    ibrl::bind_op<Addresses, Addresses, Addresses, Numbers, Numbers, Numbers, Numbers, Numbers, Numbers,
+                  Address, int64_t>(
+        m, "replay_gather", replay_gather_args, IBRL_KERNELS(replay_gather), [](const auto& args) {
+            int64_t elements = 0;
+            for (int64_t s = 0; s < args.count; ++s)
+                elements += args.batch * args.gathers[s].stack * args.gathers[s].features;
+            return elements;
+        });
+    ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t, int64_t,
+                  int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, double, double, DType>(
+        m, "random_shift_gather", ibrl::fields_of<ibrl::RandomShiftGatherArgs>,
+        IBRL_KERNELS(random_shift_gather),
         [](const auto& args) { return args.batch * args.stack * args.channels * args.height * args.width; });
 
-    ibrl::bind_op<Address, DType, int64_t, int64_t, int64_t, Address, Address, int64_t, int64_t, int64_t, int64_t,
-                  int64_t, double, bool, Address, Address, int64_t, int64_t, Address, Address>(
+    ibrl::bind_op<Address, DType, int64_t, int64_t, int64_t, Address, Address, int64_t, int64_t, int64_t,
+                  int64_t, int64_t, double, bool, Address, Address, int64_t, int64_t, Address, Address>(
         m, "ibrl_target", ibrl::fields_of<ibrl::IbrlTargetArgs>, IBRL_KERNELS(ibrl_target),
         [](const auto& args) { return args.values.batch * args.values.proposals * args.values.subset_size; });
-    ibrl::bind_op<Address, DType, int64_t, int64_t, int64_t, Address, Address, int64_t, int64_t, int64_t, int64_t,
-                  int64_t, double, bool, Address, int64_t, int64_t, int64_t, int64_t, int64_t, Address, Address>(
+    ibrl::bind_op<Address, DType, int64_t, int64_t, int64_t, Address, Address, int64_t, int64_t, int64_t,
+                  int64_t, int64_t, double, bool, Address, int64_t, int64_t, int64_t, int64_t, int64_t,
+                  Address, Address>(
         m, "ibrl_select", ibrl::fields_of<ibrl::IbrlSelectArgs>, IBRL_KERNELS(ibrl_select),
         [](const auto& args) { return args.values.batch * args.values.proposals * args.values.subset_size; });
     ibrl::bind_op<Addresses, Addresses, Numbers, double, bool>(

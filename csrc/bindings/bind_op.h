@@ -1,4 +1,5 @@
-// How a kernel becomes two Python functions: NAME_cpu(fields..., threads) and NAME_cuda(fields..., device, stream).
+// How a kernel becomes two Python functions: NAME_cpu(fields..., threads) and NAME_cuda(fields..., device,
+// stream).
 #pragma once
 
 #include <pybind11/pybind11.h>

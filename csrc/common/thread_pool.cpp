@@ -35,7 +35,8 @@ class ThreadPool {
         }
         wake_.notify_all();
 
-        // Take part until no piece is left, close the task for late workers, wait for those still inside a piece.
+        // Take part until no piece is left, close the task for late workers, wait for those still inside a
+        // piece.
         run_pieces_of_task();
         std::unique_lock<std::mutex> lock(mutex_);
         helpers_ = 0;
@@ -75,8 +76,8 @@ class ThreadPool {
     int helpers_ = 0, running_ = 0;
 };
 
-// A forked child has none of its parent's threads: it gets a pool of its own. Pools are never destroyed, so that a
-// worker never outlives what it waits on.
+// A forked child has none of its parent's threads: it gets a pool of its own. Pools are never destroyed, so
+// that a worker never outlives what it waits on.
 ThreadPool& pool() {
     static std::mutex mutex;
     static pid_t owner = 0;

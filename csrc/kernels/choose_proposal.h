@@ -37,7 +37,8 @@ IBRL_HD inline bool beats(V a, V b) {
     return a > b || (a != a && b == b);
 }
 
-// min over the subset for each proposal, then the best one (lower index on ties) or a draw from softmax(beta * q).
+// min over the subset for each proposal, then the best one (lower index on ties) or a draw from softmax(beta
+// * q).
 template <typename Q, typename V>
 IBRL_HD inline Choice<V> choose_proposal(const ProposalValues& args, int64_t i, RandomStream stream) {
     const Q* q = static_cast<const Q*>(args.q) + i * args.stride_batch;
@@ -48,7 +49,8 @@ IBRL_HD inline Choice<V> choose_proposal(const ProposalValues& args, int64_t i, 
         if (p >= args.proposals) break;
         V least = convert_from<V>(q[p * args.stride_proposal + args.subset[0] * args.stride_member]);
         for (int64_t k = 1; k < args.subset_size; ++k) {
-            const V member = convert_from<V>(q[p * args.stride_proposal + args.subset[k] * args.stride_member]);
+            const V member =
+                convert_from<V>(q[p * args.stride_proposal + args.subset[k] * args.stride_member]);
             if (member < least || member != member) least = member;
         }
         value[p] = least;
@@ -56,7 +58,8 @@ IBRL_HD inline Choice<V> choose_proposal(const ProposalValues& args, int64_t i, 
     }
     if (args.greedy) return best;
 
-    // Weights in double, so that CPU and CUDA draw the same; they are not numbers where a value is not finite.
+    // Weights in double, so that CPU and CUDA draw the same; they are not numbers where a value is not
+    // finite.
     double weight[kMaxProposals], total = 0.0;
     IBRL_UNROLL
     for (int p = 0; p < kMaxProposals; ++p) {
@@ -67,7 +70,8 @@ IBRL_HD inline Choice<V> choose_proposal(const ProposalValues& args, int64_t i, 
     if (!(total < INFINITY)) return best;
 
     // The first proposal whose cumulated weight passes a uniform draw.
-    const double threshold = uniform53(random4(args.seed, *args.counter, stream, static_cast<uint32_t>(i))) * total;
+    const double threshold =
+        uniform53(random4(args.seed, *args.counter, stream, static_cast<uint32_t>(i))) * total;
     double cumulated = 0.0;
     Choice<V> drawn = best;
     bool found = false;

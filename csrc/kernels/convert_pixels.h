@@ -7,10 +7,11 @@
 
 namespace ibrl {
 
-// out[i] = pixel[i] * scale + offset, two roundings in float, then one to T. With `stream` the stores bypass the
-// caches, for outputs that would not stay in them anyway.
+// out[i] = pixel[i] * scale + offset, two roundings in float, then one to T. With `stream` the stores bypass
+// the caches, for outputs that would not stay in them anyway.
 template <typename T>
-using ConvertPixels = void (*)(const uint8_t* pixel, T* out, int64_t count, float scale, float offset, bool stream);
+using ConvertPixels = void (*)(const uint8_t* pixel, T* out, int64_t count, float scale, float offset,
+                               bool stream);
 
 template <typename T>
 ConvertPixels<T> best_convert_pixels();

@@ -1,8 +1,7 @@
-#include "kernels/convert_pixels.h"
-
 #include <algorithm>
 
 #include "common/cpu_isa.h"
+#include "kernels/convert_pixels.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -13,7 +12,8 @@ namespace {
 
 // One pixel at a time; the compiler vectorises it for the caller's instruction set.
 template <typename T>
-IBRL_ALWAYS_INLINE void convert_plain(const uint8_t* pixel, T* out, int64_t count, float scale, float offset) {
+IBRL_ALWAYS_INLINE void convert_plain(const uint8_t* pixel, T* out, int64_t count, float scale,
+                                      float offset) {
     for (int64_t i = 0; i < count; ++i)
         out[i] = ConvertTo<T>::from(multiply_then_add(static_cast<float>(pixel[i]), scale, offset));
 }
@@ -38,7 +38,8 @@ IBRL_TARGET_AVX2 inline __m256 scaled8(const uint8_t* pixel, __m256 scale, __m25
 }
 
 template <typename T>
-IBRL_TARGET_AVX2 void convert_avx2(const uint8_t* pixel, T* out, int64_t count, float scale, float offset, bool stream) {
+IBRL_TARGET_AVX2 void convert_avx2(const uint8_t* pixel, T* out, int64_t count, float scale, float offset,
+                                   bool stream) {
     int64_t i = 0;
     if constexpr (sizeof(T) == 4) {
         if (stream) {
@@ -75,8 +76,9 @@ IBRL_TARGET_AVX512 void convert_avx512(const uint8_t* pixel, T* out, int64_t cou
         for (; i + 16 <= count; i += 16) _mm512_storeu_ps(out + i, scaled16(pixel + i, s, o));
     } else {
         for (; i + 32 <= count; i += 32) {
-            const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(to_bfloat16(scaled16(pixel + i, s, o))),
-                                                    to_bfloat16(scaled16(pixel + i + 16, s, o)), 1);
+            const __m512i both =
+                _mm512_inserti64x4(_mm512_castsi256_si512(to_bfloat16(scaled16(pixel + i, s, o))),
+                                   to_bfloat16(scaled16(pixel + i + 16, s, o)), 1);
             if (stream)
                 _mm512_stream_si512(reinterpret_cast<__m512i*>(out + i), both);
             else

@@ -9,7 +9,8 @@ namespace ibrl {
 
 struct IbrlSelectArgs {
     ProposalValues values;
-    const void* actions;  // [proposals, batch, action_dim], elements of action_bytes bytes, strides in elements
+    const void*
+        actions;  // [proposals, batch, action_dim], elements of action_bytes bytes, strides in elements
     int64_t action_stride_proposal, action_stride_batch, action_stride_dim;
     int64_t action_dim, action_bytes;  // bytes: 2, 4 or 8
     void* action;                      // [batch, action_dim]

@@ -1,6 +1,5 @@
-#include "kernels/ibrl_target.h"
-
 #include "common/thread_pool.h"
+#include "kernels/ibrl_target.h"
 
 namespace ibrl {
 
@@ -8,9 +7,14 @@ void ibrl_target_cpu(const IbrlTargetArgs& args, int threads) {
     parallel_for(args.values.batch, 2048, threads, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
             switch (args.values.q_dtype) {
-                case DType::float64: ibrl_target_one<double, double>(args, i); break;
-                case DType::bfloat16: ibrl_target_one<bfloat16, float>(args, i); break;
-                default: ibrl_target_one<float, float>(args, i);
+                case DType::float64:
+                    ibrl_target_one<double, double>(args, i);
+                    break;
+                case DType::bfloat16:
+                    ibrl_target_one<bfloat16, float>(args, i);
+                    break;
+                default:
+                    ibrl_target_one<float, float>(args, i);
             }
         }
     });

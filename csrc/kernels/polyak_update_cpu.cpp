@@ -1,9 +1,8 @@
-#include "kernels/polyak_update.h"
-
 #include <algorithm>
 
 #include "common/cpu_isa.h"
 #include "common/thread_pool.h"
+#include "kernels/polyak_update.h"
 
 namespace ibrl {
 namespace {
@@ -11,7 +10,8 @@ namespace {
 constexpr int64_t kPiece = 32768;
 
 template <typename T>
-IBRL_ALWAYS_INLINE void update_plain(T* __restrict target, const T* __restrict online, int64_t count, T rho, T rest) {
+IBRL_ALWAYS_INLINE void update_plain(T* __restrict target, const T* __restrict online, int64_t count, T rho,
+                                     T rest) {
     for (int64_t i = 0; i < count; ++i) target[i] = polyak(target[i], online[i], rho, rest);
 }
 
@@ -49,10 +49,11 @@ void update_all(const PolyakUpdateArgs& args, int threads) {
         int64_t start = 0;
         for (int64_t t = 0; t < args.num_tensors && start < end; start += args.tensors[t++].count) {
             const PolyakTensor& tensor = args.tensors[t];
-            const int64_t from = std::max(begin - start, int64_t{0}), to = std::min(end - start, tensor.count);
+            const int64_t from = std::max(begin - start, int64_t{0}),
+                          to = std::min(end - start, tensor.count);
             if (from < to)
-                update(static_cast<T*>(tensor.target) + from, static_cast<const T*>(tensor.online) + from, to - from,
-                       rho, rest);
+                update(static_cast<T*>(tensor.target) + from, static_cast<const T*>(tensor.online) + from,
+                       to - from, rho, rest);
         }
     });
 }

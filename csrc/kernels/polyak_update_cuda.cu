@@ -7,8 +7,9 @@ namespace ibrl {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kPerThread = 8;      // elements, as two 16-byte vectors of float
-constexpr int kMaxTensors = 120;  // in one launch: 120 * 32 bytes stay below the 4 KiB limit on kernel arguments
+constexpr int kPerThread = 8;  // elements, as two 16-byte vectors of float
+constexpr int kMaxTensors =
+    120;  // in one launch: 120 * 32 bytes stay below the 4 KiB limit on kernel arguments
 
 struct Batch {
     struct Entry {
@@ -20,9 +21,11 @@ struct Batch {
     int num_tensors;
 };
 
-// A block updates kThreads * kPerThread elements of one tensor, found by bisection over the tensors' first blocks.
+// A block updates kThreads * kPerThread elements of one tensor, found by bisection over the tensors' first
+// blocks.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) polyak_update_kernel(const __grid_constant__ Batch batch, T rho, T rest) {
+__global__ void __launch_bounds__(kThreads)
+    polyak_update_kernel(const __grid_constant__ Batch batch, T rho, T rest) {
     int low = 0, high = batch.num_tensors - 1;
     while (low < high) {
         const int middle = (low + high + 1) / 2;
@@ -54,7 +57,8 @@ __global__ void __launch_bounds__(kThreads) polyak_update_kernel(const __grid_co
         }
         done = begin + vectors * kVector;
     }
-    for (long long i = done + threadIdx.x; i < end; i += kThreads) target[i] = polyak(target[i], online[i], rho, rest);
+    for (long long i = done + threadIdx.x; i < end; i += kThreads)
+        target[i] = polyak(target[i], online[i], rho, rest);
 }
 
 template <typename T>

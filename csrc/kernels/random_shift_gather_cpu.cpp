@@ -1,11 +1,10 @@
-#include "kernels/random_shift_gather.h"
-
 #include <algorithm>
 #include <atomic>
 #include <cstring>
 
 #include "common/thread_pool.h"
 #include "kernels/convert_pixels.h"
+#include "kernels/random_shift_gather.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -14,7 +13,7 @@
 namespace ibrl {
 namespace {
 
-constexpr int64_t kBandPixels = 16384;              // shifted pixels held on the stack, well inside the first cache
+constexpr int64_t kBandPixels = 16384;  // shifted pixels held on the stack, well inside the first cache
 constexpr int64_t kStreamBytes = 16 * 1024 * 1024;  // outputs from this size on go past the caches
 
 // Output rows [y0, y1) of one shifted plane, one after the other into `band`.
@@ -31,10 +30,12 @@ void shift_rows(const uint8_t* plane, int height, int width, Shift shift, int y0
 
 // One side of one batch entry: every frame of its stack, every channel.
 template <typename T>
-void gather_entry(const RandomShiftGatherArgs& args, int64_t i, int side, ConvertPixels<T> convert, bool stream) {
+void gather_entry(const RandomShiftGatherArgs& args, int64_t i, int side, ConvertPixels<T> convert,
+                  bool stream) {
     const int height = static_cast<int>(args.height), width = static_cast<int>(args.width);
     const int64_t row = (side == 0 ? args.rows : args.next_rows)[i], plane_size = args.height * args.width;
-    T* out = static_cast<T*>(side == 0 ? args.obs : args.next_obs) + i * args.stack * args.channels * plane_size;
+    T* out =
+        static_cast<T*>(side == 0 ? args.obs : args.next_obs) + i * args.stack * args.channels * plane_size;
     const auto scale = static_cast<float>(args.scale), offset = static_cast<float>(args.offset);
     const Shift shift = draw_shift(args, i, side);
 

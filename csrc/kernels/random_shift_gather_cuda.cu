@@ -7,10 +7,12 @@ namespace ibrl {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kBandBytes = 47 * 1024;  // source rows staged in shared memory, below the 48 KiB every chip allows
+constexpr int kBandBytes =
+    47 * 1024;  // source rows staged in shared memory, below the 48 KiB every chip allows
 
-// Copies `bytes` from device or mapped host memory into shared memory, 16 at a time where the source is aligned; the
-// copy keeps the source's misalignment, so that both sides of a vector are aligned. Returns where byte 0 went.
+// Copies `bytes` from device or mapped host memory into shared memory, 16 at a time where the source is
+// aligned; the copy keeps the source's misalignment, so that both sides of a vector are aligned. Returns
+// where byte 0 went.
 __device__ const uint8_t* stage(const uint8_t* source, int bytes, uint8_t* shared) {
     const int misalignment = static_cast<int>(reinterpret_cast<uintptr_t>(source) & 15);
     uint8_t* target = shared + misalignment;
@@ -22,9 +24,11 @@ __device__ const uint8_t* stage(const uint8_t* source, int bytes, uint8_t* share
     return target;
 }
 
-// A block makes one band of rows of one output plane: stage its source rows, then write it shifted and scaled.
+// A block makes one band of rows of one output plane: stage its source rows, then write it shifted and
+// scaled.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) random_shift_gather_kernel(RandomShiftGatherArgs args, int band_rows) {
+__global__ void __launch_bounds__(kThreads)
+    random_shift_gather_kernel(RandomShiftGatherArgs args, int band_rows) {
     extern __shared__ __align__(16) uint8_t shared[];
     const int height = static_cast<int>(args.height), width = static_cast<int>(args.width);
 
@@ -43,10 +47,12 @@ __global__ void __launch_bounds__(kThreads) random_shift_gather_kernel(RandomShi
     const int y0 = blockIdx.y * band_rows, y1 = min(y0 + band_rows, height);
     const int first = clamp_index(y0 + shift.dy, height), last = clamp_index(y1 - 1 + shift.dy, height);
     const uint8_t* frame = args.frames + stacked_row(row, j, args.episode_step) * args.frame_stride;
-    const uint8_t* rows = stage(frame + (int64_t{c} * height + first) * width, (last - first + 1) * width, shared);
+    const uint8_t* rows =
+        stage(frame + (int64_t{c} * height + first) * width, (last - first + 1) * width, shared);
     __syncthreads();
 
-    // Each thread writes 16 bytes at a time, or single elements where the plane does not start on such a boundary.
+    // Each thread writes 16 bytes at a time, or single elements where the plane does not start on such a
+    // boundary.
     constexpr int kVector = 16 / sizeof(T);
     const int count = (y1 - y0) * width;
     const auto scale = static_cast<float>(args.scale), offset = static_cast<float>(args.offset);
@@ -69,7 +75,8 @@ __global__ void __launch_bounds__(kThreads) random_shift_gather_kernel(RandomShi
         }
         *reinterpret_cast<uint4*>(out + at) = *reinterpret_cast<const uint4*>(values);
     }
-    for (int at = in_vectors + threadIdx.x; at < count; at += kThreads) out[at] = pixel(at / width, at % width);
+    for (int at = in_vectors + threadIdx.x; at < count; at += kThreads)
+        out[at] = pixel(at / width, at % width);
 }
 
 }  // namespace

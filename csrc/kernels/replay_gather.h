@@ -9,8 +9,8 @@ namespace ibrl {
 
 constexpr int kMaxGathers = 16;
 
-// One source and where it goes. A stack of k puts rows r, r - 1, .. side by side, newest first, and repeats the first
-// row of the episode where it is younger than the stack.
+// One source and where it goes. A stack of k puts rows r, r - 1, .. side by side, newest first, and repeats
+// the first row of the episode where it is younger than the stack.
 struct ReplayGather {
     const void* source;   // [num_rows, features], rows row_stride elements apart
     const int64_t* rows;  // [batch]
@@ -21,8 +21,9 @@ struct ReplayGather {
 
 struct ReplayGatherArgs {
     ReplayGather gathers[kMaxGathers];
-    const int32_t* episode_step;  // [num_rows], steps since the episode's first row; null where every stack is 1
-    int64_t count;                // number of gathers in use
+    const int32_t*
+        episode_step;  // [num_rows], steps since the episode's first row; null where every stack is 1
+    int64_t count;     // number of gathers in use
     int64_t batch;
 };
 

@@ -11,7 +11,8 @@ namespace {
 
 // One gather for the batch entries [begin, end).
 template <typename From, typename To>
-void gather(const ReplayGather& g, const int32_t* episode_step, int64_t begin, int64_t end, std::atomic<int64_t>& bad) {
+void gather(const ReplayGather& g, const int32_t* episode_step, int64_t begin, int64_t end,
+            std::atomic<int64_t>& bad) {
     const auto* source = static_cast<const From*>(g.source);
     auto* out = static_cast<To*>(g.out) + begin * g.stack * g.features;
     for (int64_t i = begin; i < end; ++i) {

@@ -18,10 +18,14 @@ __device__ void store(void* out, int64_t at, double value) {
 // Any element type passes through double without change, which keeps one kernel for all of them.
 __device__ double load(const void* source, int64_t at, DType dtype) {
     switch (dtype) {
-        case DType::float32: return static_cast<const float*>(source)[at];
-        case DType::float64: return static_cast<const double*>(source)[at];
-        case DType::bfloat16: return convert_from<double>(static_cast<const bfloat16*>(source)[at]);
-        default: return convert_from<double>(static_cast<const float16*>(source)[at]);
+        case DType::float32:
+            return static_cast<const float*>(source)[at];
+        case DType::float64:
+            return static_cast<const double*>(source)[at];
+        case DType::bfloat16:
+            return convert_from<double>(static_cast<const bfloat16*>(source)[at]);
+        default:
+            return convert_from<double>(static_cast<const float16*>(source)[at]);
     }
 }
 
@@ -39,12 +43,18 @@ __global__ void replay_gather_kernel(const __grid_constant__ ReplayGatherArgs ar
     const auto k = in_row - j * static_cast<uint32_t>(g.features);
     const int64_t row = g.rows[i];
     assert(row >= 0 && row < g.num_rows && "replay_gather: rows: expected rows of the source");
-    const double value = load(g.source, stacked_row(row, j, args.episode_step) * g.row_stride + k, g.source_dtype);
+    const double value =
+        load(g.source, stacked_row(row, j, args.episode_step) * g.row_stride + k, g.source_dtype);
 
     switch (g.out_dtype) {
-        case DType::float32: store<float>(g.out, at, value); break;
-        case DType::float64: store<double>(g.out, at, value); break;
-        default: store<bfloat16>(g.out, at, value);
+        case DType::float32:
+            store<float>(g.out, at, value);
+            break;
+        case DType::float64:
+            store<double>(g.out, at, value);
+            break;
+        default:
+            store<bfloat16>(g.out, at, value);
     }
 }
 

@@ -17,7 +17,8 @@ struct SampleRowsArgs {
 };
 
 IBRL_HD inline int64_t sample_one_row(const SampleRowsArgs& args, int64_t i) {
-    const auto random = random4(args.seed, *args.counter, RandomStream::sample_rows, static_cast<uint32_t>(i));
+    const auto random =
+        random4(args.seed, *args.counter, RandomStream::sample_rows, static_cast<uint32_t>(i));
     return args.table[uniform_below(random, *args.size)];
 }
 

@@ -43,6 +43,7 @@ def train_bc(
     config = replace(
         config,
         method="bc",
+        gate=None,
         seed=seed,
         run_dir=run_dir,
         bc=bc,

@@ -57,7 +57,7 @@ def evaluate(
             for key, field in ObservationContract.from_json(str(module.contract_json)).observations.items()
         }
         evaluator = Evaluator(EvaluationSpec(config.env.pool_kwargs(), stacks, seeds), workers)
-        evaluator.submit(script_policy(module), 0, video)
+        evaluator.submit(script_policy(module), 0, video=video)
         ((_, result),) = evaluator.finished(wait=True)
         evaluator.close()
     print(json.dumps(result.metrics(), indent=2))

@@ -27,7 +27,8 @@ def export(
     Args:
         run: the run folder.
         out: the file to write.
-        format: `torchscript`, or `aoti` (torch.export and AOTInductor: compiled for this machine).
+        format: `torchscript`, or `aoti`: torch.export and AOTInductor, compiled for this kind of processor;
+            needs a C++ compiler and a name that ends in .pt2.
     """
     export_policy(load_policy_module(run), out, format=format)
     print(out)

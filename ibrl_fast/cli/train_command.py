@@ -22,10 +22,13 @@ def main(arguments: Sequence[str]) -> None:
     rest = list(arguments)
     named = bool(rest) and not rest[0].startswith("-")
     default = preset(rest.pop(0)) if named else preset("quickstart")
+    rest = [_long(argument) for argument in rest]
+    if _value(rest, "--method") not in (None, "ibrl"):
+        default = replace(default, gate=None)  # a gate belongs to ibrl alone
     config = tyro.cli(
         TrainConfig,
         default=default,
-        args=[_long(argument) for argument in rest],
+        args=rest,
         prog="ibrl-fast train [PRESET]",
         description=f"Train one run. Presets: {', '.join(PRESETS)}. Short flags: {', '.join(SHORT)}.",
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
@@ -38,6 +41,15 @@ def main(arguments: Sequence[str]) -> None:
 def _long(argument: str) -> str:
     name, separator, value = argument.partition("=")
     return SHORT.get(name, name) + separator + value
+
+
+def _value(arguments: Sequence[str], name: str) -> str | None:
+    """What the command line gives a flag, in either form."""
+    for index, argument in enumerate(arguments):
+        flag, separator, value = argument.partition("=")
+        if flag == name:
+            return value if separator else next(iter(arguments[index + 1 :]), None)
+    return None
 
 
 def fresh_folder(path: Path) -> Path:

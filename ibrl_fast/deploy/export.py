@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ibrl_fast.agents import IBRLAgent, TD3Agent
-from ibrl_fast.deploy.policy import Format, ObservationContract, ObservationField
+from ibrl_fast.deploy.contract import ObservationContract, ObservationField
+from ibrl_fast.deploy.policy import Format, native_target
 from ibrl_fast.deploy.policy_module import IL_SOURCE, RL_SOURCE, EncodedActor, HybridPolicy, SinglePolicy
 
 MAX_BATCH = 65536
@@ -192,7 +194,9 @@ def export_aoti(module: nn.Module, path: str | PathLike[str]) -> Path:
             dynamic_shapes={"obs": {key: {0: batch} for key in contract.observations}},
         )
         with _replacing(path) as target:
-            config = {"aot_inductor.metadata": {"contract": contract.to_json()}}
+            target_machine = native_target(next(module.parameters()).device)
+            metadata = {"contract": contract.to_json(), "target": json.dumps(target_machine)}
+            config = {"aot_inductor.metadata": metadata}
             aoti_compile_and_package(program, package_path=str(target), inductor_configs=config)
     return Path(path)
 
@@ -246,6 +250,9 @@ def _check_fits(module: HybridPolicy | SinglePolicy, contract: ObservationContra
     unread = sorted(shapes.keys() - obs.read)
     if unread:
         raise ValueError(f"contract: expected only observations that the networks read, got also {unread}")
+    if (contract.action_low, contract.action_high) != (-1.0, 1.0):
+        got = [contract.action_low, contract.action_high]
+        raise ValueError(f"action_low, action_high: expected [-1, 1] like the networks, got {got}")
     if tuple(action.shape) != (2, contract.action_dim):
         raise ValueError(
             f"action_dim: expected {action.shape[1]} like the networks, got {contract.action_dim}"

@@ -10,10 +10,11 @@ anything: a file of another kind, or one damaged on its way, is refused with a `
 from __future__ import annotations
 
 import json
-import math
+import platform
+import sys
 import zipfile
+import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -23,108 +24,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-CONTRACT_VERSION = 1
+from ibrl_fast.deploy.contract import ObservationContract, ObservationField, check_value
+
+__all__ = ["ObservationContract", "ObservationField", "Policy", "PolicyFileError", "load_policy"]
+
 Arrays = Mapping[str, npt.NDArray[Any]]
 Format = Literal["torchscript", "aoti"]
+
+# what zipfile raises for bytes that it did not write
+_ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
 class PolicyFileError(ValueError):
     """A file that is no exported policy, is damaged, or does not fit this machine."""
-
-
-@dataclass(frozen=True)
-class ObservationField:
-    """One observation, as the robot measures it at one time step."""
-
-    shape: tuple[int, ...]
-    """Of one frame: `(features,)`, or `(channels, height, width)` for an image."""
-    dtype: Literal["float32", "uint8"] = "float32"
-    """Type of the elements; images are usually uint8 and scaled inside the policy."""
-    stack: int = 1
-    """Frames given to the policy, newest first along the first axis; an episode's first frame is repeated."""
-    low: float | None = None
-    """Smallest value of any element, in the observation's own unit; None: unbounded."""
-    high: float | None = None
-    """Largest value of any element; None: unbounded."""
-
-    def __post_init__(self) -> None:
-        # JSON hands lists in; a frozen field is set once, here
-        object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
-        if len(self.shape) not in (1, 3) or min(self.shape) < 1:
-            raise ValueError(f"shape: expected (features,) or (channels, height, width), got {self.shape}")
-        if self.dtype not in ("float32", "uint8"):
-            raise ValueError(f"dtype: expected float32 or uint8, got {self.dtype}")
-        if isinstance(self.stack, bool) or not isinstance(self.stack, int) or self.stack < 1:
-            raise ValueError(f"stack: expected an integer >= 1, got {self.stack!r}")
-        for name, bound in (("low", self.low), ("high", self.high)):
-            if bound is not None and not math.isfinite(bound):
-                raise ValueError(f"{name}: expected a finite number or None, got {bound}")
-        if self.low is not None and self.high is not None and self.low >= self.high:
-            raise ValueError(f"high: expected more than low {self.low}, got {self.high}")
-
-    @property
-    def kind(self) -> Literal["vector", "image"]:
-        """What the shape stands for."""
-        return "vector" if len(self.shape) == 1 else "image"
-
-    @property
-    def stacked_shape(self) -> tuple[int, ...]:
-        """Shape after stacking, `(stack * features,)` or `(stack * channels, height, width)`."""
-        return (self.stack * self.shape[0], *self.shape[1:])
-
-
-@dataclass(frozen=True)
-class ObservationContract:
-    """What a policy expects and returns; travels inside every exported file."""
-
-    observations: Mapping[str, ObservationField]
-    """By name, in the policy's order."""
-    action_dim: int
-    """Components of an action."""
-    action_low: float = -1.0
-    """Smallest value of an action component."""
-    action_high: float = 1.0
-    """Largest value of an action component."""
-    control_period: float | None = None
-    """Seconds between two control steps, where known."""
-    action_repeat: int | None = None
-    """Control steps for which the training environments repeated one action, where known."""
-    metadata: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
-    """Free facts: task, method, package version."""
-
-    def __post_init__(self) -> None:
-        if not self.observations:
-            raise ValueError("observations: expected at least one, got none")
-        if self.action_dim < 1:
-            raise ValueError(f"action_dim: expected >= 1, got {self.action_dim}")
-        if not -math.inf < self.action_low < self.action_high < math.inf:
-            raise ValueError(f"action_high: expected more than {self.action_low}, got {self.action_high}")
-        if self.control_period is not None and not 0.0 < self.control_period < math.inf:
-            raise ValueError(f"control_period: expected > 0 s or None, got {self.control_period}")
-        if self.action_repeat is not None and self.action_repeat < 1:
-            raise ValueError(f"action_repeat: expected >= 1 or None, got {self.action_repeat}")
-
-    def to_json(self) -> str:
-        """The contract as one JSON object."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        values["observations"] = {key: asdict(spec) for key, spec in self.observations.items()}
-        values["metadata"] = dict(self.metadata)
-        return json.dumps({"contract_version": CONTRACT_VERSION, **values}, allow_nan=False)
-
-    @staticmethod
-    def from_json(text: str) -> ObservationContract:
-        """The contract that `to_json` wrote; ValueError for anything else."""
-        try:
-            values = json.loads(text)
-            version = values.pop("contract_version")
-            if version == CONTRACT_VERSION:
-                fields = {key: ObservationField(**spec) for key, spec in values.pop("observations").items()}
-                return ObservationContract(observations=fields, **values)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"contract: expected one of version {CONTRACT_VERSION}, got {error!r}"
-            ) from error
-        raise ValueError(f"contract: expected version {CONTRACT_VERSION}, got {version!r}")
 
 
 class Policy:
@@ -157,6 +69,11 @@ class Policy:
         self._first = True
         self.source = None
 
+    def warm_up(self) -> None:
+        """Runs the networks on zeros: the first runs are slow, which a robot's first steps must not be."""
+        for _ in range(3):
+            self._run({key: torch.zeros_like(view) for key, view in self._views.items()})
+
     def step(self, obs: Arrays) -> npt.NDArray[np.float32]:
         """Choose the next action of a robot.
 
@@ -173,7 +90,10 @@ class Policy:
         # check everything before anything changes
         self._check_names(obs)
         for key, spec in self.contract.observations.items():
-            _check_array(f"obs[{key!r}]", obs[key], spec.shape, spec)
+            value = obs[key]
+            if not isinstance(value, np.ndarray):
+                raise TypeError(f"obs[{key!r}]: expected a NumPy array, got {type(value).__name__}")
+            check_value(f"obs[{key!r}]", value, spec.shape, spec)
 
         # shift the stacks, newest first
         for key, spec in self.contract.observations.items():
@@ -205,19 +125,17 @@ class Policy:
         """As `act`, and which proposal each action is: `[N]` int64, 0 = RL, 1 = IL."""
         self._check_names(obs)
         tensors: dict[str, Tensor] = {}
-        batch: int | None = None
+        batch = 0
         for key, spec in self.contract.observations.items():
             name, value = f"obs[{key!r}]", obs[key]
-            if batch is None and value.ndim > 0:
-                batch = int(value.shape[0])
-            if isinstance(value, Tensor):
-                _check_tensor(name, value, (batch or 0, *spec.stacked_shape), spec)
-                tensors[key] = value
-            else:
-                _check_array(name, value, (batch or 0, *spec.stacked_shape), spec)
-                tensors[key] = torch.from_numpy(np.ascontiguousarray(value))
-        if batch == 0:
-            raise ValueError("obs: expected a batch of at least 1, got 0")
+            if not isinstance(value, (np.ndarray, Tensor)):
+                raise TypeError(f"{name}: expected a tensor or a NumPy array, got {type(value).__name__}")
+            # the first observation says how many there are
+            batch = batch or (value.shape[0] if value.ndim else 0)
+            if batch == 0:
+                raise ValueError(f"{name}: expected a batch of at least 1, got {list(value.shape)}")
+            check_value(name, value, (batch, *spec.stacked_shape), spec)
+            tensors[key] = value if isinstance(value, Tensor) else torch.tensor(value)
         return self._run(tensors)
 
     def _check_names(self, obs: Mapping[str, Any]) -> None:
@@ -229,8 +147,9 @@ class Policy:
 
     def _run(self, obs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Action and source of checked observations."""
-        with torch.inference_mode():
-            on_device = {key: value.to(self.device) for key, value in obs.items()}
+        with torch.no_grad():
+            # native code reads memory in the layout that it was compiled for
+            on_device = {key: value.to(self.device).contiguous() for key, value in obs.items()}
             action, source = self._runner(on_device)
             # a robot must never be sent such an action
             if not torch.isfinite(action).all():
@@ -260,21 +179,28 @@ def load_policy(path: str | PathLike[str], device: str | torch.device = "cpu") -
     file_format, aoti_metadata = _inspect(path)
     try:
         if file_format == "aoti":
-            _check_machine(path, aoti_metadata, device)
             contract = ObservationContract.from_json(aoti_metadata["contract"])
-            runner: Any = torch._inductor.aoti_load_package(str(path))
+            runner = _load_package(path, json.loads(aoti_metadata["target"]), device)
         else:
-            module = torch.jit.load(str(path), map_location=device)
+            module = torch.jit.load(str(path), map_location=device).eval()
             contract = ObservationContract.from_json(module.contract_json)
-            runner = module.act
+            runner = _prepare_torchscript(module, device)
+        policy = Policy(runner, contract, file_format, device)
+        policy.warm_up()
     except PolicyFileError:
         raise
     except (AttributeError, KeyError, RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [repr(error)])[0]
-        raise PolicyFileError(
-            f"{path}: expected an exported policy, got a file without one: {reason}"
-        ) from error
-    return Policy(runner, contract, file_format, device)
+        raise PolicyFileError(f"{path}: expected an exported policy that runs, got: {reason}") from error
+    return policy
+
+
+def _prepare_torchscript(module: torch.jit.ScriptModule, device: torch.device) -> Any:
+    """The module's `act`, on a CPU with its weights folded in and laid out for inference."""
+    if device.type != "cpu":
+        return module.act
+    frozen = torch.jit.freeze(module, preserved_attrs=["act"])
+    return torch.jit.optimize_for_inference(frozen, other_methods=["act"]).act
 
 
 def _inspect(path: Path) -> tuple[Format, dict[str, str]]:
@@ -290,7 +216,7 @@ def _inspect(path: Path) -> tuple[Format, dict[str, str]]:
                         metadata = json.loads(archive.read(full_name))
                 if "contract" in metadata:
                     return "aoti", metadata
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+    except (*_ARCHIVE_ERRORS, OSError, ValueError) as error:
         head = path.open("rb").read(4)
         kind = "a damaged file" if head[:2] == b"PK" else "another kind of file"
         raise PolicyFileError(f"{path}: expected an exported policy, got {kind} ({error})") from error
@@ -302,51 +228,36 @@ def _inspect(path: Path) -> tuple[Format, dict[str, str]]:
     raise PolicyFileError(f"{path}: expected an exported policy, got {what}")
 
 
-def _check_machine(path: Path, metadata: dict[str, str], device: torch.device) -> None:
-    """Refuse native code for another kind of device or processor before it is loaded."""
-    from torch._inductor.codecache import get_device_information
+def native_target(device: torch.device) -> dict[str, list[str]]:
+    """What native code compiled here for a device depends on; export writes it, loading compares it."""
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    features = sorted(name for name, present in capabilities.items() if present is True)
+    gpu = [str(torch.cuda.get_device_capability(device))] if device.type == "cuda" else []
+    return {
+        "device": [device.type],
+        "system": [sys.platform, platform.machine()],
+        "processor": features or [torch.backends.cpu.get_cpu_capability()],
+        "gpu": gpu,
+    }
 
-    compiled_for = metadata["AOTI_DEVICE_KEY"]
-    if compiled_for != device.type:
-        raise PolicyFileError(f"{path}: expected a package for {device.type}, got one for {compiled_for}")
-    here = get_device_information(compiled_for)
-    for key in ("AOTI_PLATFORM", "AOTI_MACHINE", "AOTI_COMPUTE_CAPABILITY", "AOTI_CPU_ISA"):
-        have, need = here[key].split(), metadata.get(key, "").split()
-        if not set(need) <= set(have):
+
+def _load_package(path: Path, target: dict[str, list[str]], device: torch.device) -> Any:
+    """The compiled `act`; native code for another machine is refused before it is loaded."""
+    if target["device"] != [device.type]:
+        raise PolicyFileError(
+            f"{path}: expected a package for {device.type}, got one for {target['device'][0]}"
+        )
+    here = native_target(device)
+    for key, need in target.items():
+        lacking = sorted(set(need) - set(here.get(key, [])))
+        if lacking:
             raise PolicyFileError(
-                f"{path}: expected native code for this machine ({key} {here[key]!r}), got "
-                f"{metadata[key]!r}; export it on this machine, or as TorchScript"
+                f"{path}: expected native code for this machine's {key}, got code that needs {lacking}; "
+                "export it on this machine, or as TorchScript"
             )
 
+    # not torch._inductor.aoti_load_package: its own check of the machine runs a C++ compiler
+    from torch.export.pt2_archive._package import AOTICompiledModel
 
-def _check_array(name: str, value: Any, shape: tuple[int, ...], spec: ObservationField) -> None:
-    """Refuse an array of another type, shape or dtype, or with values out of range."""
-    if not isinstance(value, np.ndarray):
-        raise TypeError(
-            f"{name}: expected a NumPy array {list(shape)} {spec.dtype}, got {type(value).__name__}"
-        )
-    if value.shape != shape or value.dtype != spec.dtype:
-        raise ValueError(
-            f"{name}: expected {list(shape)} {spec.dtype}, got {list(value.shape)} {value.dtype}"
-        )
-    if value.size and (spec.dtype == "float32" or spec.low is not None or spec.high is not None):
-        _check_range(name, float(value.min()), float(value.max()), spec)
-
-
-def _check_tensor(name: str, value: Tensor, shape: tuple[int, ...], spec: ObservationField) -> None:
-    """As `_check_array`, for a tensor."""
-    dtype = str(value.dtype).removeprefix("torch.")
-    if tuple(value.shape) != shape or dtype != spec.dtype:
-        raise ValueError(f"{name}: expected {list(shape)} {spec.dtype}, got {list(value.shape)} {dtype}")
-    if value.numel() and (spec.dtype == "float32" or spec.low is not None or spec.high is not None):
-        _check_range(name, value.min().item(), value.max().item(), spec)
-
-
-def _check_range(name: str, smallest: float, largest: float, spec: ObservationField) -> None:
-    """Refuse values that are not finite (a NaN survives min and max) or outside the contract's range."""
-    if not (math.isfinite(smallest) and math.isfinite(largest)):
-        raise ValueError(f"{name}: expected finite numbers, got inf or nan")
-    if (spec.low is not None and smallest < spec.low) or (spec.high is not None and largest > spec.high):
-        raise ValueError(
-            f"{name}: expected values in [{spec.low}, {spec.high}], got values in [{smallest:g}, {largest:g}]"
-        )
+    index = device.index if device.index is not None else -1
+    return AOTICompiledModel(torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, index))

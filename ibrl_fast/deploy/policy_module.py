@@ -7,7 +7,7 @@ from typing import Dict, Literal, Tuple  # noqa: UP035 (the words that TorchScri
 import torch
 from torch import Tensor, nn
 
-from ibrl_fast.deploy.policy import ObservationContract
+from ibrl_fast.deploy.contract import ObservationContract
 
 RL_SOURCE, IL_SOURCE = 0, 1
 
@@ -25,6 +25,9 @@ class HybridPolicy(nn.Module):
         bc_policy: obs dict to action `[N, action_dim]` or samples `[N, S, action_dim]`.
         contract: what the policy expects and returns.
         rule, std_factor, margin: how proposals are scored (agents.ProposalRule); the default is the paper's.
+
+    The buffer `rl_enabled` (bool `[]`, true at first) decides whether the RL action may be chosen at all: see
+    `enable_rl` and ibrl_fast/training/gate.py.
     """
 
     def __init__(
@@ -48,6 +51,8 @@ class HybridPolicy(nn.Module):
         self.std_factor = float(std_factor)
         self.margin = float(margin)
         self.contract_json = contract.to_json()
+        device = next(actor.parameters()).device
+        self.register_buffer("rl_enabled", torch.ones((), dtype=torch.bool, device=device))
 
     def forward(self, obs: Dict[str, Tensor]) -> Tensor:  # noqa: UP006
         """Map stacked observations, each `[N, ...]`, to actions `[N, action_dim]`."""
@@ -79,7 +84,15 @@ class HybridPolicy(nn.Module):
             best_il = value[1:].argmax(0).view(1, 1, -1).expand(1, q.shape[1], -1)
             doubt = (q[0] - q[1:].gather(0, best_il)[0]).std(0, correction=0)
         rl_value = value[0] - self.std_factor * doubt - self.margin
+        rl_value = rl_value.masked_fill(~self.rl_enabled, float("-inf"))  # type: ignore[operator]
         return torch.cat([rl_value.unsqueeze(0), value[1:]])
+
+
+def enable_rl(policy: nn.Module, enabled: bool) -> None:
+    """Lets a `HybridPolicy` (scripted copies follow) choose the RL action, or the imitation policy alone."""
+    if not isinstance(policy, HybridPolicy):
+        raise TypeError(f"policy: expected HybridPolicy, got {type(policy).__name__}")
+    policy.get_buffer("rl_enabled").fill_(enabled)
 
 
 class SinglePolicy(nn.Module):

@@ -38,7 +38,7 @@ def collect_demonstrations(
     success_only: bool = True,
     max_attempts: int | None = None,
     num_envs: int = 1,
-    backend: Backend = "reference",
+    backend: Backend = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> DemonstrationSet:
     """Lets a task's scripted expert act until `episodes` demonstrations are there.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.envs.options import DEFAULT_CAMERA_POSITIONS, Autoreset, Observation, PoolOptions, Reward
 from ibrl_fast.envs.reference_pool import ReferencePool
 from ibrl_fast.envs.registry import resolve_task
 
-Backend = Literal["reference", "native"]
+Backend = Literal["auto", "reference", "native"]
 
 
 def make_pool(
@@ -23,7 +23,7 @@ def make_pool(
     image_size: int = 84,
     action_repeat: int = 2,
     max_episode_steps: int = 100,
-    backend: Backend = "reference",
+    backend: Backend = "auto",
     num_threads: int | None = None,
     reward: Reward = "sparse",
     terminate_on_success: bool = True,
@@ -47,7 +47,8 @@ def make_pool(
         image_size: height and width in pixels.
         action_repeat: simulation steps (12.5 ms each) per agent step; stops at a success that ends it.
         max_episode_steps: agent steps after which an episode is truncated.
-        backend: `reference` steps the published Python environments, `native` the C++ pool.
+        backend: `reference` steps the published Python environments, `native` the C++ pool, equal to them bit
+            for bit; `auto` takes the native one for the tasks that it has.
         num_threads: threads of the native pool; the reference pool has one.
         reward: `sparse` (1 on success) or `dense` (the published reward, summed over the repeated actions).
         terminate_on_success: whether success ends the episode.
@@ -79,15 +80,26 @@ def make_pool(
         shadows=shadows,
         num_threads=num_threads,
     )
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend: expected one of {', '.join(get_args(Backend))}, got {backend!r}")
+    if backend == "auto":
+        backend = "native" if _has_native(info.name) else "reference"
     if backend == "reference":
         return ReferencePool(info, options)
-    if backend == "native":
-        try:
-            from ibrl_fast.envs.env_pool import NativePool
-        except ImportError as error:
-            raise ValueError(
-                f"backend: expected 'reference', got 'native', which is not installed ({error})"
-            ) from error
-        pool: BasePool = NativePool(info, options)
-        return pool
-    raise ValueError(f"backend: expected one of reference, native, got {backend!r}")
+    try:
+        from ibrl_fast.envs.env_pool import NativePool
+    except ImportError as error:
+        raise ValueError(
+            f"backend: expected 'reference', got 'native', which is not installed ({error})"
+        ) from error
+    pool: BasePool = NativePool(info, options)
+    return pool
+
+
+def _has_native(task: str) -> bool:
+    """Whether this installation has the native backend, and that backend the task."""
+    try:
+        from ibrl_fast.envs.env_pool import list_native_tasks
+    except ImportError:
+        return False
+    return task in list_native_tasks()

@@ -96,6 +96,8 @@ class TaskInfo:
     """Whether success also asks that the gripper holds the object."""
     state_dim: int = STATE_DIM
     action_dim: int = ACTION_DIM
+    control_period: float = 0.0125
+    """Simulated seconds of one control step (Meta-World: five physics steps of 2.5 ms)."""
 
     @property
     def short_name(self) -> str:

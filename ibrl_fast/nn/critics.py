@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ibrl_fast.nn.config import CriticConfig
 from ibrl_fast.nn.layers import EnsembleLayerNorm, EnsembleLinear, EnsembleMLP, orthogonal_, pick
+from ibrl_fast.ops.spatial_embedding import (
+    prefers_spatial_embedding,
+    spatial_embedding,
+    spatial_embedding_reference,
+)
 
 
 class StateCriticEnsemble(nn.Module):
@@ -82,26 +86,18 @@ class SpatialEmbedding(nn.Module):
         channel_weight = pick(self.channel_weight, subset)
         members, embed_dim = weight.shape[0], weight.shape[1]
         proposals, batch = extra.shape[0], extra.shape[1]
-        # the action part of the first layer: [members, proposals, batch, 1, embed_dim]
+        # the action part of the first layer: [members, proposals, batch, embed_dim]
         extra_part = torch.baddbmm(
             bias.unsqueeze(1),
             extra.reshape(1, proposals * batch, -1).expand(members, -1, -1),
             weight[:, :, self.num_tokens :].transpose(1, 2),
-        ).view(members, proposals, batch, 1, embed_dim)
-        # one critic at a time bounds the memory: its patch part is [batch, token_dim, embed_dim]
-        channels = tokens.transpose(1, 2)
-        reduced: list[Tensor] = []
-        for member in range(members):
-            patch_part = F.linear(channels, weight[member, :, : self.num_tokens])
-            for proposal in range(proposals):
-                hidden = F.layer_norm(
-                    patch_part + extra_part[member, proposal],
-                    (embed_dim,),
-                    norm_weight[member],
-                    norm_bias[member],
-                )
-                reduced.append((F.relu(hidden) * channel_weight[member].to(hidden.dtype)).sum(1))
-        return torch.stack(reduced).view(members, proposals, batch, embed_dim)
+        ).view(members, proposals, batch, embed_dim)
+        patch_weight = weight[:, :, : self.num_tokens]
+        if not torch.jit.is_scripting() and prefers_spatial_embedding(tokens):  # type: ignore[attr-defined]
+            return spatial_embedding(tokens, extra_part, patch_weight, norm_weight, norm_bias, channel_weight)
+        return spatial_embedding_reference(
+            tokens, extra_part, patch_weight, norm_weight, norm_bias, channel_weight
+        )
 
 
 class TokenTrunk(nn.Module):

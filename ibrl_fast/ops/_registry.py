@@ -1,12 +1,14 @@
 """How an op reaches torch: its schema, its CPU and CUDA launches and its fake kernel, registered from Python.
 
-Kernels get addresses, sizes and strides, so the extension does not link torch. Every op writes into tensors that it
-is given (``Tensor(a!)`` in the schema) and returns nothing: it never allocates, and its fake kernel has nothing to do.
+Kernels get addresses, sizes and strides, so the extension does not link torch. Every op writes into tensors
+that it is given (``Tensor(a!)`` in the schema) and returns nothing: it never allocates, and its fake kernel
+has nothing to do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,33 +31,45 @@ def register(name: str, schema: str, arguments: Callable[..., tuple[Any, ...]], 
         arguments: turns the op's arguments into the kernel's: addresses, sizes and strides.
         device_of: position of the argument (a tensor or a list of them) whose device the kernel runs on.
     """
-    _LIBRARY.define(f"{name}({schema}) -> ()", tags=())
+    _LIBRARY.define(f"{name}({schema}) -> ()")
     cpu_kernel = getattr(_core, f"{name}_cpu")
     cuda_kernel = getattr(_core, f"{name}_cuda", None)
-
-    def launch_cpu(*args: Any) -> None:
-        bad = cpu_kernel(*arguments(*args), torch.get_num_threads())
-        if bad is not None and bad >= 0:
-            raise IndexError(f"{name}: rows: entry {bad} is out of range or names a row that holds no step")
-
-    def launch_cuda(*args: Any) -> None:
-        if cuda_kernel is None:
-            raise RuntimeError(
-                f"{name}: this build of ibrl_fast has no CUDA kernels; "
-                "build it where nvcc is on PATH, or pass tensors in CPU memory"
-            )
-        given = args[device_of]
-        device = (given[0] if isinstance(given, (list, tuple)) else given).device.index
-        cuda_kernel(*arguments(*args), device, torch._C._cuda_getCurrentRawStream(device))
-
-    _LIBRARY.impl(name, launch_cpu, "CPU")
-    _LIBRARY.impl(name, launch_cuda, "CUDA")
-    torch.library.register_fake(f"ibrl_fast::{name}", lambda *args: None, lib=_LIBRARY)
+    _LIBRARY.impl(name, partial(launch_cpu, name, cpu_kernel, arguments), "CPU")
+    _LIBRARY.impl(name, partial(launch_cuda, name, cuda_kernel, arguments, device_of), "CUDA")
+    torch.library.register_fake(f"ibrl_fast::{name}", _write_nothing, lib=_LIBRARY)
     return getattr(torch.ops.ibrl_fast, name).default
 
 
+def launch_cpu(
+    name: str, kernel: Callable[..., int | None], arguments: Callable[..., Any], *args: Any
+) -> None:
+    """Runs a CPU kernel on torch's number of threads; it returns the place of a bad row index, if any."""
+    bad = kernel(*arguments(*args), torch.get_num_threads())
+    if bad is not None and bad >= 0:
+        raise IndexError(f"{name}: rows: entry {bad} is out of range or names a row that holds no step")
+
+
+def launch_cuda(
+    name: str, kernel: Callable[..., None] | None, arguments: Callable[..., Any], device_of: int, *args: Any
+) -> None:
+    """Queues a CUDA kernel on the current stream of the device that its tensors are on."""
+    if kernel is None:
+        raise RuntimeError(
+            f"{name}: this build of ibrl_fast has no CUDA kernels; "
+            "build it where nvcc is on PATH, or pass tensors in CPU memory"
+        )
+    given = args[device_of]
+    device = (given[0] if isinstance(given, (list, tuple)) else given).device.index
+    kernel(*arguments(*args), device, torch._C._cuda_getCurrentRawStream(device))
+
+
+def _write_nothing(*args: Any) -> None:
+    # the fake kernel: outputs are given, so no shape is to be worked out
+    return None
+
+
 def as_counter(counter: Tensor | int, device: torch.device, name: str = "counter") -> Tensor:
-    """The random counter as an int64 tensor [1] on ``device``; an int is written there without synchronising."""
+    """The random counter as int64 [1] on ``device``; an int is written there without synchronising."""
     if not isinstance(counter, Tensor):
         return torch.full((1,), int(counter), dtype=torch.int64, device=device)
     check_tensor(name, counter, (1,), (torch.int64,), device)
@@ -69,7 +83,7 @@ def check_tensor(
     dtypes: Sequence[torch.dtype] | None = None,
     device: torch.device | None = None,
 ) -> None:
-    """Raises ``ValueError`` unless ``tensor`` has the shape (a str matches any size), one of the dtypes, the device."""
+    """Raises ``ValueError`` unless shape (a str matches any size), dtype and device are as expected."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
     got = tuple(tensor.shape)
@@ -94,17 +108,23 @@ def check_stored(
     device: torch.device,
     shape: Sequence[int | str] | None = None,
 ) -> None:
-    """Checks a tensor that is read row by row: each row contiguous, on ``device`` or in pinned host memory."""
+    """Checks a tensor read row by row: each row contiguous, on ``device`` or in pinned host memory."""
     if not isinstance(stored, Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(stored).__name__}")
     check_tensor(name, stored, stored.shape if shape is None and stored.dim() else shape or ("N",), dtypes)
     if not stored.is_contiguous() and stored.shape[0] > 0 and not stored[0].is_contiguous():
         raise ValueError(f"{name}: expected contiguous rows, got strides {tuple(stored.stride())}")
-    if stored.device != device and not (device.type == "cuda" and stored.device.type == "cpu" and stored.is_pinned()):
-        raise ValueError(f"{name}: expected a tensor on {device} or in pinned host memory, got one on {stored.device}")
+    if stored.device != device and not (
+        device.type == "cuda" and stored.device.type == "cpu" and stored.is_pinned()
+    ):
+        raise ValueError(
+            f"{name}: expected a tensor on {device} or in pinned host memory, got one on {stored.device}"
+        )
 
 
-def check_out(name: str, out: Tensor, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+def check_out(
+    name: str, out: Tensor, shape: Sequence[int], dtype: torch.dtype, device: torch.device
+) -> Tensor:
     """Checks a tensor to write into: shape, dtype, device and that it is contiguous; returns it."""
     check_tensor(name, out, shape, (dtype,), device)
     if not out.is_contiguous():

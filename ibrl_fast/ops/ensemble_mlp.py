@@ -1,7 +1,7 @@
 """An ensemble of MLPs on the CPU: one member after the other, forward and backward written out.
 
-Batching saves no launches on a CPU. One member after the other, a subset needs no copy of its weights, LayerNorm
-is one pass with its weights, and the hand-written backward skips most of the bookkeeping of autograd.
+Batching saves no launches on a CPU. One member after the other, a subset needs no copy of its weights,
+LayerNorm is one pass with its weights, and the hand-written backward skips most of autograd's bookkeeping.
 """
 
 from __future__ import annotations

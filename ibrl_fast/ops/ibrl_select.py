@@ -45,11 +45,12 @@ def ibrl_select(
     No gradient flows through it. Source: IBRL Algorithm 1, Eq. 2 (greedy) and 3 (soft).
 
     Args:
-        q: float32, float64 or bfloat16 [P, E, B], critics' values of P proposals (1 to 8) by E critics (1 to 16),
-            any strides.
+        q: float32, float64 or bfloat16 [P, E, B], critics' values of P proposals (1 to 8) by E critics (1 to
+            16), any strides.
         actions: floating point [P, B, A], any strides.
         subset: int64 [K], critics that the minimum is taken over.
-        beta: inverse temperature of softmax(beta * value); None takes the best proposal, the lower index on ties.
+        beta: inverse temperature of softmax(beta * value); None takes the best proposal, the lower index on
+            ties.
         seed: key of the random stream, used with beta.
         counter: position in the random stream, an int or int64 [1] on q's device; not modified.
         out: (action, choice) to write into.

@@ -40,9 +40,11 @@ def ibrl_target(
     counter: Tensor | int = 0,
     out: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """``reward + discount * max_p min_{k in subset} q[p, k]``, or with a softmax draw in the place of the max.
+    """``reward + discount * max_p min_{k in subset} q[p, k]``, or with a softmax draw in the place of the
+    max.
 
-    No gradient flows through it. A NaN in q reaches the target. Source: IBRL Algorithm 1, Eq. 1 (greedy) and 4 (soft).
+    No gradient flows through it. A NaN in q reaches the target. Source: IBRL Algorithm 1, Eq. 1 (greedy) and
+    4 (soft).
 
     Args:
         q: float32, float64 or bfloat16 [P, E, B], target critics' values of P proposals (1 to 8) by E critics
@@ -50,7 +52,8 @@ def ibrl_target(
         reward: float32 (float64 where q is) [B], n-step sum of rewards.
         discount: as reward [B], 0 where the bootstrap ends.
         subset: int64 [K], critics that the minimum is taken over.
-        beta: inverse temperature of softmax(beta * value); None takes the best proposal, the lower index on ties.
+        beta: inverse temperature of softmax(beta * value); None takes the best proposal, the lower index on
+            ties.
         seed: key of the random stream, used with beta.
         counter: position in the random stream, an int or int64 [1] on q's device; not modified.
         out: (target, choice) to write into.
@@ -67,7 +70,10 @@ def ibrl_target(
     check_tensor("reward", reward, (batch,), (dtype,), device)
     check_tensor("discount", discount, (batch,), (dtype,), device)
     if out is None:
-        out = (torch.empty(batch, dtype=dtype, device=device), torch.empty(batch, dtype=torch.int64, device=device))
+        out = (
+            torch.empty(batch, dtype=dtype, device=device),
+            torch.empty(batch, dtype=torch.int64, device=device),
+        )
     check_out("out target", out[0], (batch,), dtype, device)
     check_out("out choice", out[1], (batch,), torch.int64, device)
     with torch.no_grad():

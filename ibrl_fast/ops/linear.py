@@ -62,20 +62,25 @@ def _prefers_onednn(x: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN computes this product, forward and backward."""
     out_dim, in_dim = weight.shape
     return (
-        _onednn_linear is not None
+        not torch.compiler.is_compiling()  # first: traced code must not depend on sizes
+        and _onednn_linear is not None
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and x.numel() * out_dim >= _MIN_PRODUCTS
         and min(x.numel(), in_dim * out_dim) >= _MIN_ROWS * in_dim
         and x.shape[-1] == in_dim
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
     )
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x `[batch, in_dim]` times weight `[out_dim, in_dim]` transposed, any strides."""
-    return _onednn_linear(x, weight, bias, "none", [], "")
+    return _onednn_linear(_packed(x), _packed(weight), bias, "none", [], "")
+
+
+def _packed(matrix: Tensor) -> Tensor:
+    """The matrix by rows or by columns without gaps: oneDNN has slow code for a slice of a wider matrix."""
+    return matrix if matrix.is_contiguous() or matrix.t().is_contiguous() else matrix.contiguous()
 
 
 class _OneDNNLinear(torch.autograd.Function):

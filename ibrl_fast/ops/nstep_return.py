@@ -51,11 +51,11 @@ def nstep_return(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """n-step reward, bootstrap discount and the row to bootstrap from.
 
-    Step t of an episode lies in row r and its successor in row r + 1; every episode, also one still running, ends
-    with a tail row that holds only an observation. With m the number of steps taken, at most ``nstep`` and cut short
-    by a terminated or truncated step or by the tail: ``reward = sum_{k<m} gamma^k r[row + k]``, ``next_row = row + m``
-    and ``discount = gamma^m``, or 0 where the last step terminated (or was truncated, without
-    ``bootstrap_on_truncation``).
+    Step t of an episode lies in row r and its successor in row r + 1; every episode, also one still running,
+    ends with a tail row that holds only an observation. With m the number of steps taken, at most ``nstep``
+    and cut short by a terminated or truncated step or by the tail: ``reward = sum_{k<m} gamma^k r[row + k]``,
+    ``next_row = row + m`` and ``discount = gamma^m``, or 0 where the last step terminated (or was truncated,
+    without ``bootstrap_on_truncation``).
 
     Args:
         reward: float32 or float64 [N].
@@ -79,7 +79,12 @@ def nstep_return(
     num_rows, device = reward.shape[0], reward.device
     for name, flags in (("terminated", terminated), ("truncated", truncated), ("is_tail", is_tail)):
         check_tensor(name, flags, (num_rows,), _FLAGS, device)
-    for name, stored in (("reward", reward), ("terminated", terminated), ("truncated", truncated), ("is_tail", is_tail)):
+    for name, stored in (
+        ("reward", reward),
+        ("terminated", terminated),
+        ("truncated", truncated),
+        ("is_tail", is_tail),
+    ):
         if not stored.is_contiguous():
             raise ValueError(f"{name}: expected a contiguous tensor, got strides {tuple(stored.stride())}")
     check_tensor("rows", rows, ("B",), (torch.int64,), device)
@@ -94,7 +99,9 @@ def nstep_return(
             torch.empty(batch, dtype=reward.dtype, device=device),
             torch.empty(batch, dtype=torch.int64, device=device),
         )
-    for name, tensor, dtype in zip(("reward", "discount", "next_row"), out, (reward.dtype, reward.dtype, torch.int64)):
+    for name, tensor, dtype in zip(
+        ("reward", "discount", "next_row"), out, (reward.dtype, reward.dtype, torch.int64)
+    ):
         check_out(f"out {name}", tensor, (batch,), dtype, device)
     _nstep_return(
         reward, terminated, truncated, is_tail, rows.contiguous(), nstep, gamma, bootstrap_on_truncation, *out
@@ -113,7 +120,8 @@ def _arguments(*args: Any) -> tuple[Any, ...]:
 
 _nstep_return = register(
     "nstep_return",
-    "Tensor reward, Tensor terminated, Tensor truncated, Tensor is_tail, Tensor rows, int nstep, float gamma, "
-    "bool bootstrap_on_truncation, Tensor(a!) nstep_reward, Tensor(b!) discount, Tensor(c!) next_row",
+    "Tensor reward, Tensor terminated, Tensor truncated, Tensor is_tail, Tensor rows, int nstep, "
+    "float gamma, bool bootstrap_on_truncation, Tensor(a!) nstep_reward, Tensor(b!) discount, "
+    "Tensor(c!) next_row",
     _arguments,
 )

@@ -33,7 +33,9 @@ def random4(seed: int, counter: int, stream: int, count: int) -> list[Tensor]:
     def word(value: int) -> Tensor:
         return torch.full((count,), value & _LOW, dtype=torch.int64)
 
-    return philox4x32_10([index, word(stream), word(counter), word(counter >> 32)], [word(seed), word(seed >> 32)])
+    return philox4x32_10(
+        [index, word(stream), word(counter), word(counter >> 32)], [word(seed), word(seed >> 32)]
+    )
 
 
 def uniform53(words: list[Tensor]) -> Tensor:
@@ -42,5 +44,5 @@ def uniform53(words: list[Tensor]) -> Tensor:
 
 
 def uniform_below(words: list[Tensor], bound: int) -> Tensor:
-    """int64 in [0, bound), bound < 2**31, from the first two words: the high half of a 64 x 64 bit product."""
+    """int64 in [0, bound), bound < 2**31, from two words: the high half of a 64 x 64 bit product."""
     return (words[0] * bound + (words[1] * bound >> 32)) >> 32

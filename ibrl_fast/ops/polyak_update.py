@@ -44,9 +44,13 @@ def polyak_update(targets: Sequence[Tensor], online: Sequence[Tensor], rho: floa
         check_tensor(f"online[{i}]", source, target.shape, (dtype,), device)
         if target.is_contiguous() and source.is_contiguous():
             continue
-        if not _is_dense(target) or target.stride() != source.stride():
+        if not _is_dense(target):
+            strides = tuple(target.stride())
+            raise ValueError(f"targets[{i}]: expected a tensor dense in memory, got strides {strides}")
+        if target.stride() != source.stride():
+            strides = tuple(target.stride())
             raise ValueError(
-                f"online[{i}]: expected the dense strides {tuple(target.stride())} of its target, "
+                f"online[{i}]: expected the dense strides {strides} of its target, "
                 f"got {tuple(source.stride())}"
             )
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What ibrl_target and ibrl_select share: the choice between proposals, its reference and its argument checks.
+"""What ibrl_target and ibrl_select share: the choice between proposals, its reference, argument checks.
 
 Source: Hu et al., "Imitation Bootstrapped Reinforcement Learning", Algorithm 1 and Eq. 1-4.
 """
@@ -53,7 +53,9 @@ def check_values(q: Tensor, subset: Tensor, beta: float | None) -> None:
         raise ValueError(f"beta: expected a finite number of at least 0 or None, got {beta}")
 
 
-def value_arguments(q: Tensor, subset: Tensor, beta: float | None, seed: int, counter: Tensor) -> tuple[Any, ...]:
+def value_arguments(
+    q: Tensor, subset: Tensor, beta: float | None, seed: int, counter: Tensor
+) -> tuple[Any, ...]:
     """The fields of ProposalValues in csrc/kernels/choose_proposal.h, in their order."""
     # members can be checked where they are read; on CUDA the kernel asserts
     if subset.device.type == "cpu":
@@ -62,4 +64,13 @@ def value_arguments(q: Tensor, subset: Tensor, beta: float | None, seed: int, co
             raise IndexError(f"subset: expected critics 0 to {q.shape[1] - 1}, got {wrong[0]}")
     addresses = (subset.data_ptr(), counter.data_ptr())
     sizes = (*q.shape, subset.shape[0])
-    return (q.data_ptr(), DTYPE_CODES[q.dtype], *q.stride(), *addresses, seed, *sizes, beta or 0.0, beta is None)
+    return (
+        q.data_ptr(),
+        DTYPE_CODES[q.dtype],
+        *q.stride(),
+        *addresses,
+        seed,
+        *sizes,
+        beta or 0.0,
+        beta is None,
+    )

@@ -1,7 +1,7 @@
 """Image batches for s and s' straight from stored frames: stack, random shift, conversion in one pass.
 
-Source of the augmentation: Kostrikov et al., "Image augmentation is all you need" (DrQ), 2020: pad by replication,
-crop at a random integer offset.
+Source of the augmentation: Kostrikov et al., "Image augmentation is all you need" (DrQ), 2020: pad by
+replication, crop at a random integer offset.
 """
 
 from __future__ import annotations
@@ -81,12 +81,12 @@ def random_shift_gather(
 ) -> tuple[Tensor, Tensor | None]:
     """Reads stored frames as augmented image batches of s and s'.
 
-    Each entry's s and s' get independent integer shifts of -pad .. pad pixels in y and x (edges replicated), shared by
-    all frames of the stack; then ``pixel * scale + offset``.
+    Each entry's s and s' get independent integer shifts of -pad .. pad pixels in y and x (edges replicated),
+    shared by all frames of the stack; then ``pixel * scale + offset``.
 
     Args:
-        frames: uint8 [N, C, H, W], each frame contiguous, W at most 16384. With rows on CUDA it may also lie in
-            pinned host memory, which the kernel reads directly.
+        frames: uint8 [N, C, H, W], each frame contiguous, W at most 16384. With rows on CUDA it may also lie
+            in pinned host memory, which the kernel reads directly.
         rows: int64 [B], rows of s.
         next_rows: int64 [B], rows of s', or None for s alone.
         episode_step: int32 [N], steps since the episode's first row; needed for a stack above 1.
@@ -176,8 +176,8 @@ def _arguments(
 
 _random_shift_gather = register(
     "random_shift_gather",
-    "Tensor frames, Tensor rows, Tensor? next_rows, Tensor? episode_step, Tensor counter, int seed, int stack, "
-    "int pad, float scale, float offset, Tensor(a!) obs, Tensor(b!)? next_obs",
+    "Tensor frames, Tensor rows, Tensor? next_rows, Tensor? episode_step, Tensor counter, int seed, "
+    "int stack, int pad, float scale, float offset, Tensor(a!) obs, Tensor(b!)? next_obs",
     _arguments,
     device_of=1,
 )

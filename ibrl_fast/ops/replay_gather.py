@@ -48,12 +48,12 @@ def replay_gather(
 ) -> list[Tensor]:
     """Gathers rows of up to 16 sources in one pass, with frame stacks and conversion.
 
-    With stack k, entry b of a source's batch is ``source[row], source[row - 1], ..`` (k of them, newest first, the
-    episode's first row repeated) side by side along the first feature axis.
+    With stack k, entry b of a source's batch is ``source[row], source[row - 1], ..`` (k of them, newest
+    first, the episode's first row repeated) side by side along the first feature axis.
 
     Args:
-        sources: floating point [N, F, ...] or [N], features contiguous; N may differ between sources. With rows on
-            CUDA a source may also lie in pinned host memory, which the kernel reads directly.
+        sources: floating point [N, F, ...] or [N], features contiguous; N may differ between sources. With
+            rows on CUDA a source may also lie in pinned host memory, which the kernel reads directly.
         rows: int64 [B], for all sources or one tensor for each.
         episode_step: int32 [N], steps since the episode's first row; needed for stacks above 1.
         stacks: at least 1, for all sources or one for each.
@@ -73,7 +73,9 @@ def replay_gather(
     all_stacks = [stacks] * len(sources) if isinstance(stacks, int) else list(stacks)
     for name, given in (("rows", all_rows), ("stacks", all_stacks), ("out", out)):
         if given is not None and len(given) != len(sources):
-            raise ValueError(f"{name}: expected {len(sources)} entries, one for each source, got {len(given)}")
+            raise ValueError(
+                f"{name}: expected {len(sources)} entries, one for each source, got {len(given)}"
+            )
     if out_dtype not in _OUT_DTYPES:
         raise ValueError(f"out_dtype: expected float32, float64 or bfloat16, got {out_dtype}")
 
@@ -87,7 +89,9 @@ def replay_gather(
             raise ValueError(f"stacks[{s}]: expected 1 or more, got {stack}")
         if stack > 1:
             if episode_step is None:
-                raise ValueError(f"episode_step: expected int32 [{source.shape[0]}] for stacks[{s}] = {stack}, got None")
+                raise ValueError(
+                    f"episode_step: expected int32 [{source.shape[0]}] for stacks[{s}] = {stack}, got None"
+                )
             check_stored("episode_step", episode_step, (torch.int32,), device, (source.shape[0],))
         if batch * stack * source[:1].numel() >= 2**31:
             raise ValueError(f"sources[{s}]: expected a batch of fewer than 2**31 elements")
@@ -108,7 +112,11 @@ def _out_shape(source: Tensor, rows: Tensor, stack: int) -> tuple[int, ...]:
 
 
 def _arguments(
-    sources: list[Tensor], rows: list[Tensor], episode_step: Tensor | None, stacks: list[int], outs: list[Tensor]
+    sources: list[Tensor],
+    rows: list[Tensor],
+    episode_step: Tensor | None,
+    stacks: list[int],
+    outs: list[Tensor],
 ) -> tuple[Any, ...]:
     batch = rows[0].shape[0]
     return (

@@ -28,8 +28,8 @@ def sample_rows(
 
     Args:
         table: int64 [capacity], contiguous, capacity below 2**31.
-        size: how many leading entries are valid, at least 1: an int, or int64 [1] on the table's device (read by the
-            kernel, so that a captured CUDA graph follows a growing buffer).
+        size: how many leading entries are valid, at least 1: an int, or int64 [1] on the table's device (read
+            by the kernel, so that a captured CUDA graph follows a growing buffer).
         batch_size: number of draws.
         seed: key of the random stream.
         counter: position in the random stream, an int or int64 [1] on the table's device; not modified.

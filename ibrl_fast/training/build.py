@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ibrl_fast.data import ReplayBuffer, observation_specs
 from ibrl_fast.data.demonstrations import DemonstrationSet, read_demonstrations, write_demonstrations
 from ibrl_fast.deploy.export import contract_from_space, make_policy_module, script_policy
 from ibrl_fast.deploy.policy import ObservationContract
+from ibrl_fast.deploy.policy_module import enable_rl
 from ibrl_fast.envs import make_pool
 from ibrl_fast.envs.base_pool import BasePool, derive_env_seed
 from ibrl_fast.envs.collect_demos import collect_demonstrations
@@ -56,8 +58,7 @@ class RunParts:
         evaluator: evaluates exported policies.
         buffer, collector: None for method `bc`.
         bc_policy: the imitation policy; None for method `td3`.
-        bc_result: its evaluation; None where it was not evaluated.
-        pool: the training environments.
+        bc_result: its evaluation, on the seeds for training and those of the end; None where there is none.
         num_demos: demonstrations in the buffer.
     """
 
@@ -68,7 +69,6 @@ class RunParts:
     collector: Collector | None
     bc_policy: nn.Module | None
     bc_result: EvaluationResult | None = None
-    pool: BasePool | None = None
     num_demos: int = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -79,16 +79,11 @@ class RunParts:
             "contract": self.contract.to_json(),
             "num_demo_steps": self.buffer.num_demo_steps,
             "num_demos": self.num_demos,
+            "bc_result": None if self.bc_result is None else self.bc_result.to_plain(),
             "agent": self.agent.state_dict(),
             "buffer": self.buffer.state_dict(),
             "collector": self.collector.state_dict(),
         }
-
-    def close(self) -> None:
-        """Ends workers and environments."""
-        self.evaluator.close()
-        if self.pool is not None:
-            self.pool.close()
 
 
 # ---- the observation, as every part sees it
@@ -122,6 +117,7 @@ def plan_observation(config: TrainConfig, pool: BasePool) -> ObservationPlan:
         {key: pool.entry_spaces[key] for key in specs},
         stacks,
         pool.task.action_dim,
+        control_period=pool.task.control_period,
         action_repeat=config.env.action_repeat,
         metadata={"task": config.env.task, "method": config.method, "ibrl_fast": __version__},
     )
@@ -163,8 +159,28 @@ def make_scalers(
 # ---- the parts
 
 
-def load_demos(config: TrainConfig, run_dir: Path, progress: RunProgress) -> DemonstrationSet:
-    """Reads or collects the demonstrations and keeps a copy in the run folder."""
+def check_device(device: str) -> None:
+    """Checks that the learner's device is there.
+
+    Raises:
+        ValueError: no device of that name, or none on this machine.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device: expected one that torch can use here, got {device} ({str(error).splitlines()[0]})"
+        ) from error
+
+
+def load_demos(
+    config: TrainConfig, run_dir: Path, progress: RunProgress, should_stop: Callable[[], bool]
+) -> DemonstrationSet:
+    """Reads or collects the demonstrations and keeps a copy in the run folder.
+
+    Raises:
+        KeyboardInterrupt: `should_stop` became true while collecting.
+    """
     env = config.env
     if config.demos.path is not None:
         keys = [] if env.observation == "pixels" else ["state"]
@@ -177,11 +193,17 @@ def load_demos(config: TrainConfig, run_dir: Path, progress: RunProgress) -> Dem
             )
     else:
         with progress.bar("demonstrations", config.demos.episodes) as update:
+
+            def report(done: int, attempts: int) -> None:
+                update(done)
+                if should_stop():
+                    raise KeyboardInterrupt
+
             demos = collect_demonstrations(
                 episodes=config.demos.episodes,
                 seed=stream_seed(config.seed, "demos"),
                 action_noise=config.demos.action_noise,
-                progress=lambda done, attempts: update(done),
+                progress=report,
                 **env.pool_kwargs(),
             )
     write_demonstrations(run_dir / DEMOS_NAME, demos, demos.env_args)
@@ -261,11 +283,22 @@ def fit_bc(
                 selection.close()
 
 
-def make_evaluator(config: TrainConfig, plan: ObservationPlan) -> Evaluator:
-    """Evaluates on the run's fixed evaluation seeds."""
-    seeds = tuple(episode_seeds(config.evaluation.seed, config.evaluation.episodes))
+def open_pool(config: TrainConfig, closers: ExitStack) -> BasePool:
+    """The training environments."""
+    pool = make_pool(
+        num_envs=config.env.num_envs, seed=stream_seed(config.seed, "pool"), **config.env.pool_kwargs()
+    )
+    closers.callback(pool.close)
+    return pool
+
+
+def make_evaluator(config: TrainConfig, plan: ObservationPlan, closers: ExitStack) -> Evaluator:
+    """Evaluates on the run's fixed evaluation seeds: those for use during training, then those of the end."""
+    seeds = tuple(episode_seeds(config.evaluation.seed, 2 * config.evaluation.episodes))
     spec = EvaluationSpec(config.env.pool_kwargs(), plan.stacks, seeds, config.evaluation.video_episodes)
-    return Evaluator(spec, config.evaluation.workers)
+    evaluator = Evaluator(spec, config.evaluation.workers)
+    closers.callback(evaluator.close)
+    return evaluator
 
 
 def make_buffer(
@@ -329,18 +362,19 @@ def build_run(
     timer: PhaseTimer,
     progress: RunProgress,
     should_stop: Callable[[], bool],
+    closers: ExitStack,
 ) -> RunParts:
     """Builds a new run: demonstrations, imitation policy and its evaluation, agent, filled buffer, pool.
+
+    `closers` receives what ends environments and workers, also when this function fails.
 
     Raises:
         KeyboardInterrupt: `should_stop` became true before there was anything to resume.
     """
-    pool = make_pool(
-        num_envs=config.env.num_envs, seed=stream_seed(config.seed, "pool"), **config.env.pool_kwargs()
-    )
+    pool = open_pool(config, closers)
     plan = plan_observation(config, pool)
-    evaluator = make_evaluator(config, plan)
-    demos = load_demos(config, run_dir, progress)
+    evaluator = make_evaluator(config, plan, closers)
+    demos = load_demos(config, run_dir, progress, should_stop)
     action_dim = demos.action_dim
     scalers = make_scalers(config, plan, demos)
 
@@ -351,7 +385,7 @@ def build_run(
         with timer("bc"):
             fit_bc(config, bc_policy, demos, plan, progress, should_stop)
     if config.method == "bc":
-        return RunParts(bc_policy, plan.contract, evaluator, None, None, bc_policy, pool=pool)
+        return RunParts(bc_policy, plan.contract, evaluator, None, None, bc_policy)
     if bc_policy is not None:
         with timer("evaluate"):
             evaluator.submit(script_policy(make_policy_module(bc_policy, plan.contract)), 0)
@@ -373,17 +407,16 @@ def build_run(
     if bc_policy is not None:
         with timer("evaluate"):
             ((_, bc_result),) = evaluator.finished(wait=True)
-    return RunParts(
-        agent, plan.contract, evaluator, buffer, collector, bc_policy, bc_result, pool, len(demos)
-    )
+    return RunParts(agent, plan.contract, evaluator, buffer, collector, bc_policy, bc_result, len(demos))
 
 
-def restore_run(config: TrainConfig, content: dict[str, Any]) -> RunParts:
+def restore_run(config: TrainConfig, content: dict[str, Any], closers: ExitStack) -> RunParts:
     """Rebuilds a run from a checkpoint's content; everything random goes on where it stood."""
-    pool = make_pool(
-        num_envs=config.env.num_envs, seed=stream_seed(config.seed, "pool"), **config.env.pool_kwargs()
-    )
+    pool = open_pool(config, closers)
     plan = plan_observation(config, pool)
+    if config.method == "bc":
+        policy = restore_bc_policy(config, plan, content)
+        return RunParts(policy, plan.contract, make_evaluator(config, plan, closers), None, None, policy)
     agent = restore_agent(config, plan, content)
     buffer = make_buffer(config, pool, plan, content["num_demo_steps"], content["num_demos"])
     buffer.load_state_dict(content["buffer"])
@@ -396,12 +429,20 @@ def restore_run(config: TrainConfig, content: dict[str, Any]) -> RunParts:
         seed=stream_seed(config.seed, "collector"),
     )
     collector.load_state_dict(content["collector"])
-    evaluator = make_evaluator(config, plan)
+    evaluator = make_evaluator(config, plan, closers)
     torch.set_rng_state(content["torch_rng"].cpu())
     bc_policy = agent.bc_policy if isinstance(agent, IBRLAgent) else None
-    return RunParts(
-        agent, plan.contract, evaluator, buffer, collector, bc_policy, None, pool, content["num_demos"]
-    )
+    num_demos = content["num_demos"]
+    saved = content["bc_result"]
+    bc_result = None if saved is None else EvaluationResult(**saved)
+    return RunParts(agent, plan.contract, evaluator, buffer, collector, bc_policy, bc_result, num_demos)
+
+
+def restore_bc_policy(config: TrainConfig, plan: ObservationPlan, content: dict[str, Any]) -> BCPolicy:
+    """The imitation policy of a checkpoint of method `bc`."""
+    policy = make_bc_policy(config, plan, plan.contract.action_dim, make_scalers(config, plan, None))
+    policy.load_state_dict(content["bc_policy"])
+    return policy
 
 
 def restore_agent(config: TrainConfig, plan: ObservationPlan, content: dict[str, Any]) -> TD3Agent:
@@ -426,7 +467,8 @@ def load_policy_module(run: Path) -> nn.Module:
     config = dataclasses.replace(config, device="cpu")
     plan = plan_from_contract(ObservationContract.from_json(content["contract"]))
     if config.method == "bc":
-        policy = make_bc_policy(config, plan, plan.contract.action_dim, make_scalers(config, plan, None))
-        policy.load_state_dict(content["bc_policy"])
-        return make_policy_module(policy, plan.contract)
-    return make_policy_module(restore_agent(config, plan, content), plan.contract)
+        return make_policy_module(restore_bc_policy(config, plan, content), plan.contract)
+    module = make_policy_module(restore_agent(config, plan, content), plan.contract)
+    if content["gate"] is not None:
+        enable_rl(module, content["gate"]["is_open"])
+    return module

@@ -17,10 +17,11 @@ from typing import Any, Literal, get_args
 
 from ibrl_fast.agents import BCConfig, IBRLConfig
 from ibrl_fast.nn import BCNetworkConfig, NetworkConfig
+from ibrl_fast.training.gate import GateConfig
 
 Method = Literal["ibrl", "td3", "bc"]
 Observation = Literal["state", "pixels", "both"]
-Backend = Literal["reference", "native"]
+Backend = Literal["auto", "reference", "native"]
 Storage = Literal["device", "pinned", "host"]
 Scaling = Literal["none", "demonstrations"]
 
@@ -50,8 +51,9 @@ class EnvConfig:
     """Control steps per agent step."""
     max_episode_steps: int = 100
     """Agent steps until an episode is truncated."""
-    backend: Backend = "reference"
-    """`reference`: the published Python environments; `native`: the C++ pool."""
+    backend: Backend = "auto"
+    """`reference`: the published Python environments; `native`: the C++ pool, equal to them bit for bit;
+    `auto`: native for the tasks that it has."""
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "image_size", "action_repeat", "max_episode_steps"):
@@ -62,7 +64,7 @@ class EnvConfig:
             "state, pixels or both",
             self.observation,
         )
-        _require(self.backend in get_args(Backend), "env.backend", "reference or native", self.backend)
+        _require(self.backend in get_args(Backend), "env.backend", "auto, reference or native", self.backend)
         _require(
             self.observation == "state" or len(self.cameras) > 0, "env.cameras", "at least one camera", "none"
         )
@@ -133,7 +135,8 @@ class EvaluationConfig:
     every_env_steps: int = 5_000
     """Environment steps between evaluations."""
     episodes: int = 50
-    """Episodes per evaluation, each with its own fixed seed, the same at every evaluation."""
+    """Episodes per evaluation, each with its own fixed seed, the same at every evaluation during training;
+    the last evaluation has as many, with other seeds."""
     seed: int = 1_000_000
     """Seeds of the evaluation episodes; apart from the training seeds."""
     workers: int = 1
@@ -179,7 +182,8 @@ class TrainConfig:
     observation_scaling: Scaling = "none"
     """`demonstrations`: states are centred on the demonstrations' mean and divided by the task's units."""
     stop_at_success_rate: float | None = None
-    """Ends the run early once two evaluations in a row reach this success rate; None never does."""
+    """Ends the run early once two evaluations in a row reach this success rate (training then waits for each
+    evaluation); None never does."""
     log_every_updates: int = 500
     """Update rounds between records in metrics.jsonl."""
     checkpoint_every_env_steps: int = 20_000
@@ -198,6 +202,9 @@ class TrainConfig:
     """Network of the imitation policy."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     """Replay buffer."""
+    gate: GateConfig | None = None
+    """Method `ibrl`: the evaluated and exported policy stays the imitation policy until training episodes
+    show that the hybrid policy is no worse; needs `warmup_episodes`. None (the paper): always hybrid."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """Evaluation."""
 
@@ -216,6 +223,11 @@ class TrainConfig:
             _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         rate = self.stop_at_success_rate
         _require(rate is None or 0 < rate <= 1, "stop_at_success_rate", "in (0, 1] or None", rate)
+        if self.gate is not None:
+            _require(self.method == "ibrl", "gate", "None except for method ibrl", self.method)
+            _require(
+                self.warmup_episodes > 0, "warmup_episodes", "at least 1 with a gate", self.warmup_episodes
+            )
         if self.observation_scaling != "none":
             _require(
                 self.env.observation != "pixels",
@@ -258,6 +270,8 @@ def config_from_dict(values: dict[str, Any], cls: type = TrainConfig) -> Any:
     Raises:
         ValueError: an unknown or missing field, naming it.
     """
+    if not isinstance(values, dict):
+        raise ValueError(f"{cls.__name__}: expected an object with fields, got {values!r}")
     hints = typing.get_type_hints(cls)
     known = {entry.name for entry in dataclasses.fields(cls)}
     unknown = sorted(set(values) - known)
@@ -275,7 +289,8 @@ def _from_plain(value: Any, hint: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None:
             return None
-        return _from_plain(value, next(option for option in get_args(hint) if option is not type(None)))
+        options = [option for option in get_args(hint) if option is not type(None)]
+        return _from_plain(value, _fitting(options, value))
     if origin is tuple:
         return tuple(_from_plain(item, get_args(hint)[0]) for item in value)
     if hint is Path:
@@ -283,6 +298,17 @@ def _from_plain(value: Any, hint: Any) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value
+
+
+def _fitting(options: list[Any], value: Any) -> Any:
+    """The type that a plain value was made from: dataclasses are told apart by their fields."""
+    for option in options:
+        if dataclasses.is_dataclass(option) == isinstance(value, dict) and (
+            not isinstance(value, dict) or {entry.name for entry in dataclasses.fields(option)} == set(value)
+        ):
+            return option
+    names = " or ".join(getattr(option, "__name__", str(option)) for option in options)
+    raise ValueError(f"config: expected {names}, got {value!r}")
 
 
 def save_config(config: TrainConfig, run_dir: Path) -> None:
@@ -299,4 +325,7 @@ def load_config(run_dir: Path) -> TrainConfig:
     path = Path(run_dir) / CONFIG_NAME
     if not path.is_file():
         raise ValueError(f"run: expected a run folder with {CONFIG_NAME}, got {run_dir}")
-    return config_from_dict(json.loads(path.read_text()))
+    try:
+        return config_from_dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: expected a run's configuration, got {error}") from error

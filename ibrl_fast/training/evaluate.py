@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,14 @@ class EvaluationResult:
         object.__setattr__(self, "success_rate", sum(self.successes) / len(self.successes))
         object.__setattr__(self, "success_low", low)
         object.__setattr__(self, "success_high", high)
+
+    def part(self, episodes: slice) -> EvaluationResult:
+        """The result of some episodes; only for a policy whose `il_share` is the same in all of them."""
+        return EvaluationResult(self.successes[episodes], self.lengths[episodes], self.il_share)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Keyword arguments that make this result again, as plain values."""
+        return {"successes": list(self.successes), "lengths": list(self.lengths), "il_share": self.il_share}
 
     def metrics(self) -> dict[str, Any]:
         """As metrics of an `eval` record (docs/metrics.md)."""
@@ -186,13 +195,26 @@ class Evaluator:
         self._folder = tempfile.TemporaryDirectory(prefix="ibrl_fast_eval_") if workers else None
         self._workers = [_Worker(spec, index) for index in range(workers)]
 
-    def submit(self, policy: torch.jit.ScriptModule, key: int, video: Path | None = None) -> None:
-        """Starts one evaluation; `finished` or `drain` hand out its result under `key`."""
+    def submit(
+        self,
+        policy: torch.jit.ScriptModule,
+        key: int,
+        *,
+        episodes: Sequence[int] | None = None,
+        video: Path | None = None,
+    ) -> None:
+        """Starts one evaluation; `finished` hands out its result under `key`.
+
+        Args:
+            policy: an exported policy.
+            key: a name for the result, such as the environment steps so far.
+            episodes: positions of the spec's seeds; all by default.
+            video: where to write an MP4 of the first episodes.
+        """
+        chosen = list(range(len(self._spec.seeds)) if episodes is None else episodes)
         if not self._workers:
             self._local = self._local or EpisodeRunner(self._spec)
-            self._finished.append(
-                (key, merge_parts([self._local.run(policy.act, self._indices(0, 1), video)]))
-            )
+            self._finished.append((key, merge_parts([self._local.run(policy.act, chosen, video)])))
             return
 
         # Hand over a file, so that training may go on changing the parameters
@@ -200,17 +222,14 @@ class Evaluator:
         path = Path(self._folder.name) / f"policy_{key}_{len(os.listdir(self._folder.name))}.pt"
         torch.jit.save(policy, str(path))
         parts = []
-        for index, worker in enumerate(self._workers):
+        for index, worker in enumerate(self._workers[: len(chosen)]):
             job = {
                 "policy": str(path),
-                "episodes": self._indices(index, len(self._workers)),
+                "episodes": chosen[index :: len(self._workers)],
                 "video": str(video) if video is not None and index == 0 else None,
             }
             parts.append((worker, worker.send(job)))
         self._pending[key] = parts
-
-    def _indices(self, offset: int, stride: int) -> list[int]:
-        return list(range(offset, len(self._spec.seeds), stride))
 
     def finished(self, *, wait: bool = False) -> list[tuple[int, EvaluationResult]]:
         """Results since the last call, in the order of submission; with `wait`, of everything submitted.
@@ -276,11 +295,11 @@ class _Worker:
             self._fail()
 
     def _fail(self) -> None:
+        status = self._process.wait()
         self._errors.seek(0)
         words = self._errors.read().strip().splitlines()[-8:]
-        raise RuntimeError(
-            f"evaluation worker {self._index}: expected a result, got its end:\n" + "\n".join(words)
-        )
+        what = f"evaluation worker {self._index}: expected a result, got its end (exit status {status})"
+        raise RuntimeError("\n".join([what, *words]))
 
     def send(self, job: Mapping[str, Any]) -> int:
         """Queues a job; returns its ticket."""
@@ -304,8 +323,10 @@ class _Worker:
         return self._results[ticket]
 
     def close(self) -> None:
+        """Ends the process; one that ended by itself is no error here."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
             self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:

@@ -38,7 +38,11 @@ class MetricsLogger:
         if resume_at is None:
             self._path.unlink(missing_ok=True)
         else:
-            kept = [record for record in read_metrics(self._path) if record["env_steps"] <= resume_at]
+            kept = [
+                record
+                for record in read_metrics(self._path)
+                if record["env_steps"] <= resume_at and record["kind"] != "summary"
+            ]
             self._path.write_text("".join(json.dumps(record) + "\n" for record in kept))
         self._file = self._path.open("a", buffering=1)
         self._writer = SummaryWriter(str(run_dir), purge_step=resume_at) if tensorboard else None
@@ -117,6 +121,15 @@ class MetricsAccumulator:
         self._sums.clear()
         self._counts.clear()
         return means
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was added since the last `pop`."""
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where `state_dict` stood."""
+        self._sums = {key: total.clone() for key, total in state["sums"].items()}
+        self._counts = defaultdict(int, state["counts"])
 
 
 class PhaseTimer:

@@ -11,15 +11,18 @@ from dataclasses import replace
 from ibrl_fast.agents import BCConfig, IBRLConfig
 from ibrl_fast.nn import ActorConfig, BCNetworkConfig, CriticConfig, NetworkConfig
 from ibrl_fast.training.config import DemoConfig, EnvConfig, EvaluationConfig, ReplayConfig, TrainConfig
+from ibrl_fast.training.gate import GateConfig
 
 
 def quickstart() -> TrainConfig:
     """Meta-World assembly from state in minutes on two CPU cores: small networks, many small updates."""
     return TrainConfig(
-        total_env_steps=24_000,
+        total_env_steps=60_000,
         batch_size=128,
         critic_updates=2,
+        warmup_episodes=20,
         observation_scaling="demonstrations",
+        stop_at_success_rate=0.98,
         env=EnvConfig(task="metaworld/assembly"),
         demos=DemoConfig(episodes=3),
         bc=BCConfig(updates=600, batch_size=128, learning_rate=1e-3),
@@ -29,14 +32,15 @@ def quickstart() -> TrainConfig:
             critic=CriticConfig(num_critics=2, hidden=(256, 256)),
         ),
         agent=IBRLConfig(learning_rate=3e-4, polyak=0.98),
-        replay=ReplayConfig(capacity=50_000, nstep=3, gamma=0.99),
-        evaluation=EvaluationConfig(every_env_steps=4_000, episodes=50),
+        replay=ReplayConfig(capacity=50_000, nstep=5, gamma=0.98),
+        gate=GateConfig(),
+        evaluation=EvaluationConfig(every_env_steps=4_000, episodes=50, workers=2),
     )
 
 
 def metaworld_state() -> TrainConfig:
-    """The quickstart's small networks with the budget of a full learning curve."""
-    return replace(quickstart(), total_env_steps=60_000)
+    """The quickstart's networks with a budget for every one of the four tasks."""
+    return replace(quickstart(), total_env_steps=100_000, stop_at_success_rate=0.94)
 
 
 def metaworld_pixel() -> TrainConfig:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,15 @@ from typing import Any
 import torch
 
 from ibrl_fast.deploy.export import export_policy, make_policy_module, script_policy
-from ibrl_fast.training.build import build_run, restore_run
+from ibrl_fast.deploy.policy_module import enable_rl
+from ibrl_fast.envs import resolve_task
+from ibrl_fast.envs.rendering import RenderingUnavailableError, check_rendering
+from ibrl_fast.training.build import build_run, check_device, restore_run
 from ibrl_fast.training.checkpoint import CHECKPOINT_NAME, CheckpointError, load_checkpoint, save_checkpoint
-from ibrl_fast.training.collector import ActingMode
+from ibrl_fast.training.collector import ActingMode, EpisodeRecord
 from ibrl_fast.training.config import TrainConfig, config_from_dict, config_to_dict, save_config
 from ibrl_fast.training.evaluate import EvaluationResult
+from ibrl_fast.training.gate import DeploymentGate
 from ibrl_fast.training.logging import MetricsAccumulator, MetricsLogger, PhaseTimer
 from ibrl_fast.training.progress import RunProgress
 from ibrl_fast.training.report import plot_phase_seconds, write_report
@@ -28,6 +32,9 @@ from ibrl_fast.training.report import plot_phase_seconds, write_report
 POLICY_NAME = "policy.pt"
 SUMMARY_NAME = "summary.json"
 VIDEO_NAME = "rollouts.mp4"
+
+# What every checkpoint holds, beside the parts of its method
+CONTENT = ("config", "counters", "contract", "torch_rng", "metrics", "recent", "seconds")
 
 
 @dataclass(frozen=True)
@@ -78,11 +85,16 @@ class Trainer:
         config: the run.
         quiet: no progress display (records and files are written all the same).
 
+    Raises:
+        ValueError: an unknown task, or a device that this machine lacks.
+
     Example:
         result = Trainer(presets.quickstart()).run()
     """
 
     def __init__(self, config: TrainConfig, *, quiet: bool = False) -> None:
+        resolve_task(config.env.task)
+        check_device(config.device)
         self.config = config
         self.run_dir = config.resolved_run_dir()
         self._quiet = quiet
@@ -97,9 +109,10 @@ class Trainer:
             CheckpointError: no readable checkpoint there.
         """
         content = load_checkpoint(Path(path))
-        if "config" not in content:
+        missing = [name for name in CONTENT if name not in content]
+        if missing:
             raise CheckpointError(
-                f"checkpoint {path}: expected a training checkpoint, got one without a config"
+                f"checkpoint {path}: expected a training run's, got one without {', '.join(missing)}"
             )
         trainer = cls(config_from_dict(json.loads(content["config"])), quiet=quiet)
         trainer.run_dir = Path(path) if Path(path).is_dir() else Path(path).parent
@@ -115,24 +128,31 @@ class Trainer:
         self._timer = PhaseTimer()
         self._progress = RunProgress(quiet=self._quiet)
 
-        with self._interruptible(), self._progress:
+        with self._interruptible(), self._progress, ExitStack() as closers:
             resume_at = None
             if self._content is None:
                 save_config(config, self.run_dir)
                 self._counters = Counters()
-                self._parts = build_run(config, self.run_dir, self._timer, self._progress, self._stop.is_set)
+                self._parts = build_run(
+                    config, self.run_dir, self._timer, self._progress, self._stop.is_set, closers
+                )
             else:
                 self._counters = Counters(**self._content["counters"])
                 resume_at = self._env_steps
-                self._parts = restore_run(config, self._content)
+                self._timer.seconds.update(self._content["seconds"])
+                self._parts = restore_run(config, self._content, closers)
             self._started = started - self._counters.wall_seconds
+            self._gate = None if config.gate is None else DeploymentGate(config.gate)
+            if self._gate is not None and self._content is not None:
+                self._gate.load_state_dict(self._content["gate"])
             self._logger = MetricsLogger(self.run_dir, resume_at=resume_at)
+            closers.callback(self._logger.close)
             self._metrics = MetricsAccumulator()
-            try:
-                return self._run()
-            finally:
-                self._logger.close()
-                self._parts.close()
+            self._recent: deque[EpisodeRecord] = deque(maxlen=100)
+            if self._content is not None:
+                self._metrics.load_state_dict(self._content["metrics"])
+                self._recent.extend(EpisodeRecord(**record) for record in self._content["recent"])
+            return self._run()
 
     # ---- phases ----
 
@@ -140,7 +160,8 @@ class Trainer:
         counters, config = self._counters, self.config
         if self._content is None:
             self._start()
-        self._policy = script_policy(make_policy_module(self._parts.agent, self._parts.contract))
+        self._module = make_policy_module(self._parts.agent, self._parts.contract)
+        self._policy = script_policy(self._module)
         self._log_mark()
         if config.method != "bc":
             with self._progress.bar("training", config.total_env_steps) as update:
@@ -164,9 +185,10 @@ class Trainer:
         """Logs and evaluates what imitation alone can do, and opens the first episodes."""
         parts, config = self._parts, self.config
         if parts.bc_result is not None:
-            self._logger.log("bc", 0, parts.bc_result.metrics())
-            self._counters.bc_success_rate = parts.bc_result.success_rate
-            self._progress.say(_line("imitation policy", parts.bc_result))
+            during = parts.bc_result.part(self._episodes_during)
+            self._counters.bc_success_rate = parts.bc_result.part(self._episodes_at_the_end).success_rate
+            self._logger.log("bc", 0, during.metrics())
+            self._progress.say(_line("imitation policy", during))
         if parts.collector is not None:
             parts.collector.start(config.seed)
         self._counters.next_evaluation = config.evaluation.every_env_steps
@@ -176,18 +198,21 @@ class Trainer:
         """One agent step in every environment, and what falls due after it."""
         config, counters, collector = self.config, self._counters, self._parts.collector
         assert collector is not None
+        mode = self._mode()
         with self._timer("collect"):
-            records = collector.step(self._mode())
+            records = collector.step(mode)
         counters.agent_steps += config.env.num_envs
+        if mode != "agent":
+            counters.warmup_steps = counters.agent_steps
         for record in records:
             counters.episodes += 1
             self._recent.append(record)
             self._logger.log("episode", self._env_steps, vars(record))
+            if self._gate is not None:
+                self._gate.record(record.success, from_il=mode == "il")
 
         # Update rounds: one for every U agent steps after the warm-up
-        if counters.episodes < config.warmup_episodes:
-            counters.warmup_steps = counters.agent_steps
-        else:
+        if counters.episodes >= config.warmup_episodes:
             if counters.rounds == 0:
                 for _ in range(config.warmup_updates):
                     self._update_round()
@@ -231,20 +256,40 @@ class Trainer:
         """Hands the policy to the evaluator; earlier results are waited for, so that runs repeat."""
         with self._timer("evaluate"):
             self._collect_evaluations(wait=True)
-            self._parts.evaluator.submit(self._policy, self._env_steps)
+            self._gate_was_open = self._gate is None or self._gate.is_open
+            episodes = range(self.config.evaluation.episodes)
+            self._parts.evaluator.submit(self._policy, self._env_steps, episodes=episodes)
+            if self.config.stop_at_success_rate is not None:
+                self._collect_evaluations(wait=True)
+
+    @property
+    def _episodes_during(self) -> slice:
+        """Evaluation episodes during training: the first half of the evaluator's seeds."""
+        return slice(0, self.config.evaluation.episodes)
+
+    @property
+    def _episodes_at_the_end(self) -> slice:
+        """Those of the last evaluation: on them nothing was selected or stopped."""
+        return slice(self.config.evaluation.episodes, 2 * self.config.evaluation.episodes)
 
     def _collect_evaluations(self, *, wait: bool) -> None:
         for env_steps, result in self._parts.evaluator.finished(wait=wait):
             self._log_evaluation(env_steps, result)
 
-    def _log_evaluation(self, env_steps: int, result: EvaluationResult) -> None:
-        seconds = time.perf_counter() - self._started
-        self._logger.log("eval", env_steps, {**result.metrics(), "wall_seconds": seconds})
-        self._progress.say(_line(f"{env_steps:>7} steps", result))
+    def _log_evaluation(self, env_steps: int, hybrid: EvaluationResult) -> None:
+        # Behind a closed gate the deployed policy is the imitation policy, whose episodes are known already
+        deployed = hybrid
+        metrics = {"wall_seconds": time.perf_counter() - self._started, "cpu_seconds": time.process_time()}
+        if self._gate is not None:
+            assert self._parts.bc_result is not None
+            deployed = hybrid if self._gate_was_open else self._parts.bc_result.part(self._episodes_during)
+            metrics |= {"gate_open": float(self._gate_was_open), "hybrid_success_rate": hybrid.success_rate}
+        self._logger.log("eval", env_steps, {**deployed.metrics(), **metrics})
+        self._progress.say(_line(f"{env_steps:>7} steps", deployed))
         rate = self.config.stop_at_success_rate
         if rate is not None:
             in_a_row = self._counters.good_evaluations + 1
-            self._counters.good_evaluations = in_a_row if result.success_rate >= rate else 0
+            self._counters.good_evaluations = in_a_row if deployed.success_rate >= rate else 0
 
     def _solved(self) -> bool:
         return self._counters.good_evaluations >= 2
@@ -256,7 +301,6 @@ class Trainer:
         return self._counters.agent_steps * self.config.env.action_repeat
 
     def _log_mark(self) -> None:
-        self._recent: deque[Any] = deque(maxlen=100)
         self._marked = (time.perf_counter(), self._env_steps, self._counters.rounds)
 
     def _log_training(self) -> None:
@@ -289,6 +333,10 @@ class Trainer:
                 "config": json.dumps(config_to_dict(self.config)),
                 "counters": vars(self._counters),
                 "torch_rng": torch.get_rng_state(),
+                "gate": None if self._gate is None else self._gate.state_dict(),
+                "metrics": self._metrics.state_dict(),
+                "recent": [vars(record) for record in self._recent],
+                "seconds": dict(self._timer.seconds),
                 **self._parts.state_dict(),
             }
             save_checkpoint(self.run_dir / CHECKPOINT_NAME, content)
@@ -299,14 +347,21 @@ class Trainer:
         self._save()
         with self._timer("evaluate"):
             self._collect_evaluations(wait=True)
-            video = self.run_dir / VIDEO_NAME if config.evaluation.video_episodes else None
-            parts.evaluator.submit(self._policy, self._env_steps, video)
+            video = self.run_dir / VIDEO_NAME if self._can_film() else None
+            if self._gate is not None:
+                enable_rl(self._module, self._gate.is_open)
+            end = self._episodes_at_the_end
+            episodes = range(end.start, end.stop)
+            parts.evaluator.submit(self._policy, self._env_steps, episodes=episodes, video=video)
             ((env_steps, final),) = parts.evaluator.finished(wait=True)
-        self._logger.log(
-            "summary", env_steps, {**final.metrics(), "wall_seconds": time.perf_counter() - self._started}
-        )
+        metrics = {
+            **final.metrics(),
+            "warmup_env_steps": self._counters.warmup_steps * config.env.action_repeat,
+            "wall_seconds": time.perf_counter() - self._started,
+        }
+        self._logger.log("summary", env_steps, metrics)
         self._progress.say(_line("final policy", final))
-        export_policy(make_policy_module(parts.agent, parts.contract), self.run_dir / POLICY_NAME)
+        export_policy(self._module, self.run_dir / POLICY_NAME)
         result = self._result(final)
         summary = {**vars(result), "run_dir": str(self.run_dir), "policy_path": POLICY_NAME}
         summary["seconds"] = self._timer.seconds
@@ -315,6 +370,17 @@ class Trainer:
         if config.method != "bc":
             write_report([self.run_dir], self.run_dir)
         return result
+
+    def _can_film(self) -> bool:
+        """Whether a video is wanted and possible; a machine that cannot draw trains all the same."""
+        if not self.config.evaluation.video_episodes:
+            return False
+        try:
+            check_rendering()
+        except RenderingUnavailableError as error:
+            self._progress.say(f"no video: {error}")
+            return False
+        return True
 
     def _result(self, final: EvaluationResult | None, *, interrupted: bool = False) -> TrainResult:
         return TrainResult(

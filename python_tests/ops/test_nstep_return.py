@@ -1,13 +1,13 @@
 import pytest
 import torch
-
 from accuracy import assert_as_accurate
+
 from ibrl_fast.ops import nstep_return
 from ibrl_fast.ops.nstep_return import nstep_return_reference
 
 
 def episodes(lengths, ends, dtype=torch.float64):
-    """Rows of episodes of some lengths, each followed by its tail; ends: "terminated", "truncated" or "running"."""
+    """Rows of episodes, each followed by its tail; ends: "terminated", "truncated" or "running"."""
     generator = torch.Generator().manual_seed(0)
     rows = sum(lengths) + len(lengths)
     reward = torch.randn(rows, generator=generator, dtype=torch.float64).to(dtype)
@@ -21,7 +21,10 @@ def episodes(lengths, ends, dtype=torch.float64):
     return reward, terminated, truncated, is_tail
 
 
-LENGTHS, ENDS = [1, 2, 5, 9, 1, 4, 3], ["terminated", "truncated", "running", "terminated", "truncated", "truncated", "running"]
+LENGTHS, ENDS = (
+    [1, 2, 5, 9, 1, 4, 3],
+    ["terminated", "truncated", "running", "terminated", "truncated", "truncated", "running"],
+)
 
 
 def one_by_one(reward, terminated, truncated, is_tail, row, nstep, gamma, bootstrap):
@@ -75,7 +78,9 @@ def test_small_batches_uint8_flags_strided_rows_and_out(device, batch) -> None:
     stored = [x.to(device) for x in episodes(LENGTHS, ENDS)]
     stored[1:] = [flags.to(torch.uint8) for flags in stored[1:]]
     rows = torch.tensor([3, 99, 4, 99], device=device)[: 2 * batch : 2]
-    out = tuple(torch.empty(batch, dtype=t, device=device) for t in (torch.float64, torch.float64, torch.int64))
+    out = tuple(
+        torch.empty(batch, dtype=t, device=device) for t in (torch.float64, torch.float64, torch.int64)
+    )
     result = nstep_return(*stored, rows, nstep=3, gamma=0.9, out=out)
     assert all(a is b for a, b in zip(result, out))
     expected = nstep_return_reference(*stored, rows, nstep=3, gamma=0.9)
@@ -86,7 +91,9 @@ def test_small_batches_uint8_flags_strided_rows_and_out(device, batch) -> None:
 @pytest.mark.parametrize("row", [-1, 1, 10**6])
 def test_rows_without_a_step(row) -> None:
     stored = episodes([1, 1], ["terminated", "running"])  # rows 1 and 3 are tails
-    with pytest.raises(IndexError, match="nstep_return: rows: entry 1 is out of range or names a row that holds no step"):
+    with pytest.raises(
+        IndexError, match="nstep_return: rows: entry 1 is out of range or names a row that holds no step"
+    ):
         nstep_return(*stored, torch.tensor([0, row]), nstep=1, gamma=1.0)
 
 
@@ -96,7 +103,10 @@ def test_rows_without_a_step(row) -> None:
         ({"reward": torch.zeros(4, dtype=torch.int64)}, "reward: expected float32 or float64, got int64"),
         ({"terminated": torch.zeros(3, dtype=torch.bool)}, "terminated: expected [4], got [3]"),
         ({"truncated": torch.zeros(4)}, "truncated: expected bool or uint8, got float32"),
-        ({"is_tail": torch.zeros(8, dtype=torch.bool)[::2]}, "is_tail: expected a contiguous tensor, got strides (2,)"),
+        (
+            {"is_tail": torch.zeros(8, dtype=torch.bool)[::2]},
+            "is_tail: expected a contiguous tensor, got strides (2,)",
+        ),
         ({"rows": torch.zeros(1)}, "rows: expected int64, got float32"),
         ({"nstep": 0}, "nstep: expected 1 or more, got 0"),
         ({"gamma": 1.5}, "gamma: expected a value in [0, 1], got 1.5"),

@@ -15,7 +15,7 @@ def frames(height=12, width=11, channels=3):
 
 
 def drq_shift(images: torch.Tensor, shifts: torch.Tensor, pad: int) -> torch.Tensor:
-    """DrQ's augmentation from its published maths: replicate-pad, then bilinear sampling of a shifted grid."""
+    """DrQ's augmentation from its published maths: replicate-pad, then sample a shifted grid."""
     batch, _, size, _ = images.shape
     padded = F.pad(images, (pad,) * 4, mode="replicate")
     full = size + 2 * pad
@@ -27,7 +27,9 @@ def drq_shift(images: torch.Tensor, shifts: torch.Tensor, pad: int) -> torch.Ten
 
 def test_equals_drq(device) -> None:
     stored, rows = frames(16, 16), torch.arange(1, 33)
-    obs, next_obs = random_shift_gather(stored.to(device), rows.to(device), (rows + 1).to(device), pad=4, seed=9, counter=3)
+    obs, next_obs = random_shift_gather(
+        stored.to(device), rows.to(device), (rows + 1).to(device), pad=4, seed=9, counter=3
+    )
     shifts = random_shifts_reference(32, 4, seed=9, counter=3).double()
     for actual, chosen, side in ((obs, rows, 0), (next_obs, rows + 1, 1)):
         expected = drq_shift(stored[chosen].double(), shifts[:, side], 4) / 255.0 - 0.5
@@ -49,10 +51,19 @@ def test_equals_reference_bit_for_bit(device, height, width, stack, pad, out_dty
 def test_no_shift_is_the_stored_stack_newest_first(device) -> None:
     stored = frames()
     obs, none = random_shift_gather(
-        stored.to(device), torch.tensor([8], device=device), None, STEP.to(device), stack=3, pad=0, scale=1.0, offset=0.0
+        stored.to(device),
+        torch.tensor([8], device=device),
+        None,
+        STEP.to(device),
+        stack=3,
+        pad=0,
+        scale=1.0,
+        offset=0.0,
     )
     assert none is None
-    assert torch.equal(obs[0].cpu(), torch.cat([stored[8], stored[7], stored[7]]).float())  # row 7 starts an episode
+    assert torch.equal(
+        obs[0].cpu(), torch.cat([stored[8], stored[7], stored[7]]).float()
+    )  # row 7 starts an episode
 
 
 def test_shifts_are_uniform_independent_and_shared_by_a_stack(device) -> None:
@@ -75,7 +86,9 @@ def test_shifts_are_uniform_independent_and_shared_by_a_stack(device) -> None:
 def test_batch_sizes_strided_rows_row_strides_and_out(device, batch) -> None:
     stored = frames(12, 11, 4)
     rows = torch.randint(0, N - 1, (2 * batch,))[::2]
-    view = stored[::2, 1:].to(device) if batch == 0 else stored.to(device)[:, 1:]  # frames farther apart than their size
+    view = (
+        stored[::2, 1:].to(device) if batch == 0 else stored.to(device)[:, 1:]
+    )  # frames farther apart than their size
     out = tuple(torch.empty(batch, 3, 12, 11, device=device) for _ in range(2))
     got = random_shift_gather(view, rows.to(device), (rows + 1).to(device), seed=5, out=out)
     assert got[0] is out[0] and got[1] is out[1]
@@ -87,8 +100,12 @@ def test_batch_sizes_strided_rows_row_strides_and_out(device, batch) -> None:
 def test_output_larger_than_the_caches(device) -> None:
     stored, rows = frames(84, 84), torch.arange(100) % (N - 1)
     for dtype in (torch.float32, torch.bfloat16):
-        got = random_shift_gather(*(x.to(device) for x in (stored, rows, rows + 1, STEP)), stack=3, out_dtype=dtype)
-        want = random_shift_gather_reference(stored, rows, rows + 1, STEP, stack=3, out_dtype=dtype, seed=0, counter=0)
+        got = random_shift_gather(
+            *(x.to(device) for x in (stored, rows, rows + 1, STEP)), stack=3, out_dtype=dtype
+        )
+        want = random_shift_gather_reference(
+            stored, rows, rows + 1, STEP, stack=3, out_dtype=dtype, seed=0, counter=0
+        )
         assert all(torch.equal(a.cpu(), b) for a, b in zip(got, want))
 
 
@@ -127,7 +144,10 @@ def test_rows_out_of_range() -> None:
         ({"out_dtype": torch.float16}, "out_dtype: expected float32 or bfloat16, got torch.float16"),
         ({"scale": float("inf")}, "scale, offset: expected finite numbers, got inf, -0.5"),
         ({"out": (torch.zeros(1, 3, 8, 9), None)}, "out obs: expected [1, 3, 8, 8], got [1, 3, 8, 9]"),
-        ({"out": (torch.zeros(1, 3, 8, 8), None)}, "out next_obs: expected a tensor beside next_rows, got None"),
+        (
+            {"out": (torch.zeros(1, 3, 8, 8), None)},
+            "out next_obs: expected a tensor beside next_rows, got None",
+        ),
     ],
 )
 def test_bad_arguments(change, message) -> None:

@@ -15,7 +15,9 @@ def plain_gather(source, rows, stack, out_dtype):
         first = row - row % 7
         entries = [source[max(first, row - j)] for j in range(stack)]
         one = source.dim() == 1
-        batch.append(entries[0] if one and stack == 1 else torch.stack(entries) if one else torch.cat(entries))
+        batch.append(
+            entries[0] if one and stack == 1 else torch.stack(entries) if one else torch.cat(entries)
+        )
     shape = (0, *([stack] if source.dim() == 1 and stack > 1 else []), *source.shape[1:])
     return (torch.stack(batch) if batch else source.new_empty(shape)).to(out_dtype)
 
@@ -27,7 +29,9 @@ def test_equals_definition(device, dtype, out_dtype, batch) -> None:
     generator = torch.Generator().manual_seed(batch)
     rows = torch.randint(0, N, (batch,), generator=generator)
     other = torch.randint(0, N, (batch,), generator=generator)
-    sources = [torch.randn(N, *shape, generator=generator).to(dtype) for shape in [(39,), (4,), (), (2, 3), ()]]
+    sources = [
+        torch.randn(N, *shape, generator=generator).to(dtype) for shape in [(39,), (4,), (), (2, 3), ()]
+    ]
     all_rows, stacks = [rows, other, rows, other, rows], [3, 1, 1, 2, 4]
     got = replay_gather(
         [s.to(device) for s in sources],
@@ -67,7 +71,9 @@ def test_sources_in_pinned_memory() -> None:
     rows = torch.tensor([5, 8, 0])
     (got,) = replay_gather([source], rows.cuda(), STEP.cuda(), stacks=3)
     assert torch.equal(got.cpu(), plain_gather(source, rows, 3, torch.float32))
-    with pytest.raises(ValueError, match=r"sources\[0\]: expected a tensor on cuda:0 or in pinned host memory"):
+    with pytest.raises(
+        ValueError, match=r"sources\[0\]: expected a tensor on cuda:0 or in pinned host memory"
+    ):
         replay_gather([torch.randn(N, 5)], rows.cuda())
 
 
@@ -81,8 +87,14 @@ def test_rows_out_of_range() -> None:
     ("change", "message"),
     [
         ({"sources": []}, "sources: expected 1 to 16 tensors, got 0"),
-        ({"sources": [torch.zeros(4, dtype=torch.int64)]}, "sources[0]: expected float32 or float64 or bfloat16 or float16, got int64"),
-        ({"sources": [torch.zeros(4, 6)[:, ::2]]}, "sources[0]: expected contiguous rows, got strides (6, 2)"),
+        (
+            {"sources": [torch.zeros(4, dtype=torch.int64)]},
+            "sources[0]: expected float32 or float64 or bfloat16 or float16, got int64",
+        ),
+        (
+            {"sources": [torch.zeros(4, 6)[:, ::2]]},
+            "sources[0]: expected contiguous rows, got strides (6, 2)",
+        ),
         ({"sources": [torch.tensor(1.0)]}, "sources[0]: expected [N], got []"),
         ({"rows": [torch.tensor([0])] * 2}, "rows: expected 1 entries, one for each source, got 2"),
         ({"rows": torch.zeros(1)}, "rows: expected int64, got float32"),

@@ -48,7 +48,10 @@ def test_size_counter_and_out_in_device_memory(device) -> None:
     ("change", "message"),
     [
         ({"table": torch.zeros(4)}, "table: expected int64, got float32"),
-        ({"table": torch.zeros(8, dtype=torch.int64)[::2]}, "table: expected a contiguous tensor, got strides (2,)"),
+        (
+            {"table": torch.zeros(8, dtype=torch.int64)[::2]},
+            "table: expected a contiguous tensor, got strides (2,)",
+        ),
         ({"table": torch.zeros(0, dtype=torch.int64)}, "table: expected 1 to 2**31 - 1 entries, got 0"),
         ({"size": 0}, "size: expected 1 to 4, got 0"),
         ({"size": 5}, "size: expected 1 to 4, got 5"),
@@ -57,7 +60,10 @@ def test_size_counter_and_out_in_device_memory(device) -> None:
         ({"batch_size": -1}, "batch_size: expected 0 or more, got -1"),
         ({"counter": torch.tensor(3)}, "counter: expected [1], got []"),
         ({"out": torch.zeros(2, dtype=torch.int64)}, "out: expected [3], got [2]"),
-        ({"out": torch.zeros(6, dtype=torch.int64)[::2]}, "out: expected a contiguous tensor, got strides (2,)"),
+        (
+            {"out": torch.zeros(6, dtype=torch.int64)[::2]},
+            "out: expected a contiguous tensor, got strides (2,)",
+        ),
     ],
 )
 def test_bad_arguments(change, message) -> None:

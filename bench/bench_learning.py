@@ -1,0 +1,168 @@
+"""Learning curves from state: IBRL against imitation alone (BC) and TD3 with demonstrations in its buffer.
+
+    python bench/bench_learning.py --jobs 2                      # every task, method and seed (about an hour)
+    python bench/bench_learning.py --tasks assembly --seeds 0    # one of them
+
+Every run is the `metaworld_state` preset, one thread, evaluated in place, and ends early after two
+evaluations in a row of at least 92%. Runs that are in the results already are not repeated; delete the file
+to start anew.
+Writes results/bench_learning.json and .png.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import tyro
+from timing import machine_facts
+
+from ibrl_fast.training.logging import read_metrics
+from ibrl_fast.training.presets import preset
+from ibrl_fast.training.trainer import Trainer
+
+RESULTS = Path(__file__).parent / "results"
+TASKS = ("assembly", "box-close", "coffee-push", "stick-pull")
+COLORS = {"ibrl": "#0072B2", "td3": "#D55E00"}
+Method = Literal["ibrl", "td3"]
+
+
+def train_one(task: str, method: Method, seed: int, env_steps: int, run_dir: Path) -> dict[str, Any]:
+    """One run, from demonstrations to its last evaluation; returns its entry of the results."""
+    config = preset("metaworld_state")
+    config = replace(
+        config,
+        method=method,
+        seed=seed,
+        run_dir=run_dir,
+        num_threads=1,
+        total_env_steps=env_steps,
+        stop_at_success_rate=0.92,
+        gate=config.gate if method == "ibrl" else None,
+        env=replace(config.env, task=f"metaworld/{task}"),
+        evaluation=replace(config.evaluation, workers=0, video_episodes=0),
+    )
+    result = Trainer(config, quiet=True).run()
+    points = [record for record in read_metrics(result.run_dir) if record["kind"] == "eval"]
+    kept = ("env_steps", "success_rate", "hybrid_success_rate", "gate_open", "cpu_seconds", "wall_seconds")
+    return {
+        "task": task,
+        "method": method,
+        "seed": seed,
+        "bc_success_rate": result.bc_success_rate,
+        "final_success_rate": result.success_rate,
+        "env_steps": result.env_steps,
+        "wall_seconds": result.wall_seconds,
+        "solved": first_solved(points),
+        "evaluations": [{key: point[key] for key in kept if key in point} for point in points],
+    }
+
+
+def first_solved(points: list[dict[str, Any]], rate: float = 0.9) -> dict[str, float] | None:
+    """Where two evaluations in a row first reach `rate`: environment steps and seconds of the second."""
+    for before, now in itertools.pairwise(points):
+        if min(before["success_rate"], now["success_rate"]) >= rate:
+            return {key: now[key] for key in ("env_steps", "cpu_seconds", "wall_seconds")}
+    return None
+
+
+def plot(runs: list[dict[str, Any]], out: Path) -> None:
+    """One panel per task: mean over seeds and the span of the seeds, for each method; BC as dashed lines."""
+    figure, axes = plt.subplots(2, 2, figsize=(11, 7), sharey=True)
+    for axis, task in zip(axes.flat, TASKS):
+        for method, color in COLORS.items():
+            mine = [run for run in runs if run["task"] == task and run["method"] == method]
+            curves = [{p["env_steps"]: p["success_rate"] for p in run["evaluations"]} for run in mine]
+            if not curves:
+                continue
+            # a run that ended early, solved, keeps its final rate
+            steps = sorted(set().union(*curves))
+            finals = [run["final_success_rate"] for run in mine]
+            values = np.array([[curve.get(s, final) for s in steps] for curve, final in zip(curves, finals)])
+            axis.plot(
+                steps, values.mean(0), color=color, marker="o", ms=3, label=f"{method} ({len(mine)} seeds)"
+            )
+            axis.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.15, linewidth=0)
+        for run in runs:
+            if run["task"] == task and run["bc_success_rate"] is not None:
+                axis.axhline(run["bc_success_rate"], color="#666666", linestyle="--", linewidth=0.8)
+        axis.plot([], [], color="#666666", linestyle="--", label="BC, each seed")
+        axis.set_title(task)
+        axis.set_xlabel("environment steps")
+        axis.set_ylim(-0.03, 1.03)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8, loc="lower right")
+    axes[0, 0].set_ylabel("success rate")
+    axes[1, 0].set_ylabel("success rate")
+    figure.tight_layout()
+    figure.savefig(out, dpi=120)
+    plt.close(figure)
+
+
+def main(
+    tasks: tuple[str, ...] = TASKS,
+    methods: tuple[Method, ...] = ("ibrl", "td3"),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    env_steps: int = 80_000,
+    jobs: int = 1,
+    out: Path = RESULTS / "bench_learning.json",
+) -> None:
+    """Trains what is missing in the results, and draws them.
+
+    Args:
+        tasks: Meta-World tasks.
+        methods: `ibrl` (its BC policy is evaluated too) and `td3`.
+        seeds: of the runs.
+        env_steps: budget of a run.
+        jobs: runs at a time, one process and one thread each.
+        out: the results.
+    """
+    runs: list[dict[str, Any]] = json.loads(out.read_text())["runs"] if out.exists() else []
+    known = {(run["task"], run["method"], run["seed"]) for run in runs}
+    wanted = [(task, method, seed) for seed in seeds for task in tasks for method in methods]
+
+    def start(job: tuple[str, Method, int]) -> None:
+        task, method, seed = job
+        arguments = ["--single", task, method, str(seed), str(env_steps)]
+        done = subprocess.run(
+            [sys.executable, __file__, *arguments], check=True, text=True, stdout=subprocess.PIPE
+        )
+        runs.append(json.loads(done.stdout.splitlines()[-1]))
+        command = "python bench/bench_learning.py --jobs " + str(jobs)
+        content = {"machine": machine_facts(), "command": command, "runs": sort_runs(runs)}
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(content, indent=1) + "\n")
+        run = runs[-1]
+        rates = f"BC {run['bc_success_rate']} final {run['final_success_rate']}"
+        print(f"{task} {method} seed {seed}: {rates} solved {run['solved']}", flush=True)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(start, [job for job in wanted if job not in known]))
+    plot(runs, out.with_suffix(".png"))
+
+
+def sort_runs(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """In the order of task, method and seed, whatever order they ended in."""
+    return sorted(runs, key=lambda run: (run["task"], run["method"], run["seed"]))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--single"]:
+        one_task, one_method, one_seed, budget = sys.argv[2:6]
+        with tempfile.TemporaryDirectory() as folder:
+            entry = train_one(one_task, one_method, int(one_seed), int(budget), Path(folder) / "run")  # type: ignore[arg-type]
+        print(json.dumps(entry))
+    else:
+        tyro.cli(main)

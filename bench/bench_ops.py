@@ -1,0 +1,259 @@
+"""Every op against eager torch and torch.compile, at the paper's sizes (batch 256).
+
+    python bench/bench_ops.py [--device cuda] [--threads 2] [--no-compile] [--out DIR]
+
+Prints a table and writes results/bench_ops.json (bench_ops_cuda.json on a GPU) and a chart beside it. The
+baselines are what one would write in torch: torch's own random numbers, advanced indexing, DrQ's grid_sample.
+"Share" is the bytes that a call must at least move, over its time, against the copy bandwidth measured in the
+same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from timing import RESULTS, compare, copy_bandwidth, machine_facts, write_results
+from torch import Tensor
+
+from ibrl_fast import ops
+from ibrl_fast.ops.nstep_return import nstep_return_reference
+from ibrl_fast.ops.replay_gather import replay_gather_reference, stacked_rows_reference
+
+BATCH = 256
+
+
+class Contest(NamedTuple):
+    """One op at one size: our call, the eager one, the bytes that must move."""
+
+    ours: Callable[[], Any]
+    eager: Callable[..., Any]
+    eager_args: tuple[Any, ...]
+    num_bytes: int
+
+
+def drq_augment(images: Tensor, pad: int = 4) -> Tensor:
+    """DrQ's random shift as published: replicate padding and bilinear sampling of a shifted grid."""
+    batch, _, size, _ = images.shape
+    full = size + 2 * pad
+    line = torch.linspace(-1 + 1 / full, 1 - 1 / full, full, device=images.device)[:size]
+    grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1)
+    shift = torch.randint(0, 2 * pad + 1, (batch, 1, 1, 2), device=images.device) * 2.0 / full
+    padded = F.pad(images, (pad,) * 4, mode="replicate")
+    return F.grid_sample(padded, grid + shift, padding_mode="zeros", align_corners=False)
+
+
+def image_batch(
+    frames: Tensor, rows: Tensor, next_rows: Tensor, step: Tensor, stack: int
+) -> tuple[Tensor, Tensor]:
+    """Stacked, augmented, scaled s and s' in torch."""
+    sides = []
+    for side in (rows, next_rows):
+        images = frames[stacked_rows_reference(side, step, stack)].flatten(1, 2).float()
+        sides.append(drq_augment(images) / 255.0 - 0.5)
+    return sides[0], sides[1]
+
+
+def target_greedy(q: Tensor, reward: Tensor, discount: Tensor, subset: Tensor) -> Tensor:
+    """The bootstrap target in torch, best proposal."""
+    return reward + discount * q[:, subset].amin(1).amax(0)
+
+
+def target_soft(q: Tensor, reward: Tensor, discount: Tensor, subset: Tensor) -> Tensor:
+    """The bootstrap target in torch, proposal drawn by softmax."""
+    values = q[:, subset].amin(1)
+    choice = torch.multinomial(torch.softmax(10.0 * values, 0).t(), 1).t()
+    return reward + discount * values.gather(0, choice)[0]
+
+
+def select_greedy(q: Tensor, actions: Tensor, subset: Tensor) -> Tensor:
+    """The best proposal's action in torch."""
+    choice = q[:, subset].amin(1).argmax(0)
+    return actions[choice, torch.arange(actions.shape[1], device=actions.device)]
+
+
+def contests(device: torch.device) -> dict[str, Contest]:
+    """Everything that is timed, by name."""
+
+    def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.empty(*shape, dtype=dtype, device=device)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, device=device)
+
+    # a replay buffer of 20 000 steps in episodes of 100
+    num_rows = 20_000
+    step = (torch.arange(num_rows, device=device) % 101).int()
+    is_tail = step == 100
+    none = torch.zeros_like(is_tail)
+    table = torch.nonzero(~is_tail)[:, 0]
+    rows = table[torch.randint(0, len(table) - 1, (BATCH,), device=device)]
+    counter = torch.zeros(1, dtype=torch.int64, device=device)
+    size = torch.tensor([len(table)], device=device)
+    drawing = {"seed": 1, "counter": counter}
+    subset = torch.tensor([1, 3], device=device)
+    found: dict[str, Contest] = {}
+
+    drawn = empty(BATCH, dtype=torch.int64)
+    found["sample_rows"] = Contest(
+        lambda: ops.sample_rows(table, size, BATCH, **drawing, out=drawn),
+        lambda table: table[torch.randint(0, len(table), (BATCH,), device=table.device)],
+        (table,),
+        BATCH * 16,
+    )
+
+    reward = random(num_rows)
+    nstep_out = (empty(BATCH), empty(BATCH), empty(BATCH, dtype=torch.int64))
+    nstep_args = (reward, none, none, is_tail, rows)
+    found["nstep_return n=3"] = Contest(
+        lambda: ops.nstep_return(*nstep_args, nstep=3, gamma=0.99, out=nstep_out),
+        lambda *args: nstep_return_reference(*args, nstep=3, gamma=0.99),
+        nstep_args,
+        BATCH * (3 * 7 + 8 + 16),
+    )
+
+    # what a state batch takes: s and s' stacked, the action, the imitation actions for s and s'
+    state, action, il_action = random(num_rows, 39), random(num_rows, 4), random(num_rows, 1, 4)
+    sources, places = [state, state, action, il_action, il_action], [rows, rows + 1, rows, rows, rows + 1]
+    stacks = [3, 3, 1, 1, 1]
+    gathered = ops.replay_gather(sources, places, step, stacks=stacks)
+    found["replay_gather state batch"] = Contest(
+        lambda: ops.replay_gather(sources, places, step, stacks=stacks, out=gathered),
+        lambda *each: [replay_gather_reference(s, r, step, stack=k) for s, r, k in zip(each, places, stacks)],
+        tuple(sources),
+        sum(2 * tensor.numel() * 4 for tensor in gathered),
+    )
+
+    for side, stack, dtype in ((84, 3, torch.float32), (84, 3, torch.bfloat16), (96, 1, torch.float32)):
+        frames = torch.randint(0, 256, (2000, 3, side, side), dtype=torch.uint8, device=device)
+        at, image_step = rows % 1999, step[:2000]
+        out = ops.random_shift_gather(frames, at, at + 1, image_step, stack=stack, out_dtype=dtype, **drawing)
+        pixels = 2 * BATCH * stack * 3 * side * side
+        name = f"random_shift_gather {side}px stack {stack} {str(dtype).removeprefix('torch.')}"
+        found[name] = Contest(
+            lambda frames=frames, at=at, image_step=image_step, stack=stack, dtype=dtype, out=out: (
+                ops.random_shift_gather(
+                    frames, at, at + 1, image_step, stack=stack, out_dtype=dtype, **drawing, out=out
+                )
+            ),
+            lambda frames, at, image_step, stack=stack, dtype=dtype: [
+                x.to(dtype) for x in image_batch(frames, at, at + 1, image_step, stack)
+            ],
+            (frames, at, image_step),
+            pixels * (1 + out[0].element_size()),
+        )
+
+    q, discount, actions = random(2, 5, BATCH), random(BATCH), random(2, BATCH, 7)
+    target_args = (q, reward[:BATCH], discount, subset)
+    target_out = (empty(BATCH), empty(BATCH, dtype=torch.int64))
+    for name, beta, plain in (("greedy", None, target_greedy), ("soft", 10.0, target_soft)):
+        found[f"ibrl_target {name} E=5"] = Contest(
+            lambda beta=beta: ops.ibrl_target(*target_args, beta=beta, **drawing, out=target_out),
+            plain,
+            target_args,
+            BATCH * (4 * 4 + 12 + 8),
+        )
+    select_out = (empty(BATCH, 7), empty(BATCH, dtype=torch.int64))
+    found["ibrl_select greedy E=5"] = Contest(
+        lambda: ops.ibrl_select(q, actions, subset, **drawing, out=select_out),
+        select_greedy,
+        (q, actions, subset),
+        BATCH * (4 * 4 + 2 * 28 + 8),
+    )
+
+    # five state critics of the paper: 10.9 million parameters in their own tensors
+    shapes = [(1024, 155 if layer == 0 else 1024) for layer in range(3)] + [(1024,)] * 9 + [(1, 1024), (1,)]
+    targets, online = ([random(*shape) for _ in range(5) for shape in shapes] for _ in range(2))
+    found["polyak_update 5 state critics"] = Contest(
+        lambda: ops.polyak_update(targets, online, 0.99),
+        lambda targets, online: [t.lerp_(o, 0.01) for t, o in zip(targets, online)],
+        (targets, online),
+        sum(3 * tensor.numel() * 4 for tensor in targets),
+    )
+    return found
+
+
+def draw_chart(results: list[dict[str, Any]], path: Any) -> None:
+    """Bars of the time against eager torch."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 0.5 * len(results) + 1.2), layout="constrained")
+    for row, result in enumerate(reversed(results)):
+        eager = result["eager"].median
+        for offset, (name, color) in enumerate(
+            (("ours", "#0072B2"), ("torch.compile", "#E69F00"), ("eager", "#999999"))
+        ):
+            if name in result:
+                speed = eager / result[name].median
+                axes.barh(
+                    row + 0.25 * (1 - offset), speed, 0.25, color=color, label=name if row == 0 else None
+                )
+                axes.text(
+                    speed,
+                    row + 0.25 * (1 - offset),
+                    f" {result[name].median * 1e6:.0f} us",
+                    va="center",
+                    size=7,
+                )
+    axes.set_yticks(range(len(results)), [result["op"] for result in reversed(results)])
+    axes.set_xscale("log")
+    axes.set_xlabel("times as fast as eager torch")
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Times every contest, prints the table, writes JSON and chart."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the JSON and the chart")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = torch.device(options.device, 0) if options.device == "cuda" else torch.device(options.device)
+
+    facts, bandwidth = machine_facts(device), copy_bandwidth(device)
+    chip = facts.get("gpu", facts["cpu"])
+    print(f"copy bandwidth {bandwidth / 1e9:.1f} GB/s, {options.threads} threads, {chip}")
+    print(f"{'op':<46}{'ours us':>10}{'eager us':>10}{'compile us':>12}{'speed-up':>10}{'share':>8}")
+    results = []
+    for name, contest in contests(device).items():
+        candidates = {
+            "ours": contest.ours,
+            "eager": lambda contest=contest: contest.eager(*contest.eager_args),
+        }
+        if not options.no_compile:
+            torch._dynamo.reset()
+            compiled = torch.compile(contest.eager)
+            candidates["torch.compile"] = lambda contest=contest, compiled=compiled: compiled(
+                *contest.eager_args
+            )
+        timings = compare(candidates, device=device, rounds=options.rounds)
+        share = contest.num_bytes / timings["ours"].median / bandwidth
+        results.append({"op": name, **timings, "bytes": contest.num_bytes, "share_of_copy_bandwidth": share})
+        ours, eager = timings["ours"].median, timings["eager"].median
+        with_compile = f"{timings['torch.compile'].median * 1e6:.1f}" if "torch.compile" in timings else "-"
+        times = f"{ours * 1e6:>10.1f}{eager * 1e6:>10.1f}{with_compile:>12}"
+        print(f"{name:<46}{times}{eager / ours:>9.1f}x{share:>8.1%}", flush=True)
+
+    stem = "bench_ops" if device.type == "cpu" else f"bench_ops_{device.type}"
+    write_results(
+        options.out / f"{stem}.json",
+        {"machine": facts, "copy_bandwidth_bytes_per_s": bandwidth, "batch": BATCH, "results": results},
+    )
+    draw_chart(results, options.out / f"{stem}.png")
+
+
+if __name__ == "__main__":
+    main()

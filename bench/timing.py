@@ -1,0 +1,169 @@
+"""What every bench shares: fair timing, the machine's facts and its measured peaks, results as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ibrl_fast import __version__, _core
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one call: median, and the 10th and 90th percentile over the rounds."""
+
+    median: float
+    low: float
+    high: float
+    rounds: int
+    calls_per_round: int
+
+
+def compare(
+    candidates: Mapping[str, Callable[[], Any]],
+    *,
+    device: torch.device | str = "cpu",
+    rounds: int = 15,
+    round_seconds: float = 0.02,
+) -> dict[str, Timing]:
+    """Times candidates in turn, round after round, so that a slow moment of the machine hits them all alike.
+
+    Args:
+        candidates: name -> call without arguments; called before timing starts, so compiling is not timed.
+        device: where the work happens; on CUDA a round is measured between two events on the current stream.
+        rounds: number of rounds, each of which gives one sample for every candidate.
+        round_seconds: a round repeats a call until it takes about this long.
+    """
+    device = torch.device(device)
+    calls = {}
+    for name, call in candidates.items():
+        for _ in range(3):
+            call()
+        calls[name] = max(1, int(round_seconds / max(1e-7, _seconds(call, 1, device))))
+    samples: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, call in candidates.items():
+            samples[name].append(_seconds(call, calls[name], device))
+    return {
+        name: Timing(statistics.median(x), _quantile(x, 0.1), _quantile(x, 0.9), rounds, calls[name])
+        for name, x in samples.items()
+    }
+
+
+def _seconds(call: Callable[[], Any], times: int, device: torch.device) -> float:
+    if device.type == "cuda":
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda.synchronize(device)
+        start.record()
+        for _ in range(times):
+            call()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1e3 / times
+    begin = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - begin) / times
+
+
+def _quantile(samples: list[float], share: float) -> float:
+    return sorted(samples)[round(share * (len(samples) - 1))]
+
+
+def copy_bandwidth(device: torch.device | str = "cpu", *, megabytes: int = 256) -> float:
+    """Bytes per second, read and written, of torch's copy between two buffers too large for the caches."""
+    source = torch.zeros(megabytes * 2**20, dtype=torch.uint8, device=device).view(torch.float32)
+    target = torch.empty_like(source)
+    timing = compare({"copy": lambda: target.copy_(source)}, device=device, rounds=7)
+    return 2 * source.numel() * 4 / timing["copy"].median
+
+
+def gemm_peak(
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    *,
+    size: int = 0,
+    tf32: bool = False,
+) -> float:
+    """FLOP per second of torch's square matrix product on random numbers (2048 on the CPU, 8192 on CUDA)."""
+    device = torch.device(device)
+    size = size or (8192 if device.type == "cuda" else 2048)
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    try:
+        timing = compare({"gemm": lambda: torch.mm(a, b, out=out)}, device=device, rounds=7)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    return 2.0 * size**3 / timing["gemm"].median
+
+
+def machine_facts(device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What a reader needs to judge a number: processor, GPU, threads, versions, load, commit, command."""
+    device = torch.device(device)
+    facts: dict[str, Any] = {
+        "command": " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "ibrl_fast": __version__,
+        "cpu": _processor(),
+        "cpu_isa": ("portable", "avx2", "avx512")[_core.get_cpu_isa()],
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "load_average_at_start": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": str(device),
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        facts |= {
+            "gpu": properties.name,
+            "gpu_memory_bytes": properties.total_memory,
+            "gpu_multiprocessors": properties.multi_processor_count,
+            "cuda": torch.version.cuda,
+        }
+    return facts
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=10"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def write_results(path: Path, results: Mapping[str, Any]) -> None:
+    """Writes results as JSON; Timing entries become plain numbers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=2, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Timing):
+        return asdict(value)
+    raise TypeError(f"cannot write {type(value).__name__} as JSON")

@@ -1,0 +1,125 @@
+"""What a policy expects and returns, as plain values that travel inside every exported file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+CONTRACT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ObservationField:
+    """One observation, as the robot measures it at one time step."""
+
+    shape: tuple[int, ...]
+    """Of one frame: `(features,)`, or `(channels, height, width)` for an image."""
+    dtype: Literal["float32", "uint8"] = "float32"
+    """Type of the elements; images are usually uint8 and scaled inside the policy."""
+    stack: int = 1
+    """Frames given to the policy, newest first along the first axis; an episode's first frame is repeated."""
+    low: float | None = None
+    """Smallest value of any element, in the observation's own unit; None: unbounded."""
+    high: float | None = None
+    """Largest value of any element; None: unbounded."""
+
+    def __post_init__(self) -> None:
+        # JSON hands lists in; a frozen field is set once, here
+        object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
+        if len(self.shape) not in (1, 3) or min(self.shape) < 1:
+            raise ValueError(f"shape: expected (features,) or (channels, height, width), got {self.shape}")
+        if self.dtype not in ("float32", "uint8"):
+            raise ValueError(f"dtype: expected float32 or uint8, got {self.dtype}")
+        if isinstance(self.stack, bool) or not isinstance(self.stack, int) or self.stack < 1:
+            raise ValueError(f"stack: expected an integer >= 1, got {self.stack!r}")
+        for name, bound in (("low", self.low), ("high", self.high)):
+            if bound is not None and not math.isfinite(bound):
+                raise ValueError(f"{name}: expected a finite number or None, got {bound}")
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"high: expected more than low {self.low}, got {self.high}")
+
+    @property
+    def kind(self) -> Literal["vector", "image"]:
+        """What the shape stands for."""
+        return "vector" if len(self.shape) == 1 else "image"
+
+    @property
+    def stacked_shape(self) -> tuple[int, ...]:
+        """Shape after stacking, `(stack * features,)` or `(stack * channels, height, width)`."""
+        return (self.stack * self.shape[0], *self.shape[1:])
+
+
+@dataclass(frozen=True)
+class ObservationContract:
+    """What a policy expects and returns; travels inside every exported file."""
+
+    observations: Mapping[str, ObservationField]
+    """By name, in the policy's order."""
+    action_dim: int
+    """Components of an action."""
+    action_low: float = -1.0
+    """Smallest value of an action component."""
+    action_high: float = 1.0
+    """Largest value of an action component."""
+    control_period: float | None = None
+    """Seconds between two control steps, where known."""
+    action_repeat: int | None = None
+    """Control steps for which the training environments repeated one action, where known."""
+    metadata: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    """Free facts: task, method, package version."""
+
+    def __post_init__(self) -> None:
+        if not self.observations:
+            raise ValueError("observations: expected at least one, got none")
+        if self.action_dim < 1:
+            raise ValueError(f"action_dim: expected >= 1, got {self.action_dim}")
+        if not -math.inf < self.action_low < self.action_high < math.inf:
+            raise ValueError(f"action_high: expected more than {self.action_low}, got {self.action_high}")
+        if self.control_period is not None and not 0.0 < self.control_period < math.inf:
+            raise ValueError(f"control_period: expected > 0 s or None, got {self.control_period}")
+        if self.action_repeat is not None and self.action_repeat < 1:
+            raise ValueError(f"action_repeat: expected >= 1 or None, got {self.action_repeat}")
+
+    def to_json(self) -> str:
+        """The contract as one JSON object."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values["observations"] = {
+            key: {**asdict(spec), "kind": spec.kind} for key, spec in self.observations.items()
+        }
+        values["metadata"] = dict(self.metadata)
+        return json.dumps({"contract_version": CONTRACT_VERSION, **values}, allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str) -> ObservationContract:
+        """The contract that `to_json` wrote; ValueError for anything else."""
+        try:
+            values = json.loads(text)
+            version = values.pop("contract_version")
+            if version == CONTRACT_VERSION:
+                fields = {}
+                for key, spec in values.pop("observations").items():
+                    kind = spec.pop("kind")
+                    fields[key] = ObservationField(**spec)
+                    if fields[key].kind != kind:
+                        raise ValueError(f"kind: expected {fields[key].kind} for this shape, got {kind}")
+                return ObservationContract(observations=fields, **values)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"contract: expected one of version {CONTRACT_VERSION}, got {error!r}"
+            ) from error
+        raise ValueError(f"contract: expected version {CONTRACT_VERSION}, got {version!r}")
+
+
+def check_value(name: str, value: Any, shape: tuple[int, ...], spec: ObservationField) -> None:
+    """Refuse a value of another shape or dtype, or with elements out of range; a NaN survives min and max."""
+    dtype = str(value.dtype).removeprefix("torch.")
+    if tuple(value.shape) != shape or dtype != spec.dtype:
+        raise ValueError(f"{name}: expected {list(shape)} {spec.dtype}, got {list(value.shape)} {dtype}")
+    smallest, largest = float(value.min()), float(value.max())
+    if not (math.isfinite(smallest) and math.isfinite(largest)):
+        raise ValueError(f"{name}: expected finite numbers, got inf or nan")
+    if (spec.low is not None and smallest < spec.low) or (spec.high is not None and largest > spec.high):
+        raise ValueError(f"{name}: expected in [{spec.low}, {spec.high}], got [{smallest:g}, {largest:g}]")

@@ -1,0 +1,58 @@
+"""The examples run as their own texts say, here for few steps; none is longer than a screen or two."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ibrl_fast import read_demonstrations
+from ibrl_fast.training.config import load_config
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FEW = ["--env-steps", "40", "--eval-episodes", "1"]
+
+
+def run_example(name: str, *arguments: str) -> str:
+    """Runs an example from the repository's root; returns what it prints."""
+    ended = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=EXAMPLES.parent,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_length() -> None:
+    for path in EXAMPLES.glob("*.py"):
+        assert len(path.read_text().splitlines()) < 100, path.name
+
+
+@pytest.mark.slow
+def test_train(tmp_path: Path) -> None:
+    out = run_example(
+        "01_train.py", "--task", "reach", "--seed", "3", "--run-dir", str(tmp_path / "run"), *FEW
+    )
+    assert "imitation" in out and str(tmp_path / "run" / "policy.pt") in out
+    config = load_config(tmp_path / "run")
+    assert config.seed == 3 and config.env.task == "reach"
+    assert (tmp_path / "run" / "policy.pt").is_file()
+
+
+@pytest.mark.slow
+def test_own_demonstrations(tmp_path: Path) -> None:
+    file = tmp_path / "own.hdf5"
+    out = run_example(
+        "02_own_demonstrations.py", "--out", str(file), "--run-dir", str(tmp_path / "run"), *FEW
+    )
+    assert "3 demonstrations of" in out and "final policy" in out
+    demos = read_demonstrations(file)
+    assert [demo.seed for demo in demos] == [0, 1, 2]
+    assert all(demo.terminated[-1] for demo in demos)  # the controller solves the task
+    assert (tmp_path / "run" / "policy.pt").is_file()

@@ -1,0 +1,96 @@
+"""One call of every op on small inputs, for what holds for all of them alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ibrl_fast import ops
+
+
+class Case(NamedTuple):
+    """An op's public function, its arguments, and the tensors that it writes into."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: tuple[Tensor, ...]
+
+    def run(self) -> tuple[Tensor, ...]:
+        """Calls the op on the case's output tensors and returns them."""
+        self.function(*self.args, **self.kwargs)
+        return self.outputs
+
+
+def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
+    """op name -> case, the same numbers on every device."""
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).to(device)
+
+    def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.zeros(*shape, dtype=dtype, device=device)
+
+    num_rows = 70
+    step = (torch.arange(num_rows, dtype=torch.int32) % 7).to(device)
+    is_tail = step == 6
+    rows = (torch.randint(0, num_rows // 7, (batch,), generator=generator) * 7).to(device)
+    frames = torch.randint(0, 256, (num_rows, 3, 20, 20), dtype=torch.uint8, generator=generator).to(device)
+    none = torch.zeros(num_rows, dtype=torch.bool, device=device)
+    counter = torch.tensor([5], device=device)
+    drawing = {"seed": 3, "counter": counter}
+    q, reward, discount = random(2, 5, batch), random(batch), random(batch).sigmoid()
+    subset, actions = torch.tensor([1, 4], device=device), random(2, batch, 7)
+    targets, online = [random(300), random(4, 5)], [random(300), random(4, 5)]
+
+    choice, drawn = empty(batch, dtype=torch.int64), empty(batch, dtype=torch.int64)
+    nstep_out = (empty(batch), empty(batch), empty(batch, dtype=torch.int64))
+    gathered = [empty(batch, 3), empty(batch, 2 * 4)]
+    images = (empty(batch, 6, 20, 20), empty(batch, 6, 20, 20))
+    target, action = empty(batch), empty(batch, 7)
+    return {
+        "sample_rows": Case(
+            ops.sample_rows,
+            (torch.arange(50, device=device), torch.tensor([40], device=device), batch),
+            {**drawing, "out": drawn},
+            (drawn,),
+        ),
+        "nstep_return": Case(
+            ops.nstep_return,
+            (random(num_rows), none, none, is_tail, rows),
+            {"nstep": 3, "gamma": 0.9, "out": nstep_out},
+            nstep_out,
+        ),
+        "replay_gather": Case(
+            ops.replay_gather,
+            ([random(num_rows, 3), random(num_rows, 4)], rows, step),
+            {"stacks": [1, 2], "out": gathered},
+            tuple(gathered),
+        ),
+        "random_shift_gather": Case(
+            ops.random_shift_gather,
+            (frames, rows, rows + 1, step),
+            {"stack": 2, **drawing, "out": images},
+            images,
+        ),
+        "ibrl_target": Case(
+            ops.ibrl_target,
+            (q, reward, discount, subset),
+            {"beta": 2.0, **drawing, "out": (target, choice)},
+            (target, choice),
+        ),
+        "ibrl_select": Case(
+            ops.ibrl_select,
+            (q, actions, subset),
+            {"beta": 2.0, **drawing, "out": (action, drawn)},
+            (action, drawn),
+        ),
+        "polyak_update": Case(ops.polyak_update, (targets, online, 0.9), {}, tuple(targets)),
+    }
+
+
+NAMES = tuple(cases(torch.device("cpu")))

@@ -1,0 +1,150 @@
+"""Configurations: to JSON and back, and what they refuse."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ibrl_fast.agents import IBRLConfig, ProposalRule
+from ibrl_fast.envs import make_pool
+from ibrl_fast.nn import ActorConfig, CriticConfig, NetworkConfig
+from ibrl_fast.training.config import (
+    CONFIG_NAME,
+    DemoConfig,
+    EnvConfig,
+    EvaluationConfig,
+    ReplayConfig,
+    TrainConfig,
+    config_from_dict,
+    config_to_dict,
+    load_config,
+    save_config,
+)
+from ibrl_fast.training.presets import PRESETS
+
+
+def odd_config() -> TrainConfig:
+    """Every kind of field away from its default: optional values, tuples, paths, nested configs, choices."""
+    return TrainConfig(
+        method="td3",
+        run_dir=Path("somewhere/{task}"),
+        stop_at_success_rate=0.75,
+        env=EnvConfig(observation="both", cameras=("corner", "corner3"), backend="native"),
+        demos=DemoConfig(path=Path("demos.hdf5"), episodes=7),
+        agent=IBRLConfig(beta=2.5, acting_rule=ProposalRule(kind="lcb", std_factor=2.0, margin=0.25)),
+        network=NetworkConfig(actor=ActorConfig(hidden=(8, 9), compress_dim=None)),
+        replay=ReplayConfig(bootstrap_on_truncation=False, nstep=1),
+    )
+
+
+@pytest.mark.parametrize("make", [*PRESETS.values(), odd_config], ids=[*PRESETS, "odd"])
+def test_json_round_trip(make: Callable[[], TrainConfig]) -> None:
+    config = make()
+    restored = config_from_dict(json.loads(json.dumps(config_to_dict(config), allow_nan=False)))
+    assert restored == config
+    assert repr(restored) == repr(config)  # equal types too: 1 == 1.0 and Path(x) != "x"
+
+
+def test_file_round_trip(tmp_path: Path) -> None:
+    save_config(odd_config(), tmp_path)
+    assert load_config(tmp_path) == odd_config()
+
+
+def test_fields_left_out_of_a_file_have_their_defaults() -> None:
+    assert config_from_dict({"seed": 3, "env": {"num_envs": 2}}) == TrainConfig(
+        seed=3, env=EnvConfig(num_envs=2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", ["configuration"]),
+        ("[]", ["TrainConfig", "fields"]),
+        ('{"sead": 1}', ["seed", "got sead"]),
+        ('{"env": {"tusk": "x"}}', ["EnvConfig", "task", "got tusk"]),
+        ('{"env": 3}', ["EnvConfig", "got 3"]),
+        ('{"batch_size": 0}', ["batch_size: expected at least 1, got 0"]),
+        ('{"batch_size": "many"}', ["configuration"]),
+        ('{"network": {"encoder": {"chanels": 3}}}', ["DrQConfig", "chanels"]),
+    ],
+)
+def test_damaged_file_is_one_error_with_its_name(tmp_path: Path, text: str, words: list[str]) -> None:
+    (tmp_path / CONFIG_NAME).write_text(text)
+    with pytest.raises(ValueError) as error:
+        load_config(tmp_path)
+    for word in [str(tmp_path / CONFIG_NAME), *words]:
+        assert word in str(error.value)
+
+
+def test_folder_without_a_config(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"expected a run folder with {CONFIG_NAME}, got {tmp_path}"):
+        load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "values", "message"),
+    [
+        (EnvConfig, {"num_envs": 0}, "env.num_envs: expected at least 1, got 0"),
+        (EnvConfig, {"action_repeat": 0}, "env.action_repeat: expected at least 1, got 0"),
+        (EnvConfig, {"max_episode_steps": -1}, "env.max_episode_steps: expected at least 1, got -1"),
+        (EnvConfig, {"observation": "sound"}, "env.observation: expected state, pixels or both, got sound"),
+        (EnvConfig, {"backend": "warp"}, "env.backend: expected reference or native, got warp"),
+        (
+            EnvConfig,
+            {"observation": "pixels", "cameras": ()},
+            "env.cameras: expected at least one camera, got none",
+        ),
+        (DemoConfig, {"episodes": 0}, "demos.episodes: expected at least 1, got 0"),
+        (DemoConfig, {"action_noise": -0.1}, "demos.action_noise: expected at least 0, got -0.1"),
+        (ReplayConfig, {"nstep": 0}, "replay.nstep: expected at least 1, got 0"),
+        (ReplayConfig, {"gamma": 1.5}, r"replay.gamma: expected in \(0, 1\], got 1.5"),
+        (ReplayConfig, {"gamma": float("nan")}, r"replay.gamma: expected in \(0, 1\], got nan"),
+        (ReplayConfig, {"storage": "cloud"}, "replay.storage: expected device, pinned or host, got cloud"),
+        (ReplayConfig, {"random_shift_pad": -1}, "replay.random_shift_pad: expected at least 0, got -1"),
+        (EvaluationConfig, {"episodes": 0}, "evaluation.episodes: expected at least 1, got 0"),
+        (EvaluationConfig, {"workers": -1}, "evaluation.workers: expected at least 0, got -1"),
+        (TrainConfig, {"method": "sac"}, "method: expected ibrl, td3 or bc, got sac"),
+        (TrainConfig, {"update_frequency": 0}, "update_frequency: expected at least 1, got 0"),
+        (TrainConfig, {"seed": -1}, "seed: expected at least 0, got -1"),
+        (TrainConfig, {"stop_at_success_rate": 1.5}, r"stop_at_success_rate: expected in \(0, 1\] or None"),
+        (
+            TrainConfig,
+            {"observation_scaling": "unit"},
+            "observation_scaling: expected none or demonstrations",
+        ),
+        (
+            TrainConfig,
+            {"observation_scaling": "demonstrations", "env": EnvConfig(observation="pixels")},
+            "observation_scaling: expected none without a state, got demonstrations",
+        ),
+    ],
+)
+def test_refuses(make: Callable[..., Any], values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(**values)
+
+
+def test_run_dir_is_filled_in() -> None:
+    config = TrainConfig(seed=4, env=EnvConfig(task="metaworld/box-close"))
+    assert config.resolved_run_dir() == Path("runs/box-close_ibrl_seed4")
+    assert replace(config, label="mine").resolved_run_dir() == Path("runs/box-close_mine_seed4")
+    assert replace(config, run_dir=Path("here")).resolved_run_dir() == Path("here")
+
+
+def test_cpu_threads() -> None:
+    small = NetworkConfig(actor=ActorConfig(hidden=(256,)), critic=CriticConfig(hidden=(256,)))
+    assert TrainConfig(network=small).cpu_threads() == 1
+    assert TrainConfig(network=small, num_threads=3).cpu_threads() == 3
+    assert TrainConfig().cpu_threads() >= 1
+
+
+def test_pool_options_are_options_of_make_pool() -> None:
+    known = inspect.signature(make_pool).parameters
+    assert set(EnvConfig().pool_kwargs()) <= set(known)

@@ -1,0 +1,139 @@
+"""An interrupted and resumed run equals an uninterrupted one, to the bit; runs repeat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from training_helpers import (
+    differences,
+    reproducible_content,
+    reproducible_records,
+    run_interrupted,
+    tiny_config,
+    tiny_pixel_config,
+)
+
+from ibrl_fast.training import trainer as trainer_module
+from ibrl_fast.training.config import TrainConfig
+from ibrl_fast.training.gate import GateConfig
+from ibrl_fast.training.trainer import Trainer
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take most of a tiny run's time and are no part of what is compared."""
+    monkeypatch.setattr(trainer_module, "write_report", lambda *_: [])
+    monkeypatch.setattr(trainer_module, "plot_phase_seconds", lambda *_: None)
+
+
+def resume(run_dir: Path) -> None:
+    result = Trainer.from_checkpoint(run_dir, quiet=True).run()
+    assert not result.interrupted
+
+
+def assert_equal_runs(first: Path, second: Path) -> None:
+    assert differences(reproducible_records(first), reproducible_records(second)) == []
+    assert differences(reproducible_content(first), reproducible_content(second)) == []
+    policies = [torch.jit.load(str(run / "policy.pt")).state_dict() for run in (first, second)]
+    assert differences(dict(policies[0]), dict(policies[1])) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="ibrl"),
+        pytest.param({"method": "td3", "warmup_episodes": 2}, id="td3"),
+        pytest.param({"gate": GateConfig(window=2)}, id="gate"),
+    ],
+)
+def test_resumed_run_is_bit_for_bit(tmp_path: Path, demos_file: Path, changes: dict[str, object]) -> None:
+    config = tiny_config(tmp_path / "whole", demos_file, **changes)
+    Trainer(config, quiet=True).run()
+
+    # Interrupted in the warm-up, right after an episode's end, and between two log records
+    part = replace(config, run_dir=tmp_path / "part")
+    result = run_interrupted(part, 5)
+    assert result.interrupted and result.env_steps == 10 and result.policy_path is None
+    for more_steps in (21, 12):
+        trainer = Trainer.from_checkpoint(tmp_path / "part", quiet=True)
+        step, left = trainer._step, [more_steps]
+
+        def counted() -> None:
+            step()  # noqa: B023 - called within the same turn
+            left[0] -= 1  # noqa: B023
+            if left[0] == 0:  # noqa: B023
+                trainer._stop.set()  # noqa: B023
+
+        trainer._step = counted  # type: ignore[method-assign]
+        assert trainer.run().interrupted
+    resume(tmp_path / "part")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "part")
+
+
+def test_equality_notices_one_step(tmp_path: Path, demos_file: Path) -> None:
+    first, second = tiny_config(tmp_path / "a", demos_file), tiny_config(tmp_path / "b", demos_file)
+    run_interrupted(first, 20)
+    run_interrupted(second, 21)
+    found = "\n".join(differences(reproducible_content(first.run_dir), reproducible_content(second.run_dir)))
+    for part in ("/agent/", "/buffer/", "/collector/", "/counters/"):
+        assert part in found
+
+
+def test_several_environments(tmp_path: Path, demos_file: Path) -> None:
+    config = tiny_config(tmp_path / "whole", demos_file)
+    config = replace(config, env=replace(config.env, num_envs=3), total_env_steps=180)
+    Trainer(config, quiet=True).run()
+    part = replace(config, run_dir=tmp_path / "part")
+    run_interrupted(part, 17)
+    resume(part.run_dir)
+    assert_equal_runs(config.run_dir, part.run_dir)
+
+
+@pytest.mark.slow
+def test_pixels(tmp_path: Path) -> None:
+    config = tiny_pixel_config(tmp_path / "whole")
+    Trainer(config, quiet=True).run()
+    part = replace(config, run_dir=tmp_path / "part")
+    run_interrupted(part, 9)
+    resume(part.run_dir)
+    assert_equal_runs(config.run_dir, part.run_dir)
+
+
+def test_seed_decides(tmp_path: Path, demos_file: Path) -> None:
+    def weights(config: TrainConfig) -> object:
+        run_interrupted(config, 6)
+        return reproducible_content(config.run_dir)["agent"]
+
+    first = weights(tiny_config(tmp_path / "a", demos_file))
+    assert differences(first, weights(tiny_config(tmp_path / "b", demos_file))) == []
+    assert differences(first, weights(tiny_config(tmp_path / "c", demos_file, seed=1))) != []
+
+
+def test_interrupted_before_the_first_step_can_be_resumed(tmp_path: Path, demos_file: Path) -> None:
+    config = tiny_config(tmp_path / "whole", demos_file)
+    Trainer(config, quiet=True).run()
+    part = replace(config, run_dir=tmp_path / "part")
+    trainer = Trainer(part, quiet=True)
+    start = trainer._start
+
+    def interrupted_start() -> None:
+        start()
+        trainer._stop.set()
+
+    trainer._start = interrupted_start  # type: ignore[method-assign]
+    assert trainer.run().env_steps == 0
+    resume(part.run_dir)
+    assert_equal_runs(config.run_dir, part.run_dir)
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path: Path, demos_file: Path) -> None:
+    config = tiny_config(tmp_path / "run", demos_file, method="bc", warmup_episodes=0)
+    first = Trainer(config, quiet=True).run()
+    before = reproducible_records(config.run_dir), reproducible_content(config.run_dir)
+    again = Trainer.from_checkpoint(config.run_dir, quiet=True).run()
+    assert again.success_rate == first.success_rate
+    after = reproducible_records(config.run_dir), reproducible_content(config.run_dir)
+    assert differences(list(before), list(after)) == []
