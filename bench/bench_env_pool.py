@@ -1,11 +1,12 @@
-"""Environment steps per second of the native pool beside raw mj_step, EnvPool, Gymnasium and the published Python.
+"""Environment steps per second: the native pool, raw mj_step, EnvPool, Gymnasium and the published Python.
 
     python bench/bench_env_pool.py [--quick] [--pixels] [--envpool-python PATH] [--output FILE.json]
 
-All contenders take the same random actions and run one after the other, round after round; reported are medians over
-the rounds. Every contender counts control steps of 12.5 ms (five mj_steps each), none counts the frame skip. Rates of
-one thread are given by wall time and by processor time: on a machine that others use, only the latter repeats.
-EnvPool runs in a Python of its own (it pins other packages): a virtual environment with `envpool==1.2.5`.
+All contenders take the same random actions and run one after the other, round after round; reported are
+medians over the rounds. Every contender counts control steps of 12.5 ms (five mj_steps each); none counts
+frame skips. Rates are given by wall time and by the processor time of the calling process: on a machine that
+others use, only the latter repeats. EnvPool runs in a Python of its own, a virtual environment with
+`envpool==1.2.5`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ import numpy as np
 from mujoco import rollout
 
 from ibrl_fast.envs import make_pool
-from ibrl_fast.envs.experts import make_expert  # noqa: F401  (importing metaworld before timing)
 
 TASKS = {
     "assembly": "MetaWorld/Assembly-v3",
@@ -92,7 +92,7 @@ def time_pool(pool: Any, round_index: int, steps: int) -> Timing:
 
 
 class RawSteps:
-    """Five mj_steps per control step in one call of MuJoCo's own C++ rollout, controls and mocap as the task sets them."""
+    """Five mj_steps per control step, in MuJoCo's own C++ rollout, with the task's controls and poses."""
 
     def __init__(self, task: str) -> None:
         self._pool = make_original(task, "reference")
@@ -134,9 +134,8 @@ class EnvPoolServer:
         )
 
     def time(self, task: str, round_index: int, steps: int, num_envs: int, threads: int) -> Timing:
-        job = {
-            "task": TASKS[task], "num_envs": num_envs, "threads": threads, "steps": steps, "round": round_index
-        }  # fmt: skip
+        job = {"task": TASKS[task], "num_envs": num_envs, "threads": threads, "steps": steps}
+        job["round"] = round_index
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
@@ -149,41 +148,34 @@ class EnvPoolServer:
         self._process.wait(timeout=30)
 
 
-class PythonEnv:
-    """One published environment as it comes, and as an entry of Gymnasium's AsyncVectorEnv."""
+def make_published(task: str) -> Any:
+    """One published environment as it comes, without a time limit."""
+    from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
-    def __init__(self, task: str) -> None:
-        self.pool = make_original(task, "reference")
-        self.env = self.pool._envs[0].env
-        self.env.max_path_length = 10**9
-        self.observation_space, self.action_space = self.env.observation_space, self.env.action_space
-        self.metadata, self.render_mode, self.spec, self.unwrapped = {}, None, None, self.env
+    env: Any = ALL_V3_ENVIRONMENTS[f"{task}-v3"]()
+    env._partially_observable = False
+    env.__dict__.pop("sawyer_observation_space", None)
+    env._freeze_rand_vec, env.seeded_rand_vec, env._set_task_called = False, True, True
+    env.max_path_length = 10**9
+    env.seed(0)
+    return env
 
-    def reset(self, **_: Any) -> Any:
-        self.pool.reset(seed=0)
-        return self.env.reset()
 
-    def step(self, action: np.ndarray) -> Any:
-        return self.env.step(action)
+def time_published(env: Any, round_index: int, steps: int) -> Timing:
+    env.reset()
+    actions = draw_actions(round_index, steps, 1)[:, 0]
 
-    def close(self) -> None:
-        self.pool.close()
+    def run() -> None:
+        for action in actions:
+            env.step(action)
 
-    def time(self, round_index: int, steps: int) -> Timing:
-        self.reset()
-        actions = draw_actions(round_index, steps, 1)[:, 0]
-
-        def run() -> None:
-            for action in actions:
-                self.env.step(action)
-
-        return timed(run, steps)
+    return timed(run, steps)
 
 
 def make_async(task: str, num_envs: int) -> Any:
     from gymnasium.vector import AsyncVectorEnv
 
-    return AsyncVectorEnv([lambda: PythonEnv(task) for _ in range(num_envs)])  # type: ignore[misc]
+    return AsyncVectorEnv([lambda: make_published(task) for _ in range(num_envs)])  # type: ignore[misc]
 
 
 def time_async(pool: Any, round_index: int, steps: int) -> Timing:
@@ -207,15 +199,17 @@ def time_resets(pool: Any, count: int) -> Timing:
 
 def bench_state(task: str, rounds: int, steps: int, server: EnvPoolServer | None) -> dict[str, Any]:
     """Medians for one task."""
+    native_single = make_original(task, "native", num_envs=1, num_threads=1)
     native_one = make_original(task, "native", num_envs=NUM_ENVS, num_threads=1)
     native_two = make_original(task, "native", num_envs=NUM_ENVS, num_threads=2)
-    raw, python = RawSteps(task), PythonEnv(task)
+    raw, python = RawSteps(task), make_published(task)
     python_async = make_async(task, 2)
     contenders: dict[str, Callable[[int], Timing]] = {
         "raw mj_step, 1 thread": lambda r: raw.time(r, steps * 4),
+        "native, 1 environment, 1 thread": lambda r: time_pool(native_single, r, steps * 4),
         "native, 8 environments, 1 thread": lambda r: time_pool(native_one, r, steps),
         "native, 8 environments, 2 threads": lambda r: time_pool(native_two, r, steps),
-        "published, 1 environment": lambda r: python.time(r, steps),
+        "published, 1 environment": lambda r: time_published(python, r, steps),
         "AsyncVectorEnv, 2 environments, 2 processes": lambda r: time_async(python_async, r, steps),
     }
     if server is not None:
@@ -228,10 +222,10 @@ def bench_state(task: str, rounds: int, steps: int, server: EnvPoolServer | None
     reset_native = make_original(task, "native", num_envs=1, num_threads=1)
     reset_native.reset(), python.reset()
     contenders["reset, native"] = lambda r: time_resets(reset_native, 30)
-    contenders["reset, published"] = lambda r: timed(lambda: [python.env.reset() for _ in range(5)], 5)
+    contenders["reset, published"] = lambda r: timed(lambda: [python.reset() for _ in range(5)], 5)
 
     samples: dict[str, list[Timing]] = {name: [] for name in contenders}
-    for name, contender in contenders.items():
+    for contender in contenders.values():
         contender(10**6)  # warm-up
     for round_index in range(rounds):
         for name, contender in contenders.items():
@@ -285,9 +279,8 @@ def bench_pixels(task: str, size: int, rounds: int, steps: int) -> dict[str, Any
 
 
 def machine() -> dict[str, Any]:
-    model = next(
-        (line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), ""
-    )
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
     return {
         "processor": model,
         "usable_cores": len(os.sched_getaffinity(0)),

@@ -256,12 +256,16 @@ void EnvPool::step_slot(int env_id, int thread, const float* action, const Batch
         return;
     }
 
+    // Values outside the range count as its ends.
+    std::transform(action, action + slot.action.size(), slot.action.begin(),
+                   [](float value) { return std::clamp(value, -1.0f, 1.0f); });
+
     // The action is repeated until success ends the episode or the physics fails.
     double dense_reward = 0.0;
     bool success = false, diverged = false;
     for (int repeat = 0; repeat < options_.action_repeat && !diverged; ++repeat) {
         Evaluation evaluation;
-        diverged = !slot.env->step(action, options_.dense, &evaluation);
+        diverged = !slot.env->step(slot.action.data(), options_.dense, &evaluation);
         if (diverged) break;
         dense_reward += evaluation.reward;
         success = success || evaluation.success;

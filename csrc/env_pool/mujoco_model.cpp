@@ -44,8 +44,8 @@ ModelView::ModelView(std::shared_ptr<const mjModel> base)
     view_.body_pos = body_pos_.data();
     view_.site_pos = site_pos_.data();
 
-    // Every collision pass clears a flag for each node of every bounding volume tree, those of pictures' meshes too.
-    // Bodies' trees come first: the pass need not reach further.
+    // Every collision pass clears a flag for each node of every bounding volume tree, those of pictures'
+    // meshes too. Bodies' trees come first: the pass need not reach further.
     int body_nodes = 0;
     for (int body = 0; body < view_.nbody; ++body) {
         body_nodes = std::max(body_nodes, view_.body_bvhadr[body] + view_.body_bvhnum[body]);

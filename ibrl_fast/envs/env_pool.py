@@ -114,6 +114,7 @@ class NativePool(BasePool):
         self._home: PoolArrays | None = None
         self._turn = 0
         self._started = np.zeros(self.num_envs, dtype=np.bool_)
+        self._all_started = False
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
 
     # ---- Gymnasium's face ----
@@ -147,16 +148,18 @@ class NativePool(BasePool):
         vectors = [None if rand_vecs is None else rand_vecs[index].tolist() for index in rows]
         self._pool.reset(rows, words, vectors, arrays.batch)
         self._started |= mask
+        self._all_started = bool(self._started.all())
         self._ended &= ~mask
         return arrays.obs, {}
 
     def step(self, actions: npt.NDArray[np.float32]) -> StepTuple:
         """Steps every environment with its row of `actions`, float [N, 4], clipped to [-1, 1]."""
         self._check_open()
-        checked = self._check_actions(actions)
+        if not self._is_plain(actions):
+            actions = self._check_actions(actions)
         self._check_started()
         arrays = self._next_set()
-        self._pool.step(checked, arrays.batch)
+        self._pool.step(actions, arrays.batch)
         result = arrays.result()
         if self.options.autoreset == "disabled":
             self._ended |= arrays.terminated | arrays.truncated
@@ -252,6 +255,15 @@ class NativePool(BasePool):
         self.single_observation_space = spaces.Dict(dict(self.entry_spaces))
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
+    def _is_plain(self, actions: Any) -> bool:
+        """Whether actions can go to C++, which clips them, as they are; all others take the slower checks."""
+        return (
+            type(actions) is np.ndarray
+            and actions.dtype == np.float32
+            and actions.shape == self.action_space.shape
+            and bool(np.isfinite(actions).all())
+        )
+
     def _check_some_actions(self, actions: Any, ids: list[int]) -> npt.NDArray[np.float32]:
         """Actions of the environments `ids`, checked as `step` checks them."""
         array = np.asarray(actions)
@@ -267,10 +279,10 @@ class NativePool(BasePool):
         return self._sets[self._turn]
 
     def _check_started(self, *, stepping: bool = True) -> None:
-        if not self._started.all():
+        if not self._all_started:
             index = int(np.argmin(self._started))
             raise RuntimeError(f"pool: expected reset() before use, environment {index} has not been reset")
-        if stepping and self._ended.any():
+        if stepping and self.options.autoreset == "disabled" and self._ended.any():
             index = int(np.argmax(self._ended))
             raise RuntimeError(
                 f"pool: expected reset() after an episode's end, environment {index} has ended"

@@ -13,8 +13,18 @@ const std::map<std::string, metaworld::SawyerTask (*)()>& sawyer_tasks() {
     static const std::map<std::string, metaworld::SawyerTask (*)()> tasks = {
         {"metaworld/assembly", metaworld::assembly_task},
         {"metaworld/box-close", metaworld::box_close_task},
+        {"metaworld/button-press-topdown", metaworld::button_press_topdown_task},
         {"metaworld/coffee-push", metaworld::coffee_push_task},
+        {"metaworld/door-open", metaworld::door_open_task},
+        {"metaworld/drawer-close", metaworld::drawer_close_task},
+        {"metaworld/drawer-open", metaworld::drawer_open_task},
+        {"metaworld/peg-insert-side", metaworld::peg_insert_side_task},
+        {"metaworld/pick-place", metaworld::pick_place_task},
+        {"metaworld/push", metaworld::push_task},
+        {"metaworld/reach", metaworld::reach_task},
         {"metaworld/stick-pull", metaworld::stick_pull_task},
+        {"metaworld/window-close", metaworld::window_close_task},
+        {"metaworld/window-open", metaworld::window_open_task},
     };
     return tasks;
 }

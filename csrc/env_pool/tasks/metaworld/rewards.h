@@ -51,6 +51,15 @@ inline double long_tail_tolerance(double x, double lower, double upper, double m
     return 1.0 / (scaled * scaled + 1.0);
 }
 
+// 1 inside [lower, upper]; outside a Gaussian that is 0.1 at the margin.
+inline double gaussian_tolerance(double x, double lower, double upper, double margin) {
+    if (lower <= x && x <= upper) return 1.0;
+    if (margin == 0.0) return 0.0;
+    const double distance = (x < lower ? lower - x : x - upper) / margin;
+    const double scaled = distance * std::sqrt(-2.0 * std::log(0.1));
+    return std::exp(-0.5 * (scaled * scaled));
+}
+
 // a b / (a + b - a b), 0 where both are 0: a soft "and" of two numbers in [0, 1].
 inline Scalar hamacher_product(Scalar a, Scalar b) {
     const Scalar denominator = a + b - a * b;

@@ -51,6 +51,8 @@ void SawyerEnv::reset(bool frozen) {
     edit_model(rand_vec_.data());
     if (settled_ != nullptr) {
         mj_setState(model(), data_.get(), settled_->physics.data(), mjSTATE_INTEGRATION);
+        std::copy(settled_->body_xpos.begin(), settled_->body_xpos.end(), data_->xpos);
+        std::copy(settled_->site_xpos.begin(), settled_->site_xpos.end(), data_->site_xpos);
         for (mjWarningStat& warning : data_->warning) warning.number = 0;
         init_tcp_ = settled_->tcp;
     } else {
@@ -87,6 +89,8 @@ Settled SawyerEnv::settle() {
     Settled result;
     result.physics.resize(mj_stateSize(model(), mjSTATE_INTEGRATION));
     mj_getState(model(), data_.get(), result.physics.data(), mjSTATE_INTEGRATION);
+    result.body_xpos.assign(data_->xpos, data_->xpos + 3 * model()->nbody);
+    result.site_xpos.assign(data_->site_xpos, data_->site_xpos + 3 * model()->nsite);
     result.tcp = init_tcp_;
     return result;
 }
@@ -213,6 +217,10 @@ void SawyerEnv::set_positions(int qpos_start, const double* values, int count, i
     forward();
 }
 
+int SawyerEnv::joint_position(const char* name) const {
+    return model()->jnt_qposadr[find_id(model(), mjOBJ_JOINT, name)];
+}
+
 void SawyerEnv::set_body_pos(int id, const Vec3& position) {
     std::copy_n(position.begin(), 3, view_.body_pos().begin() + 3 * id);
     derived_is_current_ = false;
@@ -220,6 +228,12 @@ void SawyerEnv::set_body_pos(int id, const Vec3& position) {
 
 void SawyerEnv::set_site_pos(int id, const Vec3& position) {
     std::copy_n(position.begin(), 3, view_.site_pos().begin() + 3 * id);
+}
+
+Scalar SawyerEnv::closing_effort(const float* action, double desired) {
+    if (!(action[3] > 0.0f)) return 0.0;
+    const float limit = static_cast<float>(desired);
+    return limit < action[3] ? Scalar(1.0) : Scalar::single(action[3] / limit);
 }
 
 Scalar SawyerEnv::caging_reward(const float* action, const double* obj_pos, const Caging& caging) const {
@@ -242,12 +256,9 @@ Scalar SawyerEnv::caging_reward(const float* action, const double* obj_pos, cons
         long_tail_tolerance(norm2(tcp[0] - obj_pos[0], tcp[2] - obj_pos[2]), 0.0, caging.xz_thresh, margin);
     const Scalar caged = hamacher_product(caging_y, caging_xz);
 
-    // Closing counts once the object is caged. The effort is a float32 until it is cut off.
-    Scalar gripping = 0.0;
-    if (caged.value > 0.97 && action[3] > 0.0f) {
-        const float desired = static_cast<float>(caging.desired_gripper_effort);
-        gripping = desired < action[3] ? Scalar(1.0) : Scalar::single(action[3] / desired);
-    }
+    // Closing counts once the object is caged.
+    const Scalar gripping =
+        caged.value > 0.97 ? closing_effort(action, caging.desired_gripper_effort) : Scalar(0.0);
     Scalar result = hamacher_product(caged, gripping);
     if (caging.high_density) result = (result + caged) / 2.0;
     if (caging.medium_density) {

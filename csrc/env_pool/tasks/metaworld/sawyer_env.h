@@ -33,7 +33,8 @@ struct SawyerSpec {
 // Hand settled over an untouched scene: the same at every reset of tasks whose objects cannot feel the edited
 // bodies.
 struct Settled {
-    std::vector<double> physics;  // mjSTATE_INTEGRATION
+    std::vector<double> physics;               // mjSTATE_INTEGRATION
+    std::vector<double> body_xpos, site_xpos;  // where the last pass found bodies and sites, m
     Vec3 tcp;
 };
 
@@ -84,27 +85,32 @@ class SawyerEnv : public Env {
     void set_site_pos(int id, const Vec3& position);
     Vec3 tcp_center() const;
     void substeps(int count);
+    void forward();
+    void compute_frame(double* frame) const;     // [kFrameDim] from the positions that the last pass found
+    int joint_position(const char* name) const;  // index into qpos
 
     struct Caging {
         double obj_radius, pad_success_thresh, object_reach_radius, xz_thresh;
         double desired_gripper_effort = 1.0;
         bool high_density = false, medium_density = false;
     };
+    // How far the action closes the gripper, in [0, 1]: a float32 until it is cut off.
+    static Scalar closing_effort(const float* action, double desired = 1.0);
+
     // Reward for closing the gripper around an object at obj_pos (m).
     Scalar caging_reward(const float* action, const double* obj_pos, const Caging& caging) const;
 
     const SawyerSpec& spec_;
     ModelView view_;
     DataPtr data_;
+    int left_pad_, right_pad_;
     Vec3 init_tcp_{};
     Vec3 target_pos_{};
     Vec3 obj_init_pos_{};
 
   private:
     void draw();
-    void forward();
     void first_substep();
-    void compute_frame(double* frame) const;
     void list_all_attributes(std::vector<Attribute>* list) const;
 
     const Settled* settled_;
@@ -115,7 +121,7 @@ class SawyerEnv : public Env {
     std::int64_t path_length_ = 0;
     bool derived_is_current_ =
         false;  // contacts, inertias and velocities in data_ belong to its qpos and qvel
-    int mocap_body_, hand_, right_claw_, left_claw_, left_pad_, right_pad_, left_tip_, right_tip_;
+    int mocap_body_, hand_, right_claw_, left_claw_, left_tip_, right_tip_;
 };
 
 // Quaternion (x, y, z, w) of a rotation matrix [9], by SciPy's choice of the largest component.

@@ -24,7 +24,17 @@ std::unique_ptr<SawyerEnv> make_sawyer(std::shared_ptr<const mjModel> base, cons
 
 SawyerTask assembly_task();
 SawyerTask box_close_task();
+SawyerTask button_press_topdown_task();
 SawyerTask coffee_push_task();
+SawyerTask door_open_task();
+SawyerTask drawer_close_task();
+SawyerTask drawer_open_task();
+SawyerTask peg_insert_side_task();
+SawyerTask pick_place_task();
+SawyerTask push_task();
+SawyerTask reach_task();
 SawyerTask stick_pull_task();
+SawyerTask window_close_task();
+SawyerTask window_open_task();
 
 }  // namespace ibrl::metaworld
