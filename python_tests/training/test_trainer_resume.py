@@ -16,6 +16,7 @@ from training_helpers import (
     tiny_pixel_config,
 )
 
+from ibrl_fast import collect_demonstrations, write_demonstrations
 from ibrl_fast.training import trainer as trainer_module
 from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.gate import GateConfig
@@ -94,7 +95,9 @@ def test_several_environments(tmp_path: Path, demos_file: Path) -> None:
 
 @pytest.mark.slow
 def test_pixels(tmp_path: Path) -> None:
-    config = tiny_pixel_config(tmp_path / "whole")
+    demos = collect_demonstrations("assembly", 1, observation="pixels", seed=11)
+    write_demonstrations(tmp_path / "demos.hdf5", demos)
+    config = tiny_pixel_config(tmp_path / "whole", tmp_path / "demos.hdf5")
     Trainer(config, quiet=True).run()
     part = replace(config, run_dir=tmp_path / "part")
     run_interrupted(part, 9)

@@ -52,16 +52,16 @@ def tiny_config(run_dir: Path, demos: Path | None, **changes: Any) -> TrainConfi
     return replace(config, **changes)
 
 
-def tiny_pixel_config(run_dir: Path, **changes: Any) -> TrainConfig:
+def tiny_pixel_config(run_dir: Path, demos: Path, **changes: Any) -> TrainConfig:
     """The same from images: 84 pixels, DrQ encoder, a narrow ResNet as imitation policy."""
-    config = tiny_config(run_dir, None, observation_scaling="none")
+    config = tiny_config(run_dir, demos, observation_scaling="none")
     config = replace(
         config,
         total_env_steps=40,
         checkpoint_every_env_steps=1000,
         log_every_updates=3,
-        env=replace(config.env, observation="pixels", max_episode_steps=100),
-        demos=DemoConfig(episodes=1),
+        env=replace(config.env, observation="pixels", max_episode_steps=12),
+        demos=DemoConfig(path=demos, episodes=1),
         warmup_episodes=0,
         bc=replace(config.bc, updates=2),
         bc_network=BCNetworkConfig(
