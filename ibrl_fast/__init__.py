@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ibrl_fast.training import presets
     from ibrl_fast.training.config import DemoConfig, EnvConfig, EvaluationConfig, ReplayConfig, TrainConfig
     from ibrl_fast.training.presets import preset
-    from ibrl_fast.training.trainer import Trainer, TrainResult
+    from ibrl_fast.training.result import TrainResult
+    from ibrl_fast.training.trainer import Trainer
 
 # Where each public name lives
 _HOME = {
@@ -39,7 +40,8 @@ _HOME = {
         "TrainConfig",
     ),
     "ibrl_fast.training.presets": ("preset",),
-    "ibrl_fast.training.trainer": ("TrainResult", "Trainer"),
+    "ibrl_fast.training.result": ("TrainResult",),
+    "ibrl_fast.training.trainer": ("Trainer",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

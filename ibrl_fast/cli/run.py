@@ -7,7 +7,8 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from ibrl_fast.training.trainer import Trainer, TrainResult
+from ibrl_fast.training.result import TrainResult
+from ibrl_fast.training.trainer import Trainer
 
 
 def finish(trainer: Trainer) -> TrainResult:

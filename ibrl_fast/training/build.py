@@ -10,42 +10,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from ibrl_fast import __version__
-from ibrl_fast.agents import IBRLAgent, TD3Agent, TD3Config, train_bc
+from ibrl_fast.agents import IBRLAgent, TD3Agent, TD3Config
 from ibrl_fast.data import ReplayBuffer, observation_specs
-from ibrl_fast.data.demonstrations import DemonstrationSet, read_demonstrations, write_demonstrations
-from ibrl_fast.deploy.export import contract_from_space, make_policy_module, script_policy
+from ibrl_fast.data.demonstrations import DemonstrationSet
+from ibrl_fast.deploy.export import make_policy_module, script_policy
 from ibrl_fast.deploy.policy import ObservationContract
 from ibrl_fast.deploy.policy_module import enable_rl
 from ibrl_fast.envs import make_pool
-from ibrl_fast.envs.base_pool import BasePool, derive_env_seed
-from ibrl_fast.envs.collect_demos import collect_demonstrations
+from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.envs.rollout import episode_seeds
-from ibrl_fast.nn import BCPolicy, ObservationScaler, build_bc_policy, build_networks
+from ibrl_fast.nn import BCPolicy, ObservationScaler, build_networks
 from ibrl_fast.training.checkpoint import load_run
 from ibrl_fast.training.collector import Collector
 from ibrl_fast.training.config import TrainConfig, config_from_dict
 from ibrl_fast.training.evaluate import EvaluationResult, EvaluationSpec, Evaluator
+from ibrl_fast.training.imitation import fit_bc, load_demos, make_bc_policy, stream_seed
 from ibrl_fast.training.logging import PhaseTimer
+from ibrl_fast.training.observation_plan import (
+    ObservationPlan,
+    make_scalers,
+    plan_from_contract,
+    plan_observation,
+    stack_episode,
+)
 from ibrl_fast.training.progress import RunProgress
-
-DEMOS_NAME = "demos.hdf5"
-BC_SELECTION_EPISODES = 20
-
-# Independent random streams of one run, derived from its seed
-STREAMS = {
-    name: index
-    for index, name in enumerate(("demos", "bc", "networks", "agent", "buffer", "collector", "pool"))
-}
-
-
-def stream_seed(seed: int, stream: str) -> int:
-    """The seed of one of a run's random streams; streams and seeds are unrelated to one another."""
-    return derive_env_seed(seed, STREAMS[stream]) % 2**31
 
 
 @dataclass
@@ -86,76 +77,6 @@ class RunParts:
         }
 
 
-# ---- the observation, as every part sees it
-
-
-@dataclass(frozen=True)
-class ObservationPlan:
-    """Names, stacks and shapes of what the policy sees.
-
-    Attributes:
-        stacks: frames per key, newest first.
-        shapes: per key after stacking.
-        contract: for the exported policy.
-        state_scale: unit of each entry of one frame of `state`, 0 = masked; None without a state.
-    """
-
-    stacks: dict[str, int]
-    shapes: dict[str, tuple[int, ...]]
-    contract: ObservationContract
-    state_scale: np.ndarray | None
-
-
-def plan_observation(config: TrainConfig, pool: BasePool) -> ObservationPlan:
-    """The plan for a pool's observations."""
-    specs = observation_specs(pool.single_observation_space)
-    stacks = {
-        key: config.replay.image_stack if spec.is_image else config.replay.state_stack
-        for key, spec in specs.items()
-    }
-    contract = contract_from_space(
-        {key: pool.entry_spaces[key] for key in specs},
-        stacks,
-        pool.task.action_dim,
-        control_period=pool.task.control_period,
-        action_repeat=config.env.action_repeat,
-        metadata={"task": config.env.task, "method": config.method, "ibrl_fast": __version__},
-    )
-    shapes = {key: spec.stacked_shape(stacks[key]) for key, spec in specs.items()}
-    return ObservationPlan(stacks, shapes, contract, pool.state_scale if "state" in specs else None)
-
-
-def plan_from_contract(contract: ObservationContract) -> ObservationPlan:
-    """The plan of a saved policy, without its environment."""
-    fields = contract.observations
-    stacks = {key: field.stack for key, field in fields.items()}
-    shapes = {key: (field.stack * field.shape[0], *field.shape[1:]) for key, field in fields.items()}
-    scale = np.zeros(fields["state"].shape, dtype=np.float32) if "state" in fields else None
-    return ObservationPlan(stacks, shapes, contract, scale)
-
-
-def make_scalers(
-    config: TrainConfig, plan: ObservationPlan, demos: DemonstrationSet | None
-) -> dict[str, ObservationScaler]:
-    """The fixed transform of `state`: centred on the demonstrations' mean, in the task's units.
-
-    Entries that never change in the demonstrations, or whose unit is 0, are masked. Without demonstrations
-    the scaler has the right sizes only, to be filled from a checkpoint.
-    """
-    if config.observation_scaling == "none" or plan.state_scale is None:
-        return {}
-    stack = plan.stacks["state"]
-    mean = np.zeros_like(plan.state_scale)
-    inv_scale = np.zeros_like(plan.state_scale)
-    if demos is not None:
-        states = np.concatenate([demo.observations["state"] for demo in demos])
-        mean = states.mean(axis=0)
-        used = (plan.state_scale > 0) & (states.std(axis=0) > 1e-6)
-        inv_scale = np.where(used, 1.0 / np.where(used, plan.state_scale, 1.0), 0.0)
-    tiled = [torch.from_numpy(np.tile(values, stack)).float() for values in (mean, inv_scale)]
-    return {"state": ObservationScaler(tiled[0], tiled[1])}
-
-
 # ---- the parts
 
 
@@ -171,44 +92,6 @@ def check_device(device: str) -> None:
         raise ValueError(
             f"device: expected one that torch can use here, got {device} ({str(error).splitlines()[0]})"
         ) from error
-
-
-def load_demos(
-    config: TrainConfig, run_dir: Path, progress: RunProgress, should_stop: Callable[[], bool]
-) -> DemonstrationSet:
-    """Reads or collects the demonstrations and keeps a copy in the run folder.
-
-    Raises:
-        KeyboardInterrupt: `should_stop` became true while collecting.
-    """
-    env = config.env
-    if config.demos.path is not None:
-        keys = [] if env.observation == "pixels" else ["state"]
-        keys += [] if env.observation == "state" else list(env.cameras)
-        demos = read_demonstrations(config.demos.path, keys=keys, max_demos=config.demos.episodes)
-        if len(demos) < (config.demos.episodes or 1):
-            raise ValueError(
-                f"demos {config.demos.path}: expected {config.demos.episodes} demonstrations, "
-                f"got {len(demos)}"
-            )
-    else:
-        assert config.demos.episodes is not None
-        with progress.bar("demonstrations", config.demos.episodes) as update:
-
-            def report(done: int, attempts: int) -> None:
-                update(done)
-                if should_stop():
-                    raise KeyboardInterrupt
-
-            demos = collect_demonstrations(
-                episodes=config.demos.episodes,
-                seed=stream_seed(config.seed, "demos"),
-                action_noise=config.demos.action_noise,
-                progress=report,
-                **env.pool_kwargs(),
-            )
-    write_demonstrations(run_dir / DEMOS_NAME, demos, demos.env_args)
-    return demos
 
 
 def make_rl_agent(
@@ -227,61 +110,6 @@ def make_rl_agent(
         return IBRLAgent(networks, config.agent, bc, seed=seed, device=config.device)
     shared = {entry.name: getattr(config.agent, entry.name) for entry in dataclasses.fields(TD3Config)}
     return TD3Agent(networks, TD3Config(**shared), seed=seed, device=config.device)
-
-
-def make_bc_policy(
-    config: TrainConfig, plan: ObservationPlan, action_dim: int, scalers: dict[str, ObservationScaler]
-) -> BCPolicy:
-    """The untrained imitation policy."""
-    torch.manual_seed(stream_seed(config.seed, "bc"))
-    return build_bc_policy(config.bc_network, plan.shapes, action_dim, scalers=scalers).to(config.device)
-
-
-def fit_bc(
-    config: TrainConfig,
-    policy: BCPolicy,
-    demos: DemonstrationSet,
-    plan: ObservationPlan,
-    progress: RunProgress,
-    should_stop: Callable[[], bool],
-) -> None:
-    """Trains the imitation policy in place; selection by success has seeds apart from those of evaluation.
-
-    Raises:
-        KeyboardInterrupt: `should_stop` became true.
-    """
-    selection: Evaluator | None = None
-    if config.bc.evaluate_every:
-        seeds = tuple(episode_seeds(config.evaluation.seed + 1, BC_SELECTION_EPISODES))
-        spec = EvaluationSpec(config.env.pool_kwargs(), plan.stacks, seeds)
-        selection = Evaluator(spec, config.evaluation.workers)
-
-    def evaluate(candidate: BCPolicy) -> float:
-        assert selection is not None
-        selection.submit(script_policy(make_policy_module(candidate, plan.contract)), 0)
-        ((_, result),) = selection.finished(wait=True)
-        return result.success_rate
-
-    with progress.bar("imitation", config.bc.updates) as update:
-
-        def report(updates: int, loss: float) -> None:
-            update(updates)
-            if should_stop():
-                raise KeyboardInterrupt
-
-        try:
-            train_bc(
-                policy,
-                demos.demos,
-                config.bc,
-                stacks=plan.stacks,
-                seed=stream_seed(config.seed, "bc"),
-                progress=report,
-                evaluate=evaluate if selection is not None else None,
-            )
-        finally:
-            if selection is not None:
-                selection.close()
 
 
 def open_pool(config: TrainConfig, closers: ExitStack) -> BasePool:
@@ -331,18 +159,6 @@ def make_buffer(
     needed = ReplayBuffer.required_bytes(specs, pool.task.action_dim, **parameters)
     say(f"replay buffer: {config.replay.capacity} steps, {needed} bytes of {config.replay.storage} memory")
     return ReplayBuffer(specs, pool.task.action_dim, **parameters)
-
-
-def stack_episode(
-    observations: Mapping[str, np.ndarray], stacks: Mapping[str, int]
-) -> dict[str, torch.Tensor]:
-    """An episode's observations [T, ...], stacked newest first: [T, k * features] or [T, k * C, H, W]."""
-    stacked = {}
-    for key, stack in stacks.items():
-        frames = torch.from_numpy(np.ascontiguousarray(observations[key]))
-        rows = torch.arange(len(frames)).unsqueeze(1) - torch.arange(stack)
-        stacked[key] = frames[rows.clamp(min=0)].flatten(1, 2)
-    return stacked
 
 
 @torch.no_grad()

@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,51 +27,11 @@ from ibrl_fast.training.gate import DeploymentGate
 from ibrl_fast.training.logging import MetricsAccumulator, MetricsLogger, PhaseTimer
 from ibrl_fast.training.progress import RunProgress
 from ibrl_fast.training.report import plot_phase_seconds, write_report
+from ibrl_fast.training.result import Counters, TrainResult, describe
 
 POLICY_NAME = "policy.pt"
 SUMMARY_NAME = "summary.json"
 VIDEO_NAME = "rollouts.mp4"
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a run came to.
-
-    Attributes:
-        success_rate, success_low, success_high: of the final policy, with its 95% interval.
-        bc_success_rate: of the imitation policy that the run started from, on the same episodes, or None.
-        env_steps: environment steps taken, warm-up included.
-        wall_seconds: of the whole run, resumed parts added up.
-        run_dir: the folder with everything.
-        policy_path: the exported policy.
-        interrupted: the run was stopped by Ctrl-C; `Trainer.from_checkpoint(run_dir).run()` goes on.
-    """
-
-    success_rate: float | None
-    success_low: float | None
-    success_high: float | None
-    bc_success_rate: float | None
-    env_steps: int
-    wall_seconds: float
-    run_dir: Path
-    policy_path: Path | None
-    interrupted: bool = False
-
-
-@dataclass
-class Counters:
-    """Where a run stands; saved with it."""
-
-    agent_steps: int = 0
-    warmup_steps: int = 0
-    episodes: int = 0
-    rounds: int = 0
-    steps_owed: int = 0
-    next_evaluation: int = 0
-    next_checkpoint: int = 0
-    good_evaluations: int = 0
-    wall_seconds: float = 0.0
-    bc_success_rate: float | None = None
 
 
 class Trainer:
@@ -180,7 +139,7 @@ class Trainer:
             during = parts.bc_result.part(self._episodes_during)
             self._counters.bc_success_rate = parts.bc_result.part(self._episodes_at_the_end).success_rate
             self._logger.log("bc", 0, during.metrics())
-            self._progress.say(_line("imitation policy", during))
+            self._progress.say(describe("imitation policy", during))
         if parts.collector is not None:
             parts.collector.start(config.seed)
         self._counters.next_evaluation = config.evaluation.every_env_steps
@@ -277,7 +236,7 @@ class Trainer:
             deployed = hybrid if self._gate_was_open else self._parts.bc_result.part(self._episodes_during)
             metrics |= {"gate_open": float(self._gate_was_open), "hybrid_success_rate": hybrid.success_rate}
         self._logger.log("eval", env_steps, {**deployed.metrics(), **metrics})
-        self._progress.say(_line(f"{env_steps:>7} steps", deployed))
+        self._progress.say(describe(f"{env_steps:>7} steps", deployed))
         rate = self.config.stop_at_success_rate
         if rate is not None:
             in_a_row = self._counters.good_evaluations + 1
@@ -352,7 +311,7 @@ class Trainer:
             "wall_seconds": time.perf_counter() - self._started,
         }
         self._logger.log("summary", env_steps, metrics)
-        self._progress.say(_line("final policy", final))
+        self._progress.say(describe("final policy", final))
         export_policy(self._module, self.run_dir / POLICY_NAME)
         result = self._result(final)
         summary = {**vars(result), "run_dir": str(self.run_dir), "policy_path": POLICY_NAME}
@@ -405,8 +364,3 @@ class Trainer:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-
-
-def _line(what: str, result: EvaluationResult) -> str:
-    interval = f"95% interval {100 * result.success_low:.0f}-{100 * result.success_high:.0f}%"
-    return f"{what}: success {100 * result.success_rate:.0f}% ({interval}, {len(result.successes)} episodes)"

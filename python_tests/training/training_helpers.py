@@ -21,7 +21,8 @@ from ibrl_fast.nn import (
 from ibrl_fast.training.checkpoint import load_checkpoint
 from ibrl_fast.training.config import DemoConfig, EnvConfig, EvaluationConfig, ReplayConfig, TrainConfig
 from ibrl_fast.training.logging import read_metrics
-from ibrl_fast.training.trainer import Trainer, TrainResult
+from ibrl_fast.training.result import TrainResult
+from ibrl_fast.training.trainer import Trainer
 
 # What depends on the clock and so differs between two equal runs
 WALL_CLOCK = ("wall_seconds", "cpu_seconds", "env_steps_per_second", "updates_per_second")

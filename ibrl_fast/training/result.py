@@ -1,0 +1,55 @@
+"""What a run came to, and where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ibrl_fast.training.evaluate import EvaluationResult
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run came to.
+
+    Attributes:
+        success_rate, success_low, success_high: of the final policy, with its 95% interval.
+        bc_success_rate: of the imitation policy that the run started from, on the same episodes, or None.
+        env_steps: environment steps taken, warm-up included.
+        wall_seconds: of the whole run, resumed parts added up.
+        run_dir: the folder with everything.
+        policy_path: the exported policy.
+        interrupted: the run was stopped by Ctrl-C; `Trainer.from_checkpoint(run_dir).run()` goes on.
+    """
+
+    success_rate: float | None
+    success_low: float | None
+    success_high: float | None
+    bc_success_rate: float | None
+    env_steps: int
+    wall_seconds: float
+    run_dir: Path
+    policy_path: Path | None
+    interrupted: bool = False
+
+
+@dataclass
+class Counters:
+    """Where a run stands; saved with it."""
+
+    agent_steps: int = 0
+    warmup_steps: int = 0
+    episodes: int = 0
+    rounds: int = 0
+    steps_owed: int = 0
+    next_evaluation: int = 0
+    next_checkpoint: int = 0
+    good_evaluations: int = 0
+    wall_seconds: float = 0.0
+    bc_success_rate: float | None = None
+
+
+def describe(what: str, result: EvaluationResult) -> str:
+    """One line on an evaluation, for the person who watches."""
+    interval = f"95% interval {100 * result.success_low:.0f}-{100 * result.success_high:.0f}%"
+    return f"{what}: success {100 * result.success_rate:.0f}% ({interval}, {len(result.successes)} episodes)"
