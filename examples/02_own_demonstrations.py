@@ -3,7 +3,7 @@
     python examples/02_own_demonstrations.py --out my_demos.hdf5
 
 Here a hand-written controller demonstrates `reach`: replace `demonstrate` by teleoperation, another simulator
-or a log of a robot. A demonstration holds T actions in [-1, 1] and T + 1 observations, the final one included.
+or a log of a robot. A demonstration holds T actions in [-1, 1] and T + 1 observations, the final one too.
 """
 
 from __future__ import annotations
