@@ -287,7 +287,10 @@ def machine() -> dict[str, Any]:
         "load_average": os.getloadavg(),
         "python": platform.python_version(),
         "mujoco": mujoco.__version__,
-        "command": " ".join(["python", "bench/bench_env_pool.py", *sys.argv[1:]]),
+        # names of files instead of paths, which are this machine's own matter
+        "command": " ".join(
+            ["python", "bench/bench_env_pool.py", *(Path(word).name for word in sys.argv[1:])]
+        ),
     }
 
 
