@@ -1,17 +1,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "common/cpu_isa.h"
-#include "common/thread_pool.h"
 #include "kernels/spatial_embed.h"
 #include "kernels/spatial_embed_pack.h"
+#include "kernels/spatial_embed_passes.h"
 
 namespace ibrl {
 namespace {
-
-// Columns that are taken together: the sums over channels of a tile stay in registers.
-template <typename V>
-constexpr int64_t kTile = 4 * Pack<V>::size;
 
 // Sum over i of body(i, P{}) for a row, packs first and then single values.
 template <typename V, typename Body>
@@ -88,179 +83,27 @@ IBRL_ALWAYS_INLINE void sum_columns(const SpatialEmbedArgs& args, int64_t column
         }
 }
 
-// What the gradient of LayerNorm's input needs of each row: the means of g and of g * normalised, where g is
-// the gradient at the normalised value.
-template <typename T, typename V>
-IBRL_ALWAYS_INLINE void row_sums(const SpatialEmbedBackwardArgs& args, int64_t begin, int64_t end) {
-    const int64_t count = args.embed_dim;
-    const V* norm_weight = static_cast<const V*>(args.norm_weight);
-    const V* norm_bias = static_cast<const V*>(args.norm_bias);
-    for (int64_t b = begin; b < end; ++b)
-        for (int64_t c = 0; c < args.channels; ++c)
-            for (int64_t p = 0; p < args.proposals; ++p) {
-                const T* row = static_cast<const T*>(args.patches) + (b * args.channels + c) * count;
-                const T* extra = static_cast<const T*>(args.extra) + p * args.extra_proposal_stride +
-                                 b * args.extra_batch_stride;
-                const T* grad = static_cast<const T*>(args.grad_out) + p * args.grad_out_proposal_stride +
-                                b * args.grad_out_batch_stride;
-                const V* weight = static_cast<const V*>(args.channel_weight) + c * count;
-                const int64_t at = (p * args.batch + b) * args.channels + c;
-                const V mean = static_cast<const V*>(args.mean)[at],
-                        rstd = static_cast<const V*>(args.rstd)[at];
-                using Wide = typename Pack<V>::type;
-                constexpr int64_t n = Pack<V>::size;
-                Wide first[2] = {}, second[2] = {};
-                V rest_first = 0, rest_second = 0;
-                const auto add = [&](int64_t i, auto& one, auto& two) __attribute__((always_inline)) {
-                    using P = std::remove_reference_t<decltype(one)>;
-                    const P normal = (load<P>(row + i) + load<P>(extra + i) - mean) * rstd;
-                    const P scale = load<P>(norm_weight + i);
-                    const P value = normal * scale + load<P>(norm_bias + i);
-                    const P g = (value <= V(0) ? P{} : load<P>(grad + i) * load<P>(weight + i)) * scale;
-                    one += g;
-                    two += g * normal;
-                };
-                int64_t i = 0;
-                for (; i + 2 * n <= count; i += 2 * n)
-                    for (int64_t k = 0; k < 2; ++k) add(i + k * n, first[k], second[k]);
-                for (; i + n <= count; i += n) add(i, first[0], second[0]);
-                for (; i < count; ++i) add(i, rest_first, rest_second);
-                V* sums = static_cast<V*>(args.scratch) + 2 * at;
-                sums[0] = (sum_of<V>(first[0] + first[1]) + rest_first) / static_cast<V>(count);
-                sums[1] = (sum_of<V>(second[0] + second[1]) + rest_second) / static_cast<V>(count);
-            }
-}
-
-// All gradients in N packs (or single values) of columns from `column` on.
-template <typename T, typename V, typename P, int N>
-IBRL_ALWAYS_INLINE void grad_columns(const SpatialEmbedBackwardArgs& args, int64_t column) {
-    constexpr int64_t n = sizeof(P) / sizeof(V);
-    const bool of_weights = args.grad_channel_weight != nullptr;
-    const V* weight = static_cast<const V*>(args.channel_weight) + column;
-    V* grad_weight = static_cast<V*>(args.grad_channel_weight) + (of_weights ? column : 0);
-    P scale[N], shift[N], grad_scale[N], grad_shift[N];
-    for (int k = 0; k < N; ++k) {
-        scale[k] = load<P>(static_cast<const V*>(args.norm_weight) + column + k * n);
-        shift[k] = load<P>(static_cast<const V*>(args.norm_bias) + column + k * n);
-        grad_scale[k] = grad_shift[k] = P{};
+struct Rows {
+    template <typename T, typename V>
+    static IBRL_ALWAYS_INLINE void run(const SpatialEmbedArgs& args, int64_t begin, int64_t end) {
+        row_statistics<T, V>(args, begin, end);
     }
-    for (int64_t b = 0; b < args.batch; ++b)
-        for (int64_t p = 0; p < args.proposals; ++p) {
-            const int64_t first_row = b * args.channels * args.embed_dim + column;
-            const T* rows = static_cast<const T*>(args.patches) + first_row;
-            T* grad_rows = args.grad_patches ? static_cast<T*>(args.grad_patches) + first_row : nullptr;
-            const T* extra = static_cast<const T*>(args.extra) + p * args.extra_proposal_stride +
-                             b * args.extra_batch_stride + column;
-            const T* grad_out = static_cast<const T*>(args.grad_out) + p * args.grad_out_proposal_stride +
-                                b * args.grad_out_batch_stride + column;
-            const int64_t statistics = (p * args.batch + b) * args.channels;
-            const V* mean = static_cast<const V*>(args.mean) + statistics;
-            const V* rstd = static_cast<const V*>(args.rstd) + statistics;
-            const V* sums = static_cast<const V*>(args.scratch) + 2 * statistics;
-            P added[N], error[N], total[N];
-            for (int k = 0; k < N; ++k) {
-                added[k] = load<P>(extra + k * n);
-                error[k] = load<P>(grad_out + k * n);
-                total[k] = P{};
-            }
-            for (int64_t c = 0; c < args.channels; ++c)
-                for (int k = 0; k < N; ++k) {
-                    const int64_t at = c * args.embed_dim + k * n;
-                    const P normal = (load<P>(rows + at) + added[k] - mean[c]) * rstd[c];
-                    const P value = normal * scale[k] + shift[k];
-                    const P g = value <= V(0) ? P{} : error[k] * load<P>(weight + at);
-                    const P back = (g * scale[k] - sums[2 * c] - normal * sums[2 * c + 1]) * rstd[c];
-                    total[k] += back;
-                    if (grad_rows) store(grad_rows + at, p == 0 ? back : back + load<P>(grad_rows + at));
-                    if (of_weights) {
-                        grad_scale[k] += g * normal;
-                        grad_shift[k] += g;
-                        const P active = (value < V(0) ? P{} : value) * error[k];
-                        store(grad_weight + at, load<P>(grad_weight + at) + active);
-                    }
-                }
-            T* grad_extra = static_cast<T*>(args.grad_extra) + p * args.grad_extra_proposal_stride +
-                            b * args.grad_extra_batch_stride + column;
-            for (int k = 0; k < N; ++k) store(grad_extra + k * n, total[k]);
-        }
-    if (!of_weights) return;
-    V* grad_norm_weight = static_cast<V*>(args.grad_norm_weight) + column;
-    V* grad_norm_bias = static_cast<V*>(args.grad_norm_bias) + column;
-    for (int k = 0; k < N; ++k) {
-        store(grad_norm_weight + k * n, load<P>(grad_norm_weight + k * n) + grad_scale[k]);
-        store(grad_norm_bias + k * n, load<P>(grad_norm_bias + k * n) + grad_shift[k]);
+};
+
+// Whole tiles of columns, then what is left one by one.
+struct Columns {
+    template <typename T, typename V>
+    static IBRL_ALWAYS_INLINE void run(const SpatialEmbedArgs& args, int64_t begin, int64_t end) {
+        for (; begin + kTile<V> <= end; begin += kTile<V>)
+            sum_columns<T, V, typename Pack<V>::type, 4>(args, begin);
+        for (; begin < end; ++begin) sum_columns<T, V, V, 1>(args, begin);
     }
-}
-
-// Columns [begin, end): whole tiles, then what is left one by one.
-template <typename T, typename V>
-IBRL_ALWAYS_INLINE void all_columns(const SpatialEmbedArgs& args, int64_t begin, int64_t end) {
-    for (; begin + kTile<V> <= end; begin += kTile<V>)
-        sum_columns<T, V, typename Pack<V>::type, 4>(args, begin);
-    for (; begin < end; ++begin) sum_columns<T, V, V, 1>(args, begin);
-}
-template <typename T, typename V>
-IBRL_ALWAYS_INLINE void all_columns(const SpatialEmbedBackwardArgs& args, int64_t begin, int64_t end) {
-    for (; begin + kTile<V> <= end; begin += kTile<V>)
-        grad_columns<T, V, typename Pack<V>::type, 4>(args, begin);
-    for (; begin < end; ++begin) grad_columns<T, V, V, 1>(args, begin);
-}
-template <typename T, typename V>
-IBRL_ALWAYS_INLINE void all_rows(const SpatialEmbedArgs& args, int64_t begin, int64_t end) {
-    row_statistics<T, V>(args, begin, end);
-}
-template <typename T, typename V>
-IBRL_ALWAYS_INLINE void all_rows(const SpatialEmbedBackwardArgs& args, int64_t begin, int64_t end) {
-    row_sums<T, V>(args, begin, end);
-}
-
-// The two passes, compiled for each instruction set.
-template <typename Args>
-using Pass = void (*)(const Args&, int64_t, int64_t);
-#define IBRL_PASSES(suffix, attribute)                                              \
-    template <typename T, typename V, typename Args>                                \
-    attribute void rows_##suffix(const Args& args, int64_t begin, int64_t end) {    \
-        all_rows<T, V>(args, begin, end);                                           \
-    }                                                                               \
-    template <typename T, typename V, typename Args>                                \
-    attribute void columns_##suffix(const Args& args, int64_t begin, int64_t end) { \
-        all_columns<T, V>(args, begin, end);                                        \
-    }
-IBRL_PASSES(portable, )
-IBRL_PASSES(avx2, IBRL_TARGET_AVX2)
-IBRL_PASSES(avx512, IBRL_TARGET_AVX512)
-#undef IBRL_PASSES
-
-template <typename T, typename V, typename Args>
-void run_passes(const Args& args, int threads) {
-    Pass<Args> rows = rows_portable<T, V, Args>, columns = columns_portable<T, V, Args>;
-    if (cpu_isa() == CpuIsa::avx2) rows = rows_avx2<T, V, Args>, columns = columns_avx2<T, V, Args>;
-    if (cpu_isa() == CpuIsa::avx512) rows = rows_avx512<T, V, Args>, columns = columns_avx512<T, V, Args>;
-    // Rows first, then columns: each output belongs to one tile, so nothing is summed across threads.
-    parallel_for(args.batch, 1, threads, [&](int64_t begin, int64_t end) { rows(args, begin, end); });
-    parallel_for(args.embed_dim, kTile<V>, threads,
-                 [&](int64_t begin, int64_t end) { columns(args, begin, end); });
-}
-
-template <typename Args>
-void run(const Args& args, int threads) {
-    switch (args.dtype) {
-        case DType::float64:
-            return run_passes<double, double>(args, threads);
-        case DType::bfloat16:
-            return run_passes<bfloat16, float>(args, threads);
-        default:
-            return run_passes<float, float>(args, threads);
-    }
-}
+};
 
 }  // namespace
 
 void spatial_embed_cpu(const SpatialEmbedArgs& args, int threads) {
-    run(args, threads);
-}
-void spatial_embed_backward_cpu(const SpatialEmbedBackwardArgs& args, int threads) {
-    run(args, threads);
+    run_passes_for_dtype<Rows, Columns>(args, threads);
 }
 
 }  // namespace ibrl
