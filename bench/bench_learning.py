@@ -149,9 +149,16 @@ def plot(runs: list[dict[str, Any]], out: Path) -> None:
                 steps, values.mean(0), color=color, marker="o", ms=3, label=f"{method} ({len(mine)} seeds)"
             )
             axis.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.15, linewidth=0)
+            hybrid = [
+                {p["env_steps"]: p.get("hybrid_success_rate") for p in run["evaluations"]} for run in mine
+            ]
+            shared = sorted(set.intersection(*(set(curve) for curve in hybrid)))
+            if method == "ibrl" and shared:
+                without = np.mean([[curve[step] for step in shared] for curve in hybrid], axis=0)
+                axis.plot(shared, without, color=color, linestyle=":", label="ibrl without its gate")
         for run in runs:
-            if run["task"] == task and run["bc_success_rate"] is not None:
-                axis.axhline(run["bc_success_rate"], color="#666666", linestyle="--", linewidth=0.8)
+            if run["task"] == task and run["bc_during"] is not None:
+                axis.axhline(run["bc_during"], color="#666666", linestyle="--", linewidth=0.8)
         axis.plot([], [], color="#666666", linestyle="--", label="BC, each seed")
         axis.set_title(task)
         axis.set_xlabel("environment steps")

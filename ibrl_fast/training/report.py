@@ -101,10 +101,15 @@ def _plot_task(axis: Axes, runs: list[RunRecord]) -> None:
     spare_colors = iter(["#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"])
     for label, members in sorted(groups.items()):
         color = METHOD_COLORS.get(label) or next(spare_colors, "#333333")
-        steps, mean, low, high = _mean_and_band(members)
+        steps, mean, low, high = _mean_and_band(members, "success_rate")
         seeds = f"{len(members)} seeds" if len(members) > 1 else f"seed {members[0].seed}"
         axis.plot(steps, mean, color=color, marker="o", markersize=3, label=f"{label} ({seeds})")
         axis.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
+
+        # Behind a deployment gate: what the hybrid policy would have done
+        steps, mean, _, _ = _mean_and_band(members, "hybrid_success_rate")
+        if len(steps):
+            axis.plot(steps, mean, color=color, linestyle=":", label=f"{label} without its gate")
 
     # The imitation policy that the runs started from
     bc_rates = [rate for run in runs for rate in run.series("bc", "success_rate")[1][-1:]]
@@ -117,18 +122,17 @@ def _plot_task(axis: Axes, runs: list[RunRecord]) -> None:
     axis.legend(loc="lower right", fontsize=8)
 
 
-def _mean_and_band(members: list[RunRecord]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _mean_and_band(
+    members: list[RunRecord], key: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Steps, mean, lower and upper bound of one evaluation metric, each [M]."""
     if len(members) == 1:
-        steps, rate = members[0].series("eval", "success_rate")
-        return (
-            steps,
-            rate,
-            members[0].series("eval", "success_low")[1],
-            members[0].series("eval", "success_high")[1],
-        )
+        steps, rate = members[0].series("eval", key)
+        bounds = [members[0].series("eval", bound)[1] for bound in ("success_low", "success_high")]
+        return steps, rate, bounds[0], bounds[1]
 
     # Seeds evaluated at the same steps share a point; later points that only some seeds reached are left out
-    curves = [dict(zip(*run.series("eval", "success_rate"), strict=True)) for run in members]
+    curves = [dict(zip(*run.series("eval", key), strict=True)) for run in members]
     shared = sorted(set.intersection(*(set(curve) for curve in curves)))
     values = np.array([[curve[step] for step in shared] for curve in curves]).reshape(
         len(curves), len(shared)
