@@ -3,7 +3,7 @@
 A fresh critic overvalues the RL actions, so that early in training IBRL falls below the imitation policy
 that it started from (SPEC section 7). The gate leaves training as it is, the paper's algorithm to the
 letter. It decides what is deployed, that is evaluated and exported: the imitation policy alone until the
-recent training episodes of the hybrid policy succeed at least as often as its warm-up episodes did.
+recent training episodes of the hybrid policy succeed more often than its warm-up episodes did.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+# A recent success rate that opens the gate however good the imitation policy is
+SURELY_GOOD = 0.95
+
 
 @dataclass(frozen=True)
 class GateConfig:
@@ -19,14 +22,17 @@ class GateConfig:
 
     window: int = 20
     """Recent training episodes of the hybrid policy that count; closed before as many are there."""
+    open_above: float = 0.1
+    """The gate opens when the recent success rate is this far above the imitation policy's, or 95%."""
     close_below: float = 0.15
     """The gate closes again when the recent success rate falls this far below the imitation policy's."""
 
     def __post_init__(self) -> None:
         if self.window < 1:
             raise ValueError(f"gate.window: expected at least 1, got {self.window}")
-        if not 0 <= self.close_below <= 1:
-            raise ValueError(f"gate.close_below: expected in [0, 1], got {self.close_below}")
+        for name in ("open_above", "close_below"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"gate.{name}: expected in [0, 1], got {getattr(self, name)}")
 
 
 class DeploymentGate:
@@ -59,7 +65,10 @@ class DeploymentGate:
             return
         rate = sum(self._recent) / len(self._recent)
         il_rate = self._il_successes / max(1, self._il_episodes)
-        self.is_open = rate >= il_rate - (self._config.close_below if self.is_open else 0.0)
+        if self.is_open:
+            self.is_open = rate >= il_rate - self._config.close_below
+        else:
+            self.is_open = rate >= min(il_rate + self._config.open_above, SURELY_GOOD)
 
     def state_dict(self) -> dict[str, Any]:
         """The evidence so far."""
