@@ -229,8 +229,10 @@ def test_wrong_files_get_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "text.pt").write_text("hello")
     (tmp_path / "empty.pt").write_bytes(b"")
     (tmp_path / "cut.pt").write_bytes(good[: len(good) // 2])
+    # more than the 64 bytes that may pad an archive's entries, which no checksum covers
     flipped = bytearray(good)
-    flipped[len(good) // 2] ^= 0xFF
+    middle = slice(len(good) // 2, len(good) // 2 + 256)
+    flipped[middle] = bytes(byte ^ 0xFF for byte in flipped[middle])
     (tmp_path / "flipped.pt").write_bytes(flipped)
 
     messages = {
