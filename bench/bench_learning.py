@@ -3,8 +3,8 @@
     python bench/bench_learning.py --jobs 2                      # every task, method and seed (about an hour)
     python bench/bench_learning.py --tasks assembly --seeds 0    # one of them
 
-Every run is the `metaworld_state` preset, one thread, evaluated in place, with a gate that opens at parity. It
-ends early after two evaluations in a row of at least 92%. Runs that are in the results already are not done
+Every run is the `metaworld_state` preset, one thread, evaluated in place, with a gate that opens at parity. A
+run ends early after two evaluations in a row of at least 92%. Runs that are in the results already are not done
 again; delete the file to start anew. Writes results/bench_learning.json and .png.
 """
 

@@ -24,6 +24,7 @@ from ibrl_fast.training.collector import ActingMode, EpisodeRecord
 from ibrl_fast.training.config import TrainConfig, config_from_dict, config_to_dict, save_config
 from ibrl_fast.training.evaluate import EvaluationResult
 from ibrl_fast.training.gate import DeploymentGate
+from ibrl_fast.training.host_memory import keep_freed_memory
 from ibrl_fast.training.logging import MetricsAccumulator, MetricsLogger, PhaseTimer
 from ibrl_fast.training.progress import RunProgress
 from ibrl_fast.training.report import plot_phase_seconds, write_report
@@ -75,6 +76,7 @@ class Trainer:
         config = self.config
         self.run_dir.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(config.cpu_threads())
+        keep_freed_memory()
         started = time.perf_counter()
         self._timer = PhaseTimer()
         self._progress = RunProgress(quiet=self._quiet)
