@@ -4,8 +4,8 @@
     python bench/bench_learning.py --tasks assembly --seeds 0    # one of them
 
 Every run is the `metaworld_state` preset, one thread, evaluated in place, with a gate that opens at parity. A
-run ends early after two evaluations in a row of at least 92%. Runs that are in the results already are not done
-again; delete the file to start anew. Writes results/bench_learning.json and .png.
+run ends early after two evaluations in a row of at least 92%. Runs that are in the results already are not
+done again; delete the file to start anew. Writes results/bench_learning.json and .png.
 """
 
 from __future__ import annotations
