@@ -1,8 +1,13 @@
 """Bad input to `make_pool` gives one clear error before an environment is built."""
 
+import functools
+
 import pytest
 
 from ibrl_fast.envs import make_pool
+
+# These tests are of the reference backend, whatever the default is
+make_pool = functools.partial(make_pool, backend="reference")
 
 
 @pytest.mark.parametrize(
@@ -18,7 +23,7 @@ from ibrl_fast.envs import make_pool
         ({"observation": "image"}, "observation: expected one of state, pixels, both, got 'image'"),
         ({"reward": "shaped"}, "reward: expected one of sparse, dense, got 'shaped'"),
         ({"autoreset": "never"}, "autoreset: expected one of same_step, next_step, disabled, got 'never'"),
-        ({"backend": "gpu"}, "backend: expected one of reference, native, got 'gpu'"),
+        ({"backend": "gpu"}, "backend: expected one of auto, reference, native, got 'gpu'"),
         ({"cameras": ()}, "cameras: expected different camera names"),
         ({"cameras": ("corner", "corner")}, "cameras: expected different camera names"),
         ({"cameras": ("state",)}, "cameras: expected names other than observation keys"),

@@ -1,5 +1,7 @@
 """The reference pool against the published environments, and as a Gymnasium vector environment."""
 
+import functools
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,6 +9,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
 from ibrl_fast.envs import derive_env_seed, list_tasks, make_expert, make_pool, resolve_task
+
+# These tests are of the reference backend, whatever the default is
+make_pool = functools.partial(make_pool, backend="reference")
 
 TASKS = ("assembly", "box-close", "coffee-push", "stick-pull")
 

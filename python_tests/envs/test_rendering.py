@@ -1,5 +1,6 @@
 """Pictures against MuJoCo's own renderer with the same settings; cameras, orientation, missing libraries."""
 
+import functools
 import importlib
 
 import mujoco
@@ -7,6 +8,9 @@ import numpy as np
 import pytest
 
 from ibrl_fast.envs import make_pool, rendering
+
+# These tests are of the reference backend, whatever the default is
+make_pool = functools.partial(make_pool, backend="reference")
 
 
 @pytest.fixture(scope="module", autouse=True)

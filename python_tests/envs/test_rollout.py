@@ -1,5 +1,7 @@
 """Evaluation: one seed per episode, whatever the number of environments."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,9 @@ from ibrl_fast.envs import (
     make_pool,
     wilson_interval,
 )
+
+# These tests are of the reference backend, whatever the default is
+make_pool = functools.partial(make_pool, backend="reference")
 
 
 def expert_policy(task):
