@@ -28,7 +28,7 @@ import numpy as np
 import tyro
 from timing import machine_facts
 
-from ibrl_fast.training.gate import GateConfig
+from ibrl_fast.training.gate import DeploymentGate, GateConfig
 from ibrl_fast.training.logging import read_metrics
 from ibrl_fast.training.presets import preset
 from ibrl_fast.training.trainer import Trainer
@@ -69,6 +69,7 @@ def train_one(task: str, method: Method, seed: int, env_steps: int, run_dir: Pat
         "env_steps": result.env_steps,
         "wall_seconds": result.wall_seconds,
         "solved": first_solved(points),
+        "episodes": [[r["env_steps"], int(r["success"])] for r in records if r["kind"] == "episode"],
         "evaluations": [{key: point[key] for key in kept if key in point} for point in points],
     }
 
@@ -89,7 +90,7 @@ def table(runs: list[dict[str, Any]]) -> str:
 
     lines = [
         "| task | BC | IBRL, final | 90% twice in a row: steps / CPU s, by seed | TD3 | "
-        "worst fall below BC: IBRL / behind the gate |",
+        "worst fall below BC: IBRL / gate at parity / presets' gate |",
         "|---|---|---|---|---|---|",
     ]
     for task in TASKS:
@@ -124,12 +125,31 @@ def table(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def fall_below_bc(run: dict[str, Any]) -> tuple[float, float]:
-    """The largest fall below BC on the same episodes: of the hybrid policy, and behind the gate."""
-    bc = run["bc_during"]
-    hybrid = max(bc - point["hybrid_success_rate"] for point in run["evaluations"])
-    deployed = max(bc - point["success_rate"] for point in run["evaluations"])
-    return max(0.0, hybrid), max(0.0, deployed)
+def fall_below_bc(run: dict[str, Any]) -> tuple[float, float, float]:
+    """The largest fall below BC on the same episodes: without a gate, behind it, behind the presets' gate.
+
+    The last is replayed from the training episodes; where they were not kept it is the run's own gate's, an
+    upper bound, since a gate that asks for more is open less often.
+    """
+    points, bc = run["evaluations"], run["bc_during"]
+    without = max(bc - point["hybrid_success_rate"] for point in points)
+    own = max(bc - point["success_rate"] for point in points)
+    if not run.get("episodes"):
+        return max(0.0, without), max(0.0, own), max(0.0, own)
+    config = preset("metaworld_state")
+    assert config.gate is not None
+    gate, episodes, replayed = DeploymentGate(config.gate), list(run["episodes"]), [0.0]
+    last = episodes[-1][0]
+    warmup = len(episodes[: config.warmup_episodes])
+    for point in points:
+        if point["env_steps"] > last and not gate.is_open:
+            break
+        while episodes and episodes[0][0] <= point["env_steps"]:
+            _, success = episodes.pop(0)
+            gate.record(bool(success), from_il=warmup > 0)
+            warmup -= 1
+        replayed.append(bc - point["hybrid_success_rate"] if gate.is_open else 0.0)
+    return max(0.0, without), max(0.0, own), max(replayed)
 
 
 def plot(runs: list[dict[str, Any]], out: Path) -> None:
