@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 import os
@@ -29,6 +30,12 @@ _LOG = logging.getLogger(__name__)
 def list_native_tasks() -> tuple[str, ...]:
     """Full names of the tasks that the native backend has."""
     return tuple(_core.list_native_tasks())
+
+
+@functools.cache
+def _notice_software_rendering(renderer: str) -> None:
+    """Says once in a process that pictures are drawn by the processor."""
+    _LOG.warning("rendering in software (%s): slow, a GPU with EGL is not here", renderer)
 
 
 class NativePool(BasePool):
@@ -101,9 +108,7 @@ class NativePool(BasePool):
         for camera in options.cameras:
             self._check_camera(camera)
         if options.image_keys and self._pool.render_info[2]:
-            _LOG.warning(
-                "rendering in software (%s): slow, a GPU with EGL is not here", self._pool.render_info[1]
-            )
+            _notice_software_rendering(self._pool.render_info[1])
 
         # results alternate between two sets of arrays; asynchronous ones wait in a third until received
         self._pin_memory = pin_memory
