@@ -48,8 +48,8 @@ def make_pool(
         action_repeat: simulation steps (12.5 ms each) per agent step; stops at a success that ends it.
         max_episode_steps: agent steps after which an episode is truncated.
         backend: `reference` steps the published Python environments, `native` the C++ pool, equal to them bit
-            for bit; `auto` takes the native one for the tasks that it has. The native pool returns views of its
-            own buffers, valid during the next call: copy what must live longer.
+            for bit; `auto` takes the native one for the tasks that it has. The native pool returns views of
+            its own buffers, valid during the next call: copy what must live longer.
         num_threads: threads of the native pool; the reference pool has one.
         reward: `sparse` (1 on success) or `dense` (the published reward, summed over the repeated actions).
         terminate_on_success: whether success ends the episode.
