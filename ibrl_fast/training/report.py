@@ -131,12 +131,21 @@ def _mean_and_band(
         bounds = [members[0].series("eval", bound)[1] for bound in ("success_low", "success_high")]
         return steps, rate, bounds[0], bounds[1]
 
-    # Seeds evaluated at the same steps share a point; later points that only some seeds reached are left out
+    # A point wants every seed; a finished run keeps its last value, so that its end does not cut the curve
     curves = [dict(zip(*run.series("eval", key), strict=True)) for run in members]
-    shared = sorted(set.intersection(*(set(curve) for curve in curves)))
-    values = np.array([[curve[step] for step in shared] for curve in curves]).reshape(
-        len(curves), len(shared)
-    )
+    if not all(curves):
+        return np.empty(0), np.empty(0), np.empty(0), np.empty(0)
+    ends = [
+        max(curve) if len(run.series("summary", "success_rate")[0]) else np.inf
+        for run, curve in zip(members, curves, strict=True)
+    ]
+    shared = [
+        step
+        for step in sorted(set().union(*curves))
+        if all(step in curve or step > end for curve, end in zip(curves, ends, strict=True))
+    ]
+    rows = [[curve.get(step, curve[max(curve)]) for step in shared] for curve in curves]
+    values = np.array(rows).reshape(len(curves), len(shared))
     return np.asarray(shared), values.mean(0), values.min(0), values.max(0)
 
 

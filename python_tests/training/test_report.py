@@ -93,6 +93,16 @@ def test_seeds_are_one_curve(tmp_path: Path, figures: list[plt.Figure]) -> None:
     assert len(colors) == 3
 
 
+def test_a_finished_seed_keeps_its_last_value(tmp_path: Path, figures: list[plt.Figure]) -> None:
+    early = write_run(tmp_path / "a", [0.2, 1.0], seed=1)
+    with (early / METRICS_NAME).open("a") as file:
+        file.write(json.dumps({"kind": "summary", "env_steps": 200, "success_rate": 0.9}) + "\n")
+    write_report([early, write_run(tmp_path / "b", [0.0, 0.2, 0.4], seed=2)], tmp_path)
+    curve = figures[0].axes[0].lines[0]
+    np.testing.assert_allclose(curve.get_xdata(), [100, 200, 300])
+    np.testing.assert_allclose(curve.get_ydata(), [0.1, 0.6, 0.7])
+
+
 def test_run_without_evaluations(tmp_path: Path) -> None:
     for path in write_report([write_run(tmp_path / "run", [])], tmp_path):
         assert path.is_file()
