@@ -15,6 +15,7 @@ from ibrl_fast import ops
 from ibrl_fast.agents.config import ProposalRule, TD3Config
 from ibrl_fast.agents.proposals import bootstrap_target, select_action
 from ibrl_fast.agents.random_source import RandomSource
+from ibrl_fast.agents.ranges import nvtx_range
 from ibrl_fast.data import Batch
 from ibrl_fast.nn import Networks
 
@@ -149,7 +150,8 @@ class TD3Agent:
             q = self.critic(features, batch.action.unsqueeze(0))[0].to(self.dtype)
         loss = (q - target).square().mean(1).sum()
         self._step(loss, self.critic_optimizer)
-        ops.polyak_update(self._target_critic_parameters, self._critic_parameters, self.config.polyak)
+        with nvtx_range("ema"):
+            ops.polyak_update(self._target_critic_parameters, self._critic_parameters, self.config.polyak)
         self.critic_updates += 1
         return {
             "critic_loss": loss.detach(),
@@ -172,7 +174,8 @@ class TD3Agent:
             q = self.critic(features, action.unsqueeze(0))[0].to(self.dtype)
         loss = -q.amin(0).mean()
         self._step(loss, self.actor_optimizer)
-        ops.polyak_update(self._target_actor_parameters, self._actor_parameters, self.config.polyak)
+        with nvtx_range("ema"):
+            ops.polyak_update(self._target_actor_parameters, self._actor_parameters, self.config.polyak)
         self.actor_updates += 1
         return {"actor_loss": loss.detach()}
 
