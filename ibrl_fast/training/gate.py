@@ -1,8 +1,8 @@
 """When the learned proposals may act in the deployed policy: once training episodes show no harm.
 
 A fresh critic overvalues the RL actions, so that early in training IBRL falls below the imitation policy
-that it started from (README, learning results). The gate leaves training as it is, the paper's algorithm to the
-letter. It decides what is deployed, that is evaluated and exported: the imitation policy alone until the
+that it started from (README, learning results). The gate leaves training as it is, the paper's algorithm to
+the letter. It decides what is deployed, that is evaluated and exported: the imitation policy alone until the
 recent training episodes of the hybrid policy succeed more often than its warm-up episodes did.
 """
 
