@@ -44,19 +44,19 @@ class ObservationStacker:
         rows = np.arange(self._num_envs) if env_ids is None else np.asarray(env_ids, dtype=np.intp)
         for _, value, buffer in self._each(observations):
             buffer[rows] = value[rows, None]
-        return self._stacked()
+        return self.stacked()
 
     def push(self, observations: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Adds the next observation [N, ...] of every environment; returns new stacked arrays."""
         self._advance(observations)
-        return self._stacked()
+        return self.stacked()
 
     def push_and_reset(
         self, observations: Mapping[str, npt.NDArray[Any]], ended: npt.NDArray[np.bool_]
     ) -> Arrays:
         """One step of a pool with autoreset: rows where `ended` [N] start a new stack, the others go on."""
         self._advance(observations)
-        return self.reset(observations, np.flatnonzero(ended)) if ended.any() else self._stacked()
+        return self.reset(observations, np.flatnonzero(ended)) if ended.any() else self.stacked()
 
     def state_dict(self) -> Arrays:
         """Copies of the stacks, [N, k, ...] by key."""
@@ -103,8 +103,8 @@ class ObservationStacker:
             entries.append((key, value, buffer))
         return entries
 
-    def _stacked(self) -> Arrays:
-        """[N, k, F, ...] -> new [N, k*F, ...]."""
+    def stacked(self) -> Arrays:
+        """The current stacks of all environments, [N, k*F, ...] by key, as new arrays."""
         return {
             key: buffer.reshape(buffer.shape[0], -1, *buffer.shape[3:]).copy()
             for key, buffer in self._buffers.items()

@@ -48,7 +48,6 @@ class RunParts:
         contract: what the policy sees and does, for the exported file.
         evaluator: evaluates exported policies.
         buffer, collector: None for method `bc`.
-        bc_policy: the imitation policy; None for method `td3`.
         bc_result: its evaluation, on the seeds for training and those of the end; None where there is none.
         num_demos: demonstrations in the buffer.
     """
@@ -58,7 +57,6 @@ class RunParts:
     evaluator: Evaluator
     buffer: ReplayBuffer | None
     collector: Collector | None
-    bc_policy: nn.Module | None
     bc_result: EvaluationResult | None = None
     num_demos: int = 0
 
@@ -209,7 +207,7 @@ def build_run(
         with timer("bc"):
             fit_bc(config, bc_policy, demos, plan, progress, should_stop)
     if config.method == "bc":
-        return RunParts(bc_policy, plan.contract, evaluator, None, None, bc_policy)
+        return RunParts(bc_policy, plan.contract, evaluator, None, None)
     if bc_policy is not None:
         with timer("evaluate"):
             evaluator.submit(script_policy(make_policy_module(bc_policy, plan.contract)), 0)
@@ -230,7 +228,7 @@ def build_run(
     if bc_policy is not None:
         with timer("evaluate"):
             ((_, bc_result),) = evaluator.finished(wait=True)
-    return RunParts(agent, plan.contract, evaluator, buffer, collector, bc_policy, bc_result, len(demos))
+    return RunParts(agent, plan.contract, evaluator, buffer, collector, bc_result, len(demos))
 
 
 def restore_run(
@@ -241,7 +239,7 @@ def restore_run(
     plan = plan_observation(config, pool)
     if config.method == "bc":
         policy = restore_bc_policy(config, plan, content)
-        return RunParts(policy, plan.contract, make_evaluator(config, plan, closers), None, None, policy)
+        return RunParts(policy, plan.contract, make_evaluator(config, plan, closers), None, None)
     agent = restore_agent(config, plan, content)
     buffer = make_buffer(config, pool, plan, content["num_demo_steps"], content["num_demos"], say)
     buffer.load_state_dict(content["buffer"])
@@ -256,11 +254,10 @@ def restore_run(
     collector.load_state_dict(content["collector"])
     evaluator = make_evaluator(config, plan, closers)
     torch.set_rng_state(content["torch_rng"].cpu())
-    bc_policy = agent.bc_policy if isinstance(agent, IBRLAgent) else None
     num_demos = content["num_demos"]
     saved = content["bc_result"]
     bc_result = None if saved is None else EvaluationResult(**saved)
-    return RunParts(agent, plan.contract, evaluator, buffer, collector, bc_policy, bc_result, num_demos)
+    return RunParts(agent, plan.contract, evaluator, buffer, collector, bc_result, num_demos)
 
 
 def restore_bc_policy(config: TrainConfig, plan: ObservationPlan, content: dict[str, Any]) -> BCPolicy:

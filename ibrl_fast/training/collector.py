@@ -163,7 +163,7 @@ class Collector:
         generator = dict(self._random.bit_generator.state)
         generator["state"] = {"state": int(state["random_state"]), "inc": int(state["random_inc"])}
         self._random.bit_generator.state = generator
-        self._see(self._stacker._stacked())
+        self._see(self._stacker.stacked())
 
 
 def _to_numpy(value: Any) -> Any:

@@ -20,9 +20,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from ibrl_fast.training.config import CONFIG_NAME
 from ibrl_fast.training.logging import read_metrics
-
-CONFIG_NAME = "config.json"
 
 # One colour per method, the same in every picture (colour-blind safe)
 METHOD_COLORS = {"ibrl": "#0072B2", "td3": "#D55E00", "bc": "#666666"}
