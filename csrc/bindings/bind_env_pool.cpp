@@ -198,7 +198,8 @@ void bind_env_pool(py::module_& m) {
     py::class_<PyEnvPool>(m, "EnvPool")
         .def(py::init([](const std::string& task, const std::string& assets, int num_envs, int num_threads,
                          int action_repeat, int max_episode_steps, bool dense, bool terminate_on_success,
-                         bool fixed_goals, const std::string& autoreset,
+                         bool fixed_goals, const std::string& autoreset, bool settle_ahead,
+                         int state_stack, const std::vector<int>& image_stack,
                          const std::vector<std::string>& cameras, const Positions& camera_positions,
                          int height, int width, bool channels_last, bool shadows, int shadow_size,
                          int multisample, int render_device) {
@@ -213,6 +214,9 @@ void bind_env_pool(py::module_& m) {
                  options.terminate_on_success = terminate_on_success;
                  options.fixed_goals = fixed_goals;
                  options.autoreset = parse_autoreset(autoreset);
+                 options.settle_ahead = settle_ahead;
+                 options.state_stack = state_stack;
+                 options.image_stack = image_stack;
                  options.camera_positions = camera_positions;
                  options.render = {cameras, height,      width,       channels_last,
                                    shadows, shadow_size, multisample, render_device};
@@ -221,7 +225,7 @@ void bind_env_pool(py::module_& m) {
              py::kw_only(), py::arg("task"), py::arg("assets"), py::arg("num_envs"), py::arg("num_threads"),
              py::arg("action_repeat"), py::arg("max_episode_steps"), py::arg("dense"),
              py::arg("terminate_on_success"), py::arg("fixed_goals"), py::arg("autoreset"),
-             py::arg("cameras"), py::arg("camera_positions"), py::arg("height"), py::arg("width"),
+             py::arg("settle_ahead"), py::arg("state_stack"), py::arg("image_stack"), py::arg("cameras"), py::arg("camera_positions"), py::arg("height"), py::arg("width"),
              py::arg("channels_last"), py::arg("shadows"), py::arg("shadow_size"), py::arg("multisample"),
              py::arg("render_device"))
         .def("reset", &reset)
@@ -233,10 +237,22 @@ void bind_env_pool(py::module_& m) {
                  pool.step(data, batch.batch);
              })
         .def("observe",
-             [](const PyEnvPool& self, const PyBatch& batch) {
+             [](const PyEnvPool& self, const py::list& stacks, const PyBatch& batch) {
                  EnvPool& pool = self.get();
+                 std::vector<const std::uint8_t*> frames;
+                 for (const py::handle& stack : stacks) {
+                     frames.push_back(stack.is_none()
+                                          ? nullptr
+                                          : data_of<std::uint8_t>(py::cast<py::array>(stack), "stack"));
+                 }
                  py::gil_scoped_release release;
-                 pool.observe(batch.batch);
+                 pool.observe(frames, batch.batch);
+             })
+        .def("get_stack",
+             [](const PyEnvPool& self, int key) {
+                 py::array_t<std::uint8_t> frames(static_cast<py::ssize_t>(self.get().stack_bytes(key)));
+                 self.get().get_stack(key, frames.mutable_data());
+                 return frames;
              })
         .def(
             "set_home", [](const PyEnvPool& self, const PyBatch& batch) { self.get().set_home(batch.batch); },

@@ -72,7 +72,7 @@ void Renderer::make_current() {
     current_renderer = this;
 }
 
-void Renderer::render(Env& env, const std::vector<std::uint8_t*>& images, std::size_t offset) {
+void Renderer::render(Env& env, const std::vector<std::uint8_t*>& images) {
     make_current();
     const mjrRect viewport = {0, 0, options_.width, options_.height};
     mjvCamera camera;
@@ -89,7 +89,7 @@ void Renderer::render(Env& env, const std::vector<std::uint8_t*>& images, std::s
         }
         mjr_render(viewport, &scene_, &context_);
         mjr_readPixels(pixels_.data(), nullptr, viewport, &context_);
-        store(is_upside_down(env.model(), camera_ids_[i]), images[i] + offset);
+        store(is_upside_down(env.model(), camera_ids_[i]), images[i]);
     }
 }
 

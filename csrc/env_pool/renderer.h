@@ -41,8 +41,8 @@ class Renderer {
     Renderer(const Renderer&) = delete;
     Renderer& operator=(const Renderer&) = delete;
 
-    // Upright picture of each camera, written at images[camera] + offset.
-    void render(Env& env, const std::vector<std::uint8_t*>& images, std::size_t offset);
+    // Upright picture of each camera, written at images[camera].
+    void render(Env& env, const std::vector<std::uint8_t*>& images);
 
     const RenderOptions& options() const { return options_; }
     const RenderInfo& info() const { return info_; }

@@ -37,6 +37,14 @@ void WorkerThreads::add(std::vector<Job> jobs) {
     }
 }
 
+void WorkerThreads::add_idle(std::function<bool()> work) {
+    {
+        std::lock_guard lock(mutex_);
+        idle_.push_back(std::move(work));
+    }
+    wake_.notify_one();
+}
+
 void WorkerThreads::help() {
     for (;;) {
         Job job;
@@ -53,14 +61,26 @@ void WorkerThreads::help() {
 void WorkerThreads::run(int thread) {
     for (;;) {
         Job job;
+        std::function<bool()> work;
         {
             std::unique_lock lock(mutex_);
-            wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-            if (queue_.empty()) break;
-            job = std::move(queue_.front());
-            queue_.pop_front();
+            wake_.wait(lock, [this] { return stopping_ || !queue_.empty() || !idle_.empty(); });
+            if (!queue_.empty()) {
+                job = std::move(queue_.front());
+                queue_.pop_front();
+            } else if (stopping_) {
+                break;
+            } else {
+                work = std::move(idle_.front());
+                idle_.pop_front();
+            }
         }
-        job(thread);
+        if (job) {
+            job(thread);
+        } else if (work()) {
+            std::lock_guard lock(mutex_);
+            idle_.push_front(std::move(work));
+        }
     }
     at_exit_(thread);
 }

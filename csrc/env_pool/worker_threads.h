@@ -1,5 +1,5 @@
 // Threads that take jobs from one queue; the caller may help. Which thread runs a job never changes its
-// result.
+// result. Threads without a job do idle work.
 #pragma once
 
 #include <condition_variable>
@@ -29,6 +29,10 @@ class WorkerThreads {
     int size() const { return static_cast<int>(threads_.size()); }
     void add(std::vector<Job> jobs);
 
+    // Work for when there are no jobs: called again and again, each time for a short while, until it says
+    // false. What is left of it at the end is dropped. Must not throw.
+    void add_idle(std::function<bool()> work);
+
     // Takes jobs on the calling thread until the queue is empty.
     void help();
 
@@ -38,6 +42,7 @@ class WorkerThreads {
     std::mutex mutex_;
     std::condition_variable wake_;
     std::deque<Job> queue_;
+    std::deque<std::function<bool()>> idle_;
     bool stopping_ = false;
     std::function<void(int)> at_exit_;
     std::vector<std::thread> threads_;

@@ -77,9 +77,19 @@ class Renderer:
         model: gives meshes, textures and lights.
         image_size: height and width in pixels.
         shadows: cast shadows and smooth edges as MuJoCo does by default; takes ten times as long in software.
+        shadow_size: with shadows, side of the shadow map in pixels; 0 takes the model's own.
+        multisample: samples per pixel; -1 takes none without shadows and the model's own with them.
     """
 
-    def __init__(self, model: mujoco.MjModel, image_size: int, *, shadows: bool) -> None:
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        image_size: int,
+        *,
+        shadows: bool,
+        shadow_size: int = 0,
+        multisample: int = -1,
+    ) -> None:
         self._size = image_size
         self._gl: _GLContext | None = make_gl_context(image_size)
 
@@ -94,6 +104,10 @@ class Renderer:
         visual.global_.offwidth, visual.global_.offheight = image_size, image_size
         if not shadows:
             visual.quality.shadowsize, visual.quality.offsamples = 0, 0
+        if shadow_size > 0:
+            visual.quality.shadowsize = shadow_size
+        if multisample >= 0:
+            visual.quality.offsamples = multisample
         try:
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         finally:

@@ -9,15 +9,13 @@ pytest.importorskip("ibrl_fast.envs.env_pool")
 
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
-from ibrl_fast.envs import make_pool, resolve_task
+from ibrl_fast.envs import make_pool
 from ibrl_fast.envs.env_pool import NativePool
-from ibrl_fast.envs.options import PoolOptions
 
 
 def make_native(task: str = "assembly", *, num_envs: int = 4, num_threads: int = 2, **options) -> NativePool:
-    native = {key: options.pop(key) for key in ("batch_size", "channels_last") if key in options}
-    pool_options = PoolOptions(num_envs=num_envs, num_threads=num_threads, max_episode_steps=8, **options)
-    return NativePool(resolve_task(task), pool_options, **native)
+    defaults = {"num_envs": num_envs, "num_threads": num_threads, "max_episode_steps": 8}
+    return make_pool(task, backend="native", **{**defaults, **options})
 
 
 def draw_actions(steps: int, num_envs: int = 4) -> np.ndarray:

@@ -39,11 +39,15 @@ class SawyerFactory final : public TaskFactory {
             const double weld[mjNEQDATA] = {0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 5};
             std::copy_n(weld, mjNEQDATA, model_->eq_data + mjNEQDATA * i);
         }
-        if (task_.settles_alike) settled_ = task_.make(model_, task_.spec, nullptr)->settle();
+        if (task_.settles_alike) settled_ = task_.make(model_, task_.spec, nullptr)->settle_default_scene();
     }
 
-    std::unique_ptr<Env> make() const override {
-        return task_.make(model_, task_.spec, task_.settles_alike ? &settled_ : nullptr);
+    std::unique_ptr<Env> make(bool prepares_resets) const override {
+        auto env = task_.make(model_, task_.spec, task_.settles_alike ? &settled_ : nullptr);
+        if (prepares_resets && !task_.settles_alike) {
+            env->set_twin(task_.make(model_, task_.spec, nullptr));
+        }
+        return env;
     }
 
     mjModel* model() const override { return model_.get(); }

@@ -73,7 +73,7 @@ SawyerTask button_press_topdown_task() {
                     .random_high = {0.1, 0.9, 0.115},
                     .goal_low = {-0.5, 0.40, 0.05},
                     .goal_high = {0.5, 1.0, 0.5}};
-    return {spec, false, make_sawyer<ButtonPressTopdown>};
+    return {spec, true, make_sawyer<ButtonPressTopdown>};
 }
 
 }  // namespace ibrl::metaworld

@@ -94,7 +94,7 @@ SawyerTask door_open_task() {
                     .random_high = {0.1, 0.95, 0.15},
                     .goal_low = {-0.3, 0.4, 0.1499},
                     .goal_high = {-0.2, 0.5, 0.1501}};
-    return {spec, false, make_sawyer<DoorOpen>};
+    return {spec, true, make_sawyer<DoorOpen>};
 }
 
 }  // namespace ibrl::metaworld

@@ -82,7 +82,7 @@ SawyerTask drawer_open_task() {
                     .random_high = {0.1, 0.9, 0.0},
                     .goal_low = {-0.5, 0.40, 0.05},
                     .goal_high = {0.5, 1.0, 0.5}};
-    return {spec, false, make_sawyer<DrawerOpen>};
+    return {spec, true, make_sawyer<DrawerOpen>};
 }
 
 }  // namespace ibrl::metaworld

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <stdexcept>
+#include <utility>
 
 namespace ibrl::metaworld {
 namespace {
@@ -11,6 +12,7 @@ namespace {
 // Bounds to which the published step() clips the hand and the gripper of both frames.
 constexpr double kFrameLow[4] = {-0.525, 0.348, -0.0525, -1.0};
 constexpr double kFrameHigh[4] = {0.525, 1.025, 0.7, 1.0};
+constexpr double kHandQuaternion[4] = {1.0, 0.0, 1.0, 0.0};
 constexpr float kActionScale = 0.01f;  // m per unit of action and simulation step
 
 double clip(double x, double low, double high) {
@@ -49,15 +51,7 @@ void SawyerEnv::reset(bool frozen) {
     // survive.
     if (!frozen) draw();
     edit_model(rand_vec_.data());
-    if (settled_ != nullptr) {
-        mj_setState(model(), data_.get(), settled_->physics.data(), mjSTATE_INTEGRATION);
-        std::copy(settled_->body_xpos.begin(), settled_->body_xpos.end(), data_->xpos);
-        std::copy(settled_->site_xpos.begin(), settled_->site_xpos.end(), data_->site_xpos);
-        for (mjWarningStat& warning : data_->warning) warning.number = 0;
-        init_tcp_ = settled_->tcp;
-    } else {
-        settle();
-    }
+    settle();
     if (!frozen) draw();
     place(rand_vec_.data());
 
@@ -75,24 +69,81 @@ void SawyerEnv::reset(bool frozen) {
     std::copy(warm_start.begin(), warm_start.end(), data_->qacc_warmstart);
 }
 
-Settled SawyerEnv::settle() {
-    mj_resetData(model(), data_.get());
-    for (int step = 0; step < kSettlingSteps; ++step) {
-        std::copy_n(spec_.hand_init.begin(), 3, data_->mocap_pos);
-        const double quaternion[4] = {1.0, 0.0, 1.0, 0.0};
-        std::copy_n(quaternion, 4, data_->mocap_quat);
-        data_->ctrl[0] = -1.0;
-        data_->ctrl[1] = 1.0;
-        substeps(kFrameSkip);
+void SawyerEnv::settle() {
+    if (settled_ != nullptr) {
+        mj_setState(model(), data_.get(), settled_->physics.data(), mjSTATE_INTEGRATION);
+        for (mjWarningStat& warning : data_->warning) warning.number = 0;
+        substeps(1);
+    } else if (twin_) {
+        // The twin's scene serves if it is this very one, whatever it was made for.
+        std::lock_guard lock(twin_mutex_);
+        if (twin_->settling_step_ < 0 || !twin_->view_.has_edits_of(view_)) {
+            twin_->view_.copy_edits(view_);
+            twin_->begin_settling();
+        }
+        while (twin_->settle_some()) continue;
+        mj_copyData(data_.get(), model(), twin_->data_.get());
+        derived_is_current_ = false;
+    } else {
+        begin_settling();
+        while (settle_some()) continue;
     }
     init_tcp_ = tcp_center();
+}
+
+void SawyerEnv::begin_settling() {
+    mj_resetData(model(), data_.get());
+    settling_step_ = 0;
+}
+
+bool SawyerEnv::settle_some() {
+    if (settling_step_ == kSettlingSteps) return false;
+    std::copy_n(spec_.hand_init.begin(), 3, data_->mocap_pos);
+    std::copy_n(kHandQuaternion, 4, data_->mocap_quat);
+    data_->ctrl[0] = -1.0;
+    data_->ctrl[1] = 1.0;
+    substeps(kFrameSkip);
+    return ++settling_step_ < kSettlingSteps;
+}
+
+Settled SawyerEnv::settle_default_scene() {
+    begin_settling();
+    while (settling_step_ < kSettlingSteps - 1) settle_some();
+    // Controls and the mocap body keep the values of the last call.
+    substeps(kFrameSkip - 1);
     Settled result;
     result.physics.resize(mj_stateSize(model(), mjSTATE_INTEGRATION));
     mj_getState(model(), data_.get(), result.physics.data(), mjSTATE_INTEGRATION);
-    result.body_xpos.assign(data_->xpos, data_->xpos + 3 * model()->nbody);
-    result.site_xpos.assign(data_->site_xpos, data_->site_xpos + 3 * model()->nsite);
-    result.tcp = init_tcp_;
     return result;
+}
+
+bool SawyerEnv::plan_reset(bool frozen) {
+    // The twin's last scene is that of a frozen draw already.
+    if (!twin_ || frozen) return false;
+    std::lock_guard lock(twin_mutex_);
+    twin_->rng_ = rng_;
+    twin_->rand_vec_ = rand_vec_;
+    twin_->view_.copy_edits(view_);
+    std::vector<Attribute> own, others;
+    list_all_attributes(&own);
+    twin_->list_all_attributes(&others);
+    for (std::size_t i = 0; i < own.size(); ++i) std::copy_n(own[i].values, own[i].size, others[i].values);
+    twin_->draw();
+    twin_->edit_model(twin_->rand_vec_.data());
+    twin_->begin_settling();
+    return !std::exchange(twin_is_planned_, true);
+}
+
+bool SawyerEnv::prepare_reset() {
+    std::lock_guard lock(twin_mutex_);
+    try {
+        twin_is_planned_ = twin_->settling_step_ >= 0 && twin_->settle_some();
+    } catch (...) {
+        // The reset itself will meet the same error, and say so.
+        twin_->settling_step_ = -1;
+        twin_is_planned_ = false;
+    }
+    return twin_is_planned_;
 }
 
 void SawyerEnv::draw() {
@@ -118,17 +169,16 @@ bool SawyerEnv::step(const float* action, bool want_reward, Evaluation* evaluati
         data_->mocap_pos[axis] =
             clip(data_->mocap_pos[axis] + moved, spec_.hand_low[axis], spec_.hand_high[axis]);
     }
-    const double quaternion[4] = {1.0, 0.0, 1.0, 0.0};
-    std::copy_n(quaternion, 4, data_->mocap_quat);
+    std::copy_n(kHandQuaternion, 4, data_->mocap_quat);
     data_->ctrl[0] = action[3];
     data_->ctrl[1] = -action[3];
 
     // Physics, then the forward pass that observations are read from (it also warms the next step's solver).
     if (derived_is_current_) {
         first_substep();
-        substeps(kFrameSkip - 1);
+        unseen_substeps(kFrameSkip - 1);
     } else {
-        substeps(kFrameSkip);
+        unseen_substeps(kFrameSkip);
     }
     forward();
     ++path_length_;
@@ -156,8 +206,13 @@ bool SawyerEnv::step(const float* action, bool want_reward, Evaluation* evaluati
 }
 
 void SawyerEnv::substeps(int count) {
+    unseen_substeps(count - 1);
+    mj_step(model(), data_.get());
+}
+
+void SawyerEnv::unseen_substeps(int count) {
     derived_is_current_ = false;
-    for (int i = 0; i < count; ++i) mj_step(model(), data_.get());
+    for (int i = 0; i < count; ++i) mj_step(view_.unseen(), data_.get());
 }
 
 void SawyerEnv::forward() {

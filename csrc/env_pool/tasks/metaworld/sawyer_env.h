@@ -4,6 +4,7 @@
 
 #include <array>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "env_pool/env.h"
@@ -30,12 +31,10 @@ struct SawyerSpec {
     Vec3 goal_low, goal_high;
 };
 
-// Hand settled over an untouched scene: the same at every reset of tasks whose objects cannot feel the edited
-// bodies.
+// Hand settled over an untouched scene, one physics step before the end: the same at every reset of tasks whose
+// edited bodies push nothing. That last step, taken with the edited model, then finds every position.
 struct Settled {
-    std::vector<double> physics;               // mjSTATE_INTEGRATION
-    std::vector<double> body_xpos, site_xpos;  // where the last pass found bodies and sites, m
-    Vec3 tcp;
+    std::vector<double> physics;  // mjSTATE_INTEGRATION
 };
 
 // A task attribute that belongs to the state: name as published, value(s) in place.
@@ -63,8 +62,14 @@ class SawyerEnv : public Env {
     const mjModel* model() const override { return view_.get(); }
     mjData* data() override { return data_.get(); }
 
+    bool plan_reset(bool frozen) override;
+    bool prepare_reset() override;
+
     // Moves the hand to its start over the model's default scene.
-    Settled settle();
+    Settled settle_default_scene();
+
+    // Another environment of the same task, which settles the next scene for this one and does nothing else.
+    void set_twin(std::unique_ptr<SawyerEnv> twin) { twin_ = std::move(twin); }
 
   protected:
     // ---- what a task says ----
@@ -110,7 +115,11 @@ class SawyerEnv : public Env {
 
   private:
     void draw();
+    void settle();
+    void begin_settling();
+    bool settle_some();
     void first_substep();
+    void unseen_substeps(int count);
     void list_all_attributes(std::vector<Attribute>* list) const;
 
     const Settled* settled_;
@@ -121,6 +130,10 @@ class SawyerEnv : public Env {
     std::int64_t path_length_ = 0;
     bool derived_is_current_ =
         false;  // contacts, inertias and velocities in data_ belong to its qpos and qvel
+    int settling_step_ = -1;  // control steps that the hand has settled for; -1: not begun
+    std::unique_ptr<SawyerEnv> twin_;
+    std::mutex twin_mutex_;
+    bool twin_is_planned_ = false;  // somebody calls prepare_reset
     int mocap_body_, hand_, right_claw_, left_claw_, left_tip_, right_tip_;
 };
 

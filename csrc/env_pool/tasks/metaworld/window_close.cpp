@@ -82,7 +82,7 @@ SawyerTask window_close_task() {
                     .random_high = {0.0, 0.9, 0.2},
                     .goal_low = {-0.5, 0.40, 0.05},
                     .goal_high = {0.5, 1.0, 0.5}};
-    return {spec, false, make_sawyer<WindowClose>};
+    return {spec, true, make_sawyer<WindowClose>};
 }
 
 }  // namespace ibrl::metaworld

@@ -79,7 +79,7 @@ SawyerTask window_open_task() {
                     .random_high = {0.1, 0.9, 0.16},
                     .goal_low = {-0.5, 0.40, 0.05},
                     .goal_high = {0.5, 1.0, 0.5}};
-    return {spec, false, make_sawyer<WindowOpen>};
+    return {spec, true, make_sawyer<WindowOpen>};
 }
 
 }  // namespace ibrl::metaworld
