@@ -5,6 +5,9 @@
 #include <pybind11/stl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
+#include <optional>
 #include <stdexcept>
 
 #include "env_pool/env_pool.h"
@@ -230,11 +233,19 @@ void bind_env_pool(py::module_& m) {
              py::arg("render_device"))
         .def("reset", &reset)
         .def("step",
-             [](const PyEnvPool& self, const Actions& actions, const PyBatch& batch) {
+             // Whether an episode ended; None, and nothing is stepped, where an action is not finite.
+             [](const PyEnvPool& self, const Actions& actions,
+                const PyBatch& batch) -> std::optional<bool> {
                  EnvPool& pool = self.get();
                  const float* data = actions.data();
+                 const py::ssize_t size = actions.size();
+                 if (!std::all_of(data, data + size, [](float x) { return std::isfinite(x); })) return {};
                  py::gil_scoped_release release;
                  pool.step(data, batch.batch);
+                 const auto any = [envs = actions.shape(0)](const std::uint8_t* flags) {
+                     return std::any_of(flags, flags + envs, [](std::uint8_t flag) { return flag != 0; });
+                 };
+                 return any(batch.batch.terminated) || any(batch.batch.truncated);
              })
         .def("observe",
              [](const PyEnvPool& self, const py::list& stacks, const PyBatch& batch) {

@@ -108,6 +108,7 @@ class NativePool(BasePool):
         self._received: list[PoolArrays] = []
         self._home: PoolArrays | None = None
         self._turn = 0
+        self._action_shape = (self.num_envs, task.action_dim)
         self._started = np.zeros(self.num_envs, dtype=np.bool_)
         self._all_started = False
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
@@ -153,12 +154,14 @@ class NativePool(BasePool):
         if not self._is_plain(actions):
             actions = self._check_actions(actions)
         self._check_started()
-        arrays = self._next_set()
-        self._pool.step(actions, arrays.batch)
-        result = arrays.result()
-        if self.options.autoreset == "disabled":
+        arrays = self._sets[1 - self._turn]
+        any_ended = self._pool.step(actions, arrays.batch)
+        if any_ended is None:
+            self._check_actions(actions)  # says which one is not finite
+        self._turn = 1 - self._turn
+        if any_ended and self.options.autoreset == "disabled":
             self._ended |= arrays.terminated | arrays.truncated
-        return result
+        return arrays.result(any_ended)
 
     # ---- whichever finish first ----
 
@@ -191,7 +194,7 @@ class NativePool(BasePool):
         self._turn = 1 - self._turn
         arrays = self._received[self._turn]
         ids = np.array(self._pool.recv(self.batch_size, arrays.batch), dtype=np.int64)
-        obs, reward, terminated, truncated, info = arrays.result()
+        obs, reward, terminated, truncated, info = arrays.result(None)
         if self.options.autoreset == "disabled":
             self._ended[ids] |= terminated | truncated
         return obs, reward, terminated, truncated, {**info, "env_id": ids}
@@ -252,12 +255,12 @@ class NativePool(BasePool):
         return threads > 1 and self.options.autoreset != "disabled" if asked is None else asked
 
     def _is_plain(self, actions: Any) -> bool:
-        """Whether actions can go to C++, which clips them, as they are; all others take the slower checks."""
+        """Whether actions can go to C++, which checks and clips them; all others take the slower checks."""
         return (
             type(actions) is np.ndarray
             and actions.dtype == np.float32
-            and actions.shape == self.action_space.shape
-            and bool(np.isfinite(actions).all())
+            and actions.shape == self._action_shape
+            and actions.flags.c_contiguous
         )
 
     def _check_some_actions(self, actions: Any, ids: list[int]) -> npt.NDArray[np.float32]:

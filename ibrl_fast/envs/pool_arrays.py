@@ -51,11 +51,10 @@ class PoolArrays:
             flag.view(np.bool_) for flag in self.flags.values()
         )
 
-    def result(self) -> StepTuple:
-        """What `step` returns for these arrays."""
+    def result(self, any_ended: bool | None) -> StepTuple:
+        """What `step` returns for these arrays; any_ended None: find out whether an episode ended."""
         info: dict[str, Any] = {"success": self.success, "diverged": self.diverged}
-        ended = self.terminated | self.truncated
-        if self.final_obs and ended.any():
+        if self.final_obs and any_ended is not False and (ended := self.terminated | self.truncated).any():
             # rows that go on have their ordinary successor there too
             goes_on = ~ended
             for key, value in self.final_obs.items():
