@@ -4,8 +4,8 @@
 
 All contenders take the same random actions and run one after the other, round after round; reported are
 medians over the rounds, and medians of the ratios within a round. Every contender counts control steps of
-12.5 ms (five mj_steps each); none counts frame skips; no episode ends within a measurement, resets have a table
-of their own. Rates are given by wall time and by the processor time of the calling process: on a machine that
+12.5 ms (five mj_steps each); none counts frame skips; no episode ends within a measurement, resets have a
+table of their own. Rates are given by wall time and by the processor time of the calling process: on a machine that
 others use, only the latter repeats. EnvPool runs in a Python of its own, a virtual environment with
 `envpool==1.2.5`. Takes about six minutes with pictures and EnvPool; writes FILE.json and a chart, FILE.png.
 """
@@ -124,7 +124,7 @@ def bench_state(task: str, rounds: int, steps: int, server: EnvPoolServer | None
 
 
 def bench_resets(task: str, rounds: int) -> dict[str, float]:
-    """Milliseconds of a reset. Latency is what the caller waits for; work is processor time of all threads."""
+    """Milliseconds of a reset: latency is what the caller waits for, work all threads' processor time."""
     python = make_published(task)
     pools = {
         "native": make_original(task, "native", num_threads=1),
@@ -137,12 +137,12 @@ def bench_resets(task: str, rounds: int) -> dict[str, float]:
     for _ in range(rounds):
         samples["published, work"].append(timed(python.reset, 1)[1])
         for name, pool in pools.items():
-            # idle threads get the time in which a learner would learn
             before = time.process_time()
-            if name != "native":
-                time.sleep(0.02)
             latency, _ = timed(pool.reset, 1)
             samples.setdefault(f"{name}, latency", []).append(latency)
+            # idle threads get the time in which a learner would learn
+            if name != "native":
+                time.sleep(0.02)
             samples.setdefault(f"{name}, work", []).append(time.process_time() - before)
     for pool in pools.values():
         pool.close()
