@@ -5,8 +5,8 @@
 All contenders take the same random actions and run one after the other, round after round; reported are
 medians over the rounds, and medians of the ratios within a round. Every contender counts control steps of
 12.5 ms (five mj_steps each); none counts frame skips; no episode ends within a measurement, resets have a
-table of their own. Rates are given by wall time and by the processor time of the calling process: on a machine that
-others use, only the latter repeats. EnvPool runs in a Python of its own, a virtual environment with
+table of their own. Rates are given by wall time and by processor time of the calling process: on a machine
+that others use, only the latter repeats. EnvPool runs in a Python of its own, a virtual environment with
 `envpool==1.2.5`. Takes about six minutes with pictures and EnvPool; writes FILE.json and a chart, FILE.png.
 """
 

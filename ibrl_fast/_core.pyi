@@ -58,6 +58,7 @@ class EnvPool:
         image_stack: Sequence[int],
         cameras: Sequence[str],
         camera_positions: Sequence[tuple[str, Sequence[float]]],
+        camera_quaternions: Sequence[tuple[str, Sequence[float]]],
         height: int,
         width: int,
         channels_last: bool,

@@ -198,12 +198,14 @@ void bind_env_pool(py::module_& m) {
     py::class_<PyBatch>(m, "EnvBatch").def(py::init<py::dict, py::list, py::list>());
 
     using Positions = std::vector<std::pair<std::string, std::array<double, 3>>>;
+    using Quaternions = std::vector<std::pair<std::string, std::array<double, 4>>>;
     py::class_<PyEnvPool>(m, "EnvPool")
         .def(py::init([](const std::string& task, const std::string& assets, int num_envs, int num_threads,
                          int action_repeat, int max_episode_steps, bool dense, bool terminate_on_success,
                          bool fixed_goals, const std::string& autoreset, bool settle_ahead,
                          int state_stack, const std::vector<int>& image_stack,
                          const std::vector<std::string>& cameras, const Positions& camera_positions,
+                         const Quaternions& camera_quaternions,
                          int height, int width, bool channels_last, bool shadows, int shadow_size,
                          int multisample, int render_device) {
                  ibrl::PoolOptions options;
@@ -221,6 +223,7 @@ void bind_env_pool(py::module_& m) {
                  options.state_stack = state_stack;
                  options.image_stack = image_stack;
                  options.camera_positions = camera_positions;
+                 options.camera_quaternions = camera_quaternions;
                  options.render = {cameras, height,      width,       channels_last,
                                    shadows, shadow_size, multisample, render_device};
                  return std::make_unique<PyEnvPool>(options);
@@ -228,7 +231,7 @@ void bind_env_pool(py::module_& m) {
              py::kw_only(), py::arg("task"), py::arg("assets"), py::arg("num_envs"), py::arg("num_threads"),
              py::arg("action_repeat"), py::arg("max_episode_steps"), py::arg("dense"),
              py::arg("terminate_on_success"), py::arg("fixed_goals"), py::arg("autoreset"),
-             py::arg("settle_ahead"), py::arg("state_stack"), py::arg("image_stack"), py::arg("cameras"), py::arg("camera_positions"), py::arg("height"), py::arg("width"),
+             py::arg("settle_ahead"), py::arg("state_stack"), py::arg("image_stack"), py::arg("cameras"), py::arg("camera_positions"), py::arg("camera_quaternions"), py::arg("height"), py::arg("width"),
              py::arg("channels_last"), py::arg("shadows"), py::arg("shadow_size"), py::arg("multisample"),
              py::arg("render_device"))
         .def("reset", &reset)

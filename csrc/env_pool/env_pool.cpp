@@ -16,6 +16,9 @@ EnvPool::EnvPool(const PoolOptions& options) : options_(options) {
         const int id = find_camera(factory_->model(), camera);
         std::copy_n(position.begin(), 3, factory_->model()->cam_pos + 3 * id);
     }
+    for (const auto& [camera, quaternion] : options_.camera_quaternions) {
+        turn_camera(factory_->model(), camera, quaternion.data());
+    }
     for (const std::string& camera : options_.render.cameras) find_camera(factory_->model(), camera);
 
     slots_.resize(options_.num_envs);

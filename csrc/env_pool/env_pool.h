@@ -33,7 +33,8 @@ struct PoolOptions {
     int state_stack = 1;           // frames in an observation
     std::vector<int> image_stack;  // the same for each camera
     RenderOptions render;          // no cameras: no pictures in observations
-    std::vector<std::pair<std::string, std::array<double, 3>>> camera_positions;  // m
+    std::vector<std::pair<std::string, std::array<double, 3>>> camera_positions;    // m
+    std::vector<std::pair<std::string, std::array<double, 4>>> camera_quaternions;  // w, x, y, z
 };
 
 // Arrays of the caller that receive results, one row per environment. Null where not wanted. Observations are

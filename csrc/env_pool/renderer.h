@@ -34,6 +34,9 @@ struct RenderInfo {
 // Camera id by name; std::invalid_argument lists the model's cameras.
 int find_camera(const mjModel* model, const std::string& name);
 
+// Turns a camera that is fixed in the world; std::invalid_argument for others.
+void turn_camera(mjModel* model, const std::string& name, const double* quaternion);
+
 class Renderer {
   public:
     Renderer(const mjModel* model, const RenderOptions& options);

@@ -86,6 +86,7 @@ class NativePool(BasePool):
             image_stack=[options.stack_of(camera) for camera in options.image_keys],
             cameras=list(options.image_keys),
             camera_positions=list(options.camera_positions.items()),
+            camera_quaternions=list(options.camera_quaternions.items()),
             height=options.image_size,
             width=options.image_size,
             channels_last=options.channels_last,

@@ -37,6 +37,7 @@ def make_pool(
     fixed_goals: bool = False,
     autoreset: Autoreset = "same_step",
     camera_positions: Mapping[str, tuple[float, float, float]] | None = None,
+    camera_quaternions: Mapping[str, tuple[float, float, float, float]] | None = None,
     frame_stack: int | Mapping[str, int] = 1,
     channels_last: bool = False,
     shadows: bool = False,
@@ -72,6 +73,7 @@ def make_pool(
         autoreset: `same_step` (Gymnasium's SAME_STEP), `next_step` or `disabled`.
         camera_positions: positions in metres that replace the model's; None moves `corner2` to
             [0.75, 0.075, 0.7]; {} moves none.
+        camera_quaternions: orientations (w, x, y, z) that replace the model's; a camera looks along its -z.
         frame_stack: observations hold the last k frames, newest first, an episode's first one repeated: state
             [k * 39], pictures [k * 3, H, W]. A number for all keys, or a number by key (the others: 1).
         channels_last: pictures [H, W, k * 3] instead of [k * 3, H, W].
@@ -106,6 +108,7 @@ def make_pool(
         fixed_goals=fixed_goals,
         autoreset=autoreset,
         camera_positions=dict(positions),
+        camera_quaternions=dict(camera_quaternions or {}),
         frame_stack=frame_stack,
         channels_last=channels_last,
         shadows=shadows,

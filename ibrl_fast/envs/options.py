@@ -62,6 +62,7 @@ class PoolOptions:
     camera_positions: Mapping[str, tuple[float, float, float]] = field(
         default_factory=lambda: dict(DEFAULT_CAMERA_POSITIONS)
     )
+    camera_quaternions: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
     frame_stack: int | Mapping[str, int] = 1
     channels_last: bool = False
     shadows: bool = False
@@ -95,13 +96,16 @@ class PoolOptions:
         if "state" in names or "proprio" in names:
             raise ValueError(f"cameras: expected names other than observation keys, got {names!r}")
         object.__setattr__(self, "cameras", names)
-        positions = {}
-        for name, position in self.camera_positions.items():
-            array = np.asarray(position, dtype=np.float64)
-            if array.shape != (3,) or not np.isfinite(array).all():
-                raise ValueError(f"camera_positions[{name!r}]: expected 3 finite numbers, got {position!r}")
-            positions[name] = (float(array[0]), float(array[1]), float(array[2]))
-        object.__setattr__(self, "camera_positions", positions)
+        for word, size in (("camera_positions", 3), ("camera_quaternions", 4)):
+            poses = {}
+            for name, pose in getattr(self, word).items():
+                array = np.asarray(pose, dtype=np.float64)
+                if array.shape != (size,) or not np.isfinite(array).all():
+                    raise ValueError(f"{word}[{name!r}]: expected {size} finite numbers, got {pose!r}")
+                poses[name] = tuple(array.tolist())
+                if size == 4 and abs(np.linalg.norm(array) - 1.0) > 1e-6:
+                    raise ValueError(f"{word}[{name!r}]: expected a unit quaternion, got {pose!r}")
+            object.__setattr__(self, word, poses)
 
     def _check_frame_stack(self) -> None:
         """A number for all observation keys, or numbers for some of them."""

@@ -12,7 +12,7 @@ from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState, derive_e
 from ibrl_fast.envs.metaworld_env import MetaworldEnv, StepResult
 from ibrl_fast.envs.options import PoolOptions
 from ibrl_fast.envs.registry import TaskInfo
-from ibrl_fast.envs.rendering import Renderer
+from ibrl_fast.envs.rendering import Renderer, turn_camera
 from ibrl_fast.envs.stacking import FRAMES, ObservationStacker
 
 
@@ -217,6 +217,9 @@ class ReferencePool(BasePool):
             camera_id = self._find_camera(camera)
             for env in self._envs:
                 env.env.model.cam_pos[camera_id] = position
+        for camera, quaternion in self.options.camera_quaternions.items():
+            for env in self._envs:
+                turn_camera(env.env.model, self._find_camera(camera), np.array(quaternion))
         return {camera: self._find_camera(camera) for camera in self.options.cameras}
 
     def _find_camera(self, name: str) -> int:

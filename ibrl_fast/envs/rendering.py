@@ -160,6 +160,16 @@ class Renderer:
             atexit.unregister(self._close_at_exit)
 
 
+def turn_camera(model: mujoco.MjModel, camera_id: int, quaternion: npt.NDArray[np.float64]) -> None:
+    """Turns a camera that is fixed in the world to a quaternion [4] (w, x, y, z)."""
+    fixed = int(mujoco.mjtCamLight.mjCAMLIGHT_FIXED)
+    if model.cam_bodyid[camera_id] != 0 or model.cam_mode[camera_id] != fixed:
+        name = model.camera(camera_id).name
+        raise ValueError(f"camera_quaternions: expected a camera that is fixed in the world, got {name!r}")
+    model.cam_quat[camera_id] = quaternion
+    mujoco.mju_quat2Mat(model.cam_mat0[camera_id], quaternion)
+
+
 def is_upside_down(model: mujoco.MjModel, camera_id: int) -> bool:
     """Whether a camera fixed in the world points its up axis at the floor, as the corner cameras do."""
     up_z = float(model.cam_mat0[camera_id].reshape(3, 3)[2, 1])

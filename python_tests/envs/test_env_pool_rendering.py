@@ -102,12 +102,35 @@ def test_layout_and_threads_change_nothing_else() -> None:
     np.testing.assert_array_equal(run(2, True), expected)
 
 
-def test_camera_positions_move_the_picture() -> None:
-    def picture(**options) -> np.ndarray:
-        pool = make_pool("assembly", backend="native", observation="pixels", image_size=24, **options)
-        return pool.reset(seed=0)[0]["corner2"].copy()
-
-    assert not np.array_equal(picture(), picture(camera_positions={}))
+def test_every_option_of_pictures_means_the_same_on_both_backends() -> None:
+    """Poses, shadows, samples, layout, stacks; each of them changes the picture."""
+    turned = tuple(np.array([0.9, 0.1, 0.2, 0.3]) / np.linalg.norm([0.9, 0.1, 0.2, 0.3]))
+    upside_down = (0.0, 1.0, 0.0, 0.0)
+    variants = {
+        "as it comes": {},
+        "moved": {"camera_positions": {}},
+        "turned": {"camera_quaternions": {"topview": turned}},
+        "upside down": {"camera_quaternions": {"corner2": upside_down}},
+        "shadows": {"shadows": True, "shadow_size": 256},
+        "larger shadow map": {"shadows": True, "shadow_size": 1024},
+        "no samples": {"shadows": True, "shadow_size": 256, "multisample": 0},
+        "samples": {"multisample": 4},
+    }
+    common = {
+        "num_envs": 2, "seed": 3, "observation": "both", "cameras": ("corner2", "topview"), "image_size": 36,
+        "action_repeat": 3, "frame_stack": {"corner2": 2}, "channels_last": True,
+    }  # fmt: skip
+    pictures = {}
+    for name, options in variants.items():
+        results = []
+        for backend in ("reference", "native"):
+            pool = make_pool("assembly", backend=backend, **common, **options)
+            pool.reset()
+            results.append({key: value.copy() for key, value in pool.step(np.ones((2, 4)))[0].items()})
+            pool.close()
+        assert_equal(*results)
+        pictures[name] = np.concatenate([results[1]["corner2"].ravel(), results[1]["topview"].ravel()])
+    assert len(np.unique(np.stack(list(pictures.values())), axis=0)) == len(variants)
 
 
 def test_send_and_recv_carry_pictures() -> None:

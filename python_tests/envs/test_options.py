@@ -43,6 +43,14 @@ make_pool = functools.partial(make_pool, backend="reference")
         ({"cameras": ("corner9",)}, "cameras: expected names among .*corner2.*, got 'corner9'"),
         ({"camera_positions": {"corner2": (1.0, 2.0)}}, r"camera_positions\['corner2'\]: expected 3 finite"),
         (
+            {"camera_quaternions": {"corner2": (1.0, 1.0, 0.0, 0.0)}},
+            r"camera_quaternions\['corner2'\]: expected a unit quaternion",
+        ),
+        (
+            {"camera_quaternions": {"gripperPOV": (1.0, 0.0, 0.0, 0.0)}},
+            "camera_quaternions: expected a camera that is fixed in the world, got 'gripperPOV'",
+        ),
+        (
             {"camera_positions": {"nowhere": (0.0, 0.0, 0.0)}},
             "cameras: expected names among .*, got 'nowhere'",
         ),
