@@ -135,6 +135,17 @@ def test_settling_does_not_depend_on_the_draw_where_it_is_cached(task: str) -> N
         np.testing.assert_array_equal(state["physics"][0], physics_of(env))
 
 
+def test_vectors_outside_the_draw_settle_anew() -> None:
+    """A box where the hand starts: given vectors may put objects where no draw does."""
+    env = make_published("metaworld/button-press")
+    pool = make_pool("metaworld/button-press", backend="native", num_threads=1, **ORIGINAL)
+    env._freeze_rand_vec, env._last_rand_vec = True, np.array([0.0, 0.5, 0.115])
+    expected, _ = env.reset()
+    pool.reset(options={"rand_vec": env._last_rand_vec[None]})
+    np.testing.assert_array_equal(pool.get_state()["observation"][0], expected)
+    np.testing.assert_array_equal(pool.get_state()["physics"][0], physics_of(env))
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_draws_follow_the_published_distribution(task: str) -> None:
     stats = pytest.importorskip("scipy.stats")
