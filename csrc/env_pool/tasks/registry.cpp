@@ -13,7 +13,11 @@ const std::map<std::string, metaworld::SawyerTask (*)()>& sawyer_tasks() {
     static const std::map<std::string, metaworld::SawyerTask (*)()> tasks = {
         {"metaworld/assembly", metaworld::assembly_task},
         {"metaworld/box-close", metaworld::box_close_task},
+        {"metaworld/button-press", metaworld::button_press_task},
         {"metaworld/button-press-topdown", metaworld::button_press_topdown_task},
+        {"metaworld/button-press-topdown-wall", metaworld::button_press_topdown_wall_task},
+        {"metaworld/button-press-wall", metaworld::button_press_wall_task},
+        {"metaworld/coffee-button", metaworld::coffee_button_task},
         {"metaworld/coffee-push", metaworld::coffee_push_task},
         {"metaworld/door-open", metaworld::door_open_task},
         {"metaworld/drawer-close", metaworld::drawer_close_task},

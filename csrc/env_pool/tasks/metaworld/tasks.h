@@ -24,7 +24,11 @@ std::unique_ptr<SawyerEnv> make_sawyer(std::shared_ptr<const mjModel> base, cons
 
 SawyerTask assembly_task();
 SawyerTask box_close_task();
+SawyerTask button_press_task();
 SawyerTask button_press_topdown_task();
+SawyerTask button_press_topdown_wall_task();
+SawyerTask button_press_wall_task();
+SawyerTask coffee_button_task();
 SawyerTask coffee_push_task();
 SawyerTask door_open_task();
 SawyerTask drawer_close_task();
