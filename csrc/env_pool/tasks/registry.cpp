@@ -18,6 +18,7 @@ const std::map<std::string, metaworld::SawyerTask (*)()>& sawyer_tasks() {
         {"metaworld/button-press-topdown-wall", metaworld::button_press_topdown_wall_task},
         {"metaworld/button-press-wall", metaworld::button_press_wall_task},
         {"metaworld/coffee-button", metaworld::coffee_button_task},
+        {"metaworld/coffee-pull", metaworld::coffee_pull_task},
         {"metaworld/coffee-push", metaworld::coffee_push_task},
         {"metaworld/door-open", metaworld::door_open_task},
         {"metaworld/drawer-close", metaworld::drawer_close_task},

@@ -29,6 +29,7 @@ SawyerTask button_press_topdown_task();
 SawyerTask button_press_topdown_wall_task();
 SawyerTask button_press_wall_task();
 SawyerTask coffee_button_task();
+SawyerTask coffee_pull_task();
 SawyerTask coffee_push_task();
 SawyerTask door_open_task();
 SawyerTask drawer_close_task();
