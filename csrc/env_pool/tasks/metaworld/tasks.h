@@ -31,6 +31,7 @@ SawyerTask button_press_wall_task();
 SawyerTask coffee_button_task();
 SawyerTask coffee_pull_task();
 SawyerTask coffee_push_task();
+SawyerTask dial_turn_task();
 SawyerTask door_open_task();
 SawyerTask drawer_close_task();
 SawyerTask drawer_open_task();
