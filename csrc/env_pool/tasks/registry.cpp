@@ -21,6 +21,7 @@ const std::map<std::string, metaworld::SawyerTask (*)()>& sawyer_tasks() {
         {"metaworld/coffee-pull", metaworld::coffee_pull_task},
         {"metaworld/coffee-push", metaworld::coffee_push_task},
         {"metaworld/dial-turn", metaworld::dial_turn_task},
+        {"metaworld/door-close", metaworld::door_close_task},
         {"metaworld/door-open", metaworld::door_open_task},
         {"metaworld/drawer-close", metaworld::drawer_close_task},
         {"metaworld/drawer-open", metaworld::drawer_open_task},

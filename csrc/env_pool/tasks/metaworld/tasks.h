@@ -32,6 +32,7 @@ SawyerTask coffee_button_task();
 SawyerTask coffee_pull_task();
 SawyerTask coffee_push_task();
 SawyerTask dial_turn_task();
+SawyerTask door_close_task();
 SawyerTask door_open_task();
 SawyerTask drawer_close_task();
 SawyerTask drawer_open_task();
