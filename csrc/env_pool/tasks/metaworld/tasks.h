@@ -38,6 +38,8 @@ SawyerTask door_open_task();
 SawyerTask door_unlock_task();
 SawyerTask drawer_close_task();
 SawyerTask drawer_open_task();
+SawyerTask faucet_close_task();
+SawyerTask faucet_open_task();
 SawyerTask peg_insert_side_task();
 SawyerTask pick_place_task();
 SawyerTask push_task();
