@@ -29,6 +29,7 @@ const std::map<std::string, metaworld::SawyerTask (*)()>& sawyer_tasks() {
         {"metaworld/drawer-open", metaworld::drawer_open_task},
         {"metaworld/faucet-close", metaworld::faucet_close_task},
         {"metaworld/faucet-open", metaworld::faucet_open_task},
+        {"metaworld/handle-press", metaworld::handle_press_task},
         {"metaworld/peg-insert-side", metaworld::peg_insert_side_task},
         {"metaworld/pick-place", metaworld::pick_place_task},
         {"metaworld/push", metaworld::push_task},

@@ -40,6 +40,7 @@ SawyerTask drawer_close_task();
 SawyerTask drawer_open_task();
 SawyerTask faucet_close_task();
 SawyerTask faucet_open_task();
+SawyerTask handle_press_task();
 SawyerTask peg_insert_side_task();
 SawyerTask pick_place_task();
 SawyerTask push_task();
