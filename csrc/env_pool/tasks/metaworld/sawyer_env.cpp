@@ -50,7 +50,7 @@ void SawyerEnv::reset(bool frozen) {
     // survive.
     if (!frozen) draw();
     edit_model(rand_vec_.data());
-    if (settled_ != nullptr) {
+    if (settled_ != nullptr && is_drawable()) {
         mj_setState(model(), data_.get(), settled_->physics.data(), mjSTATE_INTEGRATION);
         std::copy(settled_->body_xpos.begin(), settled_->body_xpos.end(), data_->xpos);
         std::copy(settled_->body_xquat.begin(), settled_->body_xquat.end(), data_->xquat);
@@ -104,6 +104,13 @@ void SawyerEnv::draw() {
             rand_vec_[i] = rng_.uniform(spec_.random_low[i], spec_.random_high[i]);
         }
     } while (!accepts(rand_vec_.data()));
+}
+
+bool SawyerEnv::is_drawable() const {
+    for (std::size_t i = 0; i < rand_vec_.size(); ++i) {
+        if (rand_vec_[i] < spec_.random_low[i] || rand_vec_[i] > spec_.random_high[i]) return false;
+    }
+    return true;
 }
 
 bool SawyerEnv::set_rand_vec(const double* rand_vec) {
@@ -300,7 +307,7 @@ void SawyerEnv::list_all_attributes(std::vector<Attribute>* list) const {
     auto* self = const_cast<SawyerEnv*>(this);
     list->push_back({"_target_pos", self->target_pos_.data(), 3});
     list->push_back({"init_tcp", self->init_tcp_.data(), 3});
-    list->push_back({"obj_init_pos", self->obj_init_pos_.data(), 3});
+    if (start_is_kept_) list->push_back({"obj_init_pos", self->obj_init_pos_.data(), 3});
     self->list_attributes(list);
 }
 
