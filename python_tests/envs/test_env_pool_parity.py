@@ -151,7 +151,13 @@ def test_draws_follow_the_published_distribution(task: str) -> None:
     stats = pytest.importorskip("scipy.stats")
     env = make_published(task)
     env.seed(0)
-    env._reset_hand = lambda *args, **kwargs: setattr(env, "init_tcp", env.tcp_center)  # the draw alone
+
+    def skip_settling() -> None:
+        """The draw alone; positions are those of the untouched scene."""
+        mujoco.mj_forward(env.model, env.data)
+        env.init_tcp = env.tcp_center
+
+    env._reset_hand = skip_settling
     pool = make_pool(task, backend="native", num_threads=1, num_envs=20, **ORIGINAL)
     published, drawn = [], []
     for _ in range(300):

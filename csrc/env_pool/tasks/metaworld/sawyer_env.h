@@ -36,6 +36,7 @@ struct SawyerSpec {
 struct Settled {
     std::vector<double> physics;               // mjSTATE_INTEGRATION
     std::vector<double> body_xpos, site_xpos;  // where the last pass found bodies and sites, m
+    std::vector<double> body_xquat;
     Vec3 tcp;
 };
 
@@ -100,6 +101,12 @@ class SawyerEnv : public Env {
 
     // Reward for closing the gripper around an object at obj_pos (m).
     Scalar caging_reward(const float* action, const double* obj_pos, const Caging& caging) const;
+
+    // Reward for an object between the pads, however the gripper is driven: some tasks' own caging. Fingers
+    // that are up to grip_slack (m) wider than the object hold it.
+    double pinch_reward(const double* obj_pos, double obj_radius, double grip_slack, double xz_thresh) const;
+    Scalar pads_around(const double* obj_pos, double nearest, double farthest) const;  // in y, [0, 1]
+    Scalar tcp_over(const double* obj_pos, double xz_thresh) const;                    // in x and z, [0, 1]
 
     const SawyerSpec& spec_;
     ModelView view_;
