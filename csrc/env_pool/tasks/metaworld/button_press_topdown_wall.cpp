@@ -1,6 +1,5 @@
 // Press a button from above, behind a wall. Source: metaworld 3.1.1, SawyerButtonPressTopdownWallEnvV3.
 #include "env_pool/tasks/metaworld/press.h"
-#include "env_pool/tasks/metaworld/tasks.h"
 
 namespace ibrl::metaworld {
 

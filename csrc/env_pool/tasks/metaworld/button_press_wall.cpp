@@ -1,6 +1,5 @@
 // Press a button from the front, behind a wall. Source: metaworld 3.1.1, SawyerButtonPressWallEnvV3.
 #include "env_pool/tasks/metaworld/press.h"
-#include "env_pool/tasks/metaworld/tasks.h"
 
 namespace ibrl::metaworld {
 namespace {

@@ -1,6 +1,5 @@
 // Press the button of a coffee machine. Source: metaworld 3.1.1, SawyerCoffeeButtonEnvV3.
 #include "env_pool/tasks/metaworld/press.h"
-#include "env_pool/tasks/metaworld/tasks.h"
 
 namespace ibrl::metaworld {
 namespace {
@@ -10,12 +9,7 @@ constexpr double kPressDistance = 0.03;  // m
 class CoffeeButton final : public Press {
   public:
     CoffeeButton(std::shared_ptr<const mjModel> base, const SawyerSpec& spec, const Settled* settled)
-        : Press(std::move(base), spec, settled,
-                {.axis = 1,
-                 .success_within = 0.02,
-                 .near_within = 0.05,
-                 .press_within = 0.05,
-                 .near_weight = 2.0}),
+        : Press(std::move(base), spec, settled, kFrontPress),
           machine_(body("coffee_machine")),
           button_(site("buttonStart")) {
         press_distance_ = kPressDistance;

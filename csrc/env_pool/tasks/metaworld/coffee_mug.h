@@ -3,28 +3,32 @@
 
 #include <algorithm>
 
-#include "env_pool/tasks/metaworld/sawyer_env.h"
+#include "env_pool/tasks/metaworld/tasks.h"
 
 namespace ibrl::metaworld {
 
 // Draws are the mug's start 3 and its goal 3.
-class CoffeeMug : public SawyerEnv {
+class CoffeeMug final : public SawyerEnv {
   public:
-    CoffeeMug(std::shared_ptr<const mjModel> base, const SawyerSpec& spec, const Settled* settled)
+    struct Parts {
+        int spout;                  // where in the draw the place under the machine's spout is
+        const char* distance_name;  // the attribute that holds the way from start to goal
+    };
+
+    CoffeeMug(std::shared_ptr<const mjModel> base, const SawyerSpec& spec, const Settled* settled,
+              const Parts& parts)
         : SawyerEnv(std::move(base), spec, settled),
+          parts_(parts),
           mug_(body("obj")),
           machine_(body("coffee_machine")),
           goal_(site("mug_goal")),
           mug_geom_(find_id(model(), mjOBJ_GEOM, "mug")) {}
 
   protected:
-    // Where in the draw the mug is under the machine's spout.
-    virtual const double* spout(const double* rand_vec) const = 0;
-
     bool accepts(const double* rv) const override { return norm2(rv[0] - rv[3], rv[1] - rv[4]) >= 0.15; }
 
     void edit_model(const double* rv) override {
-        const double* mug = spout(rv);
+        const double* mug = rv + parts_.spout;
         target_pos_ = {rv[3], rv[4], rv[5]};
         set_body_pos(machine_, {mug[0], mug[1] + 0.22, mug[2]});
         set_site_pos(goal_, target_pos_);
@@ -77,14 +81,14 @@ class CoffeeMug : public SawyerEnv {
     }
 
     void list_attributes(std::vector<Attribute>* list) override {
+        list->push_back({parts_.distance_name, &max_distance_, 1, true});
         list->push_back({"obj_init_angle", &obj_init_angle_, 1, true});
     }
 
-    double max_distance_ = 0.0;  // m in the plane from the mug's start to its goal
-
   private:
+    const Parts parts_;
     int mug_, machine_, goal_, mug_geom_;
-    double obj_init_angle_ = 0.3;
+    double max_distance_ = 0.0, obj_init_angle_ = 0.3;
 };
 
 // Mug places before and under the machine, as bounds of a draw.

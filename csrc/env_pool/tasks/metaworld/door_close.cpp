@@ -1,6 +1,5 @@
 // Push an open door shut. Source: metaworld 3.1.1, SawyerDoorCloseEnvV3.
 #include "env_pool/tasks/metaworld/door.h"
-#include "env_pool/tasks/metaworld/tasks.h"
 
 namespace ibrl::metaworld {
 namespace {

@@ -1,6 +1,5 @@
 // Turn a door's lock down. Source: metaworld 3.1.1, SawyerDoorLockEnvV3.
 #include "env_pool/tasks/metaworld/lock.h"
-#include "env_pool/tasks/metaworld/tasks.h"
 
 namespace ibrl::metaworld {
 namespace {

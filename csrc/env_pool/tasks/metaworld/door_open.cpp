@@ -1,6 +1,5 @@
 // Pull a door open. Source: metaworld 3.1.1, SawyerDoorEnvV3.
 #include "env_pool/tasks/metaworld/door.h"
-#include "env_pool/tasks/metaworld/tasks.h"
 
 namespace ibrl::metaworld {
 namespace {

@@ -1,6 +1,5 @@
 // Turn a door's lock sideways. Source: metaworld 3.1.1, SawyerDoorUnlockEnvV3.
 #include "env_pool/tasks/metaworld/lock.h"
-#include "env_pool/tasks/metaworld/tasks.h"
 
 namespace ibrl::metaworld {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "env_pool/tasks/metaworld/sawyer_env.h"
+#include "env_pool/tasks/metaworld/tasks.h"
 
 namespace ibrl::metaworld {
 

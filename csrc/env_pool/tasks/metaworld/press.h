@@ -3,12 +3,12 @@
 
 #include <algorithm>
 
-#include "env_pool/tasks/metaworld/sawyer_env.h"
+#include "env_pool/tasks/metaworld/tasks.h"
 
 namespace ibrl::metaworld {
 
 class Press : public SawyerEnv {
-  protected:
+  public:
     // The numbers in which button tasks differ, metres.
     struct Button {
         int axis;               // along which the button moves
@@ -22,6 +22,7 @@ class Press : public SawyerEnv {
           const Button& button)
         : SawyerEnv(std::move(base), spec, settled), button_(button) {}
 
+  protected:
     bool accepts(const double*) const override { return true; }
 
     Evaluation evaluate(const double* obs, const float*, bool want_reward) const override {
@@ -49,9 +50,13 @@ class Press : public SawyerEnv {
     double press_distance_ = 0.0;  // m from the untouched button to the target
 };
 
+// From the front, as buttons are meant to be pressed.
+constexpr Press::Button kFrontPress = {
+    .axis = 1, .success_within = 0.02, .near_within = 0.05, .press_within = 0.05, .near_weight = 2.0};
+
 // The button of a box that a draw moves.
 class BoxButton : public Press {
-  protected:
+  public:
     BoxButton(std::shared_ptr<const mjModel> base, const SawyerSpec& spec, const Settled* settled,
               const Button& button)
         : Press(std::move(base), spec, settled, button),
@@ -60,6 +65,7 @@ class BoxButton : public Press {
           hole_(site("hole")),
           start_(site("buttonStart")) {}
 
+  protected:
     // After the box has moved: the forward pass, with or without the button released.
     virtual void update_button() = 0;
     virtual double face() const = 0;  // m along the axis from the button's middle to what is pressed
@@ -97,9 +103,10 @@ class BoxButton : public Press {
 
 // Pressed from the front.
 class FrontButton : public BoxButton {
-  protected:
+  public:
     using BoxButton::BoxButton;
 
+  protected:
     void update_button() override {
         const double released = 0.0;
         set_positions(kArmJoints, &released, 1, kArmJoints, 1);
