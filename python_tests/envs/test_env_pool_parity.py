@@ -211,6 +211,45 @@ def test_states_continue_on_the_other_backend(task: str, direction: str) -> None
     assert_same_state(first.get_state(), second.get_state())
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_steps_equal_wherever_objects_lie(task: str) -> None:
+    """Places that neither experts nor random hands reach: objects anywhere, the hand around them."""
+    reference = make_pool(task, backend="reference", num_envs=1, max_episode_steps=500, **ORIGINAL)
+    native = make_pool(task, backend="native", num_envs=1, max_episode_steps=500, **ORIGINAL)
+    reference.reset(seed=11), native.reset(seed=12)
+    env, rng, rewards = reference._envs[0].env, np.random.default_rng(0), set()
+    for _ in range(15):
+        scatter(env, rng)
+        native.set_state(reference.get_state())
+        grip = rng.choice([-1.0, 1.0])
+        for _ in range(5):
+            actions = np.append(rng.uniform(-1, 1, 3), grip)[None]
+            expected = reference.step(actions)
+            assert_same_step(expected, native.step(actions))
+            rewards.add(float(expected[1][0]))
+    assert len(rewards) > 5
+
+
+def scatter(env, rng: np.random.Generator) -> None:
+    """Moves what is not the arm, upright, and the hand near the first object; all settle for a moment."""
+    model, qpos = env.model, env.data.qpos.copy()
+    low, high = (-0.3, 0.5, 0.0), (0.3, 0.9, 0.3)
+    for joint in range(model.njnt):
+        name, start = model.joint(joint).name, model.jnt_qposadr[joint]
+        if name.startswith("right_j") or name in ("r_close", "l_close"):
+            continue
+        if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
+            near_goal = env._get_pos_goal() + rng.normal(size=3) * 0.1
+            qpos[start : start + 3] = near_goal if rng.random() < 0.5 else rng.uniform(low, high)
+            qpos[start + 3 : start + 7] = env.init_qpos[start + 3 : start + 7]
+        else:
+            qpos[start] = rng.uniform(*model.jnt_range[joint])
+    env.set_state(qpos, np.zeros(model.nv))
+    hand = env._get_pos_objects()[:3] + rng.normal(size=3) * 0.05 + (0, 0, 0.06)
+    env.data.mocap_pos[0] = np.clip(hand, env.mocap_low, env.mocap_high)
+    mujoco.mj_step(env.model, env.data, nstep=40)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_experts_succeed_as_often_as_on_the_published_environments(task: str) -> None:

@@ -18,7 +18,7 @@ class DrawerClose final : public Drawer {
         // The drawer starts pulled out; its speed stays as it was.
         edit_model(rv);
         const double opening = -kOpening;
-        set_positions(9, &opening, 1, 9, 0);
+        set_positions(kArmJoints, &opening, 1, kArmJoints, 0);
         double frame[kFrameDim];
         compute_frame(frame);
         std::copy_n(frame + 4, 3, obj_init_pos_.begin());

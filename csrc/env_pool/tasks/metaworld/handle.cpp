@@ -14,7 +14,7 @@ Handle::Handle(std::shared_ptr<const mjModel> base, const SawyerSpec& spec, cons
 void Handle::place(const double* rv) {
     obj_init_pos_ = {rv[0], rv[1], rv[2]};
     edit_model(rv);
-    set_positions(9, &parts_.start, 1, 9, 1);
+    set_positions(kArmJoints, &parts_.start, 1, kArmJoints, 1);
     std::copy_n(site_position(goal_), 3, target_pos_.begin());
     std::copy_n(site_position(handle_), 3, handle_init_pos_.begin());
     max_distance_ = std::abs(site_position(handle_start_)[2] - target_pos_[2]);

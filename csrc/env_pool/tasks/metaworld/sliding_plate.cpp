@@ -23,7 +23,7 @@ void SlidingPlate::place(const double* rv) {
     // The plate jumps; its speed stays as it was.
     obj_init_pos_ = {rv[0], rv[1], rv[2]};
     edit_model(rv);
-    set_positions(9, parts_.start.data(), 2, 9, 0);
+    set_positions(kArmJoints, parts_.start.data(), 2, kArmJoints, 0);
     const double* start = parts_.is_measured_at_plate ? data_->geom_xpos + 3 * plate_ : obj_init_pos_.data();
     max_distance_ = norm2(start[0] - target_pos_[0], start[1] - target_pos_[1]);
 }

@@ -12,7 +12,7 @@ SweptBlock::SweptBlock(std::shared_ptr<const mjModel> base, const SawyerSpec& sp
 
 void SweptBlock::put_block(double x, double y, double z) {
     obj_init_pos_ = {x, y, z};
-    set_positions(9, obj_init_pos_.data(), 3, 9, 6);
+    set_positions(kArmJoints, obj_init_pos_.data(), 3, kArmJoints, 6);
     max_push_distance_ = norm2(x - target_pos_[0], y - target_pos_[1]);
 }
 
