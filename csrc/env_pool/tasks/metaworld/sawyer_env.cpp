@@ -11,6 +11,7 @@ namespace {
 // Bounds to which the published step() clips the hand and the gripper of both frames.
 constexpr double kFrameLow[4] = {-0.525, 0.348, -0.0525, -1.0};
 constexpr double kFrameHigh[4] = {0.525, 1.025, 0.7, 1.0};
+constexpr double kPadReach = 0.05;     // between a pad and the object that it cages, m
 constexpr float kActionScale = 0.01f;  // m per unit of action and simulation step
 
 double clip(double x, double low, double high) {
@@ -53,6 +54,7 @@ void SawyerEnv::reset(bool frozen) {
         mj_setState(model(), data_.get(), settled_->physics.data(), mjSTATE_INTEGRATION);
         std::copy(settled_->body_xpos.begin(), settled_->body_xpos.end(), data_->xpos);
         std::copy(settled_->site_xpos.begin(), settled_->site_xpos.end(), data_->site_xpos);
+        std::copy(settled_->body_xquat.begin(), settled_->body_xquat.end(), data_->xquat);
         for (mjWarningStat& warning : data_->warning) warning.number = 0;
         init_tcp_ = settled_->tcp;
     } else {
@@ -65,7 +67,7 @@ void SawyerEnv::reset(bool frozen) {
     compute_frame(observation_.data());
     std::copy_n(observation_.begin(), kFrameDim, previous_frame_.begin());
     std::copy_n(observation_.begin(), kFrameDim, observation_.begin() + kFrameDim);
-    std::copy_n(target_pos_.begin(), 3, observation_.begin() + 2 * kFrameDim);
+    std::copy_n(goal_position(), 3, observation_.begin() + 2 * kFrameDim);
     path_length_ = 0;
 
     // Tasks move bodies after their last forward pass: one more for pictures and the next step, which must
@@ -91,6 +93,7 @@ Settled SawyerEnv::settle() {
     mj_getState(model(), data_.get(), result.physics.data(), mjSTATE_INTEGRATION);
     result.body_xpos.assign(data_->xpos, data_->xpos + 3 * model()->nbody);
     result.site_xpos.assign(data_->site_xpos, data_->site_xpos + 3 * model()->nsite);
+    result.body_xquat.assign(data_->xquat, data_->xquat + 4 * model()->nbody);
     result.tcp = init_tcp_;
     return result;
 }
@@ -141,7 +144,7 @@ bool SawyerEnv::step(const float* action, bool want_reward, Evaluation* evaluati
 
     std::copy_n(previous_frame_.begin(), kFrameDim, next.begin() + kFrameDim);
     std::copy_n(next.begin(), kFrameDim, previous_frame_.begin());
-    std::copy_n(target_pos_.begin(), 3, next.begin() + 2 * kFrameDim);
+    std::copy_n(goal_position(), 3, next.begin() + 2 * kFrameDim);
     for (int i = 0; i < 4; ++i) {
         next[i] = clip(next[i], kFrameLow[i], kFrameHigh[i]);
         next[kFrameDim + i] = clip(next[kFrameDim + i], kFrameLow[i], kFrameHigh[i]);
@@ -242,19 +245,13 @@ Scalar SawyerEnv::caging_reward(const float* action, const double* obj_pos, cons
     const int pads[2] = {left_pad_, right_pad_};
     for (int i = 0; i < 2; ++i) {
         const double pad_y = body_position(pads[i])[1];
-        const double margin = std::abs(std::abs(pad_y - obj_init_pos_[1]) - caging.pad_success_thresh);
+        const double margin = std::abs(std::abs(pad_y - cage_start()[1]) - caging.pad_success_thresh);
         sides[i] = long_tail_tolerance(std::abs(pad_y - obj_pos[1]), caging.obj_radius,
                                        caging.pad_success_thresh, margin);
     }
     const Scalar caging_y = hamacher_product(sides[0], sides[1]);
 
-    // The gripper's centre over the object in x and z.
-    const Vec3 tcp = tcp_center();
-    const double margin =
-        norm2(obj_init_pos_[0] - init_tcp_[0], obj_init_pos_[2] - init_tcp_[2]) - caging.xz_thresh;
-    const Scalar caging_xz =
-        long_tail_tolerance(norm2(tcp[0] - obj_pos[0], tcp[2] - obj_pos[2]), 0.0, caging.xz_thresh, margin);
-    const Scalar caged = hamacher_product(caging_y, caging_xz);
+    const Scalar caged = hamacher_product(caging_y, tcp_over(obj_pos, caging.xz_thresh));
 
     // Closing counts once the object is caged.
     const Scalar gripping =
@@ -262,8 +259,9 @@ Scalar SawyerEnv::caging_reward(const float* action, const double* obj_pos, cons
     Scalar result = hamacher_product(caged, gripping);
     if (caging.high_density) result = (result + caged) / 2.0;
     if (caging.medium_density) {
+        const Vec3 tcp = tcp_center();
         const double reach_margin =
-            std::abs(distance3(obj_init_pos_.data(), init_tcp_.data()) - caging.object_reach_radius);
+            std::abs(distance3(cage_start().data(), init_tcp_.data()) - caging.object_reach_radius);
         const Scalar reach = long_tail_tolerance(distance3(obj_pos, tcp.data()), 0.0,
                                                  caging.object_reach_radius, reach_margin);
         result = (result + reach) / 2.0;
@@ -271,11 +269,53 @@ Scalar SawyerEnv::caging_reward(const float* action, const double* obj_pos, cons
     return result;
 }
 
+Scalar SawyerEnv::handle_reward(const float* action, const double* obs, double half_length,
+                                bool high_density) const {
+    double handle[3] = {obs[4], obs[5], obs[6]};
+    if (std::abs(handle[0] - obs[0]) < half_length) handle[0] = obs[0];
+    return caging_reward(action, handle,
+                         {.obj_radius = 0.015,
+                          .pad_success_thresh = 0.02,
+                          .object_reach_radius = 0.01,
+                          .xz_thresh = 0.01,
+                          .high_density = high_density,
+                          .medium_density = !high_density});
+}
+
+bool SawyerEnv::is_at_gripper(const double* obs, const double* object, double radius) const {
+    return distance3(object, tcp_center().data()) < radius && obs[3] > 0.0;
+}
+
+double SawyerEnv::pinch_reward(const double* obj_pos, double obj_radius, double grip_slack,
+                               double xz_thresh) const {
+    const Scalar caged =
+        hamacher_product(pads_around(obj_pos, obj_radius, kPadReach), tcp_over(obj_pos, xz_thresh));
+    const Scalar gripped =
+        caged.value > 0.95 ? pads_around(obj_pos, obj_radius, obj_radius + grip_slack) : Scalar(0.0);
+    return ((caged + gripped) / 2.0).value;
+}
+
+Scalar SawyerEnv::pads_around(const double* obj_pos, double nearest, double farthest) const {
+    // Margins follow the pads as they are now: the published code keeps live views of them.
+    const double left = body_position(left_pad_)[1] - obj_pos[1];
+    const double right = obj_pos[1] - body_position(right_pad_)[1];
+    return hamacher_product(
+        long_tail_tolerance(right, nearest, farthest, std::abs(std::abs(right) - kPadReach)),
+        long_tail_tolerance(left, nearest, farthest, std::abs(std::abs(left) - kPadReach)));
+}
+
+Scalar SawyerEnv::tcp_over(const double* obj_pos, double xz_thresh) const {
+    const Vec3 tcp = tcp_center();
+    const double start = norm2(cage_start()[0] - init_tcp_[0], cage_start()[2] - init_tcp_[2]);
+    return long_tail_tolerance(norm2(tcp[0] - obj_pos[0], tcp[2] - obj_pos[2]), 0.0, xz_thresh,
+                               start - xz_thresh);
+}
+
 // ---- state ----
 
 void SawyerEnv::list_all_attributes(std::vector<Attribute>* list) const {
     auto* self = const_cast<SawyerEnv*>(this);
-    list->push_back({"_target_pos", self->target_pos_.data(), 3});
+    if (goal_position() == target_pos_.data()) list->push_back({"_target_pos", self->target_pos_.data(), 3});
     list->push_back({"init_tcp", self->init_tcp_.data(), 3});
     list->push_back({"obj_init_pos", self->obj_init_pos_.data(), 3});
     self->list_attributes(list);

@@ -22,18 +22,39 @@ std::unique_ptr<SawyerEnv> make_sawyer(std::shared_ptr<const mjModel> base, cons
     return std::make_unique<Task>(std::move(base), spec, settled);
 }
 
+// For a class that serves several tasks: `parts` are what it needs to know beyond the spec.
+template <typename Task, typename Parts>
+auto make_sawyer_from(Parts parts) {
+    return [parts](std::shared_ptr<const mjModel> base, const SawyerSpec& spec,
+                   const Settled* settled) -> std::unique_ptr<SawyerEnv> {
+        return std::make_unique<Task>(std::move(base), spec, settled, parts);
+    };
+}
+
 SawyerTask assembly_task();
+SawyerTask basketball_task();
+SawyerTask bin_picking_task();
 SawyerTask box_close_task();
 SawyerTask button_press_topdown_task();
 SawyerTask coffee_push_task();
+SawyerTask disassemble_task();
 SawyerTask door_open_task();
 SawyerTask drawer_close_task();
 SawyerTask drawer_open_task();
+SawyerTask hammer_task();
 SawyerTask peg_insert_side_task();
+SawyerTask peg_unplug_side_task();
+SawyerTask pick_out_of_hole_task();
 SawyerTask pick_place_task();
+SawyerTask pick_place_wall_task();
 SawyerTask push_task();
+SawyerTask push_back_task();
+SawyerTask push_wall_task();
 SawyerTask reach_task();
+SawyerTask reach_wall_task();
+SawyerTask shelf_place_task();
 SawyerTask stick_pull_task();
+SawyerTask stick_push_task();
 SawyerTask window_close_task();
 SawyerTask window_open_task();
 
