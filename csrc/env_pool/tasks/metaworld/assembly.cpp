@@ -17,7 +17,7 @@ class Assembly final : public NutEnv {
 
     void place(const double* rv) override {
         obj_init_pos_ = {rv[0], rv[1], rv[2]};
-        set_positions(9, rv, 3, 9, 6);
+        set_positions(kArmJoints, rv, 3, kArmJoints, 6);
         edit_model(rv);
     }
 

@@ -21,7 +21,7 @@ class Disassemble final : public NutEnv {
         obj_init_pos_ = {rv[0], rv[1], rv[2]};
         edit_model(rv);
         forward();
-        set_positions(9, rv, 3, 9, 6);
+        set_positions(kArmJoints, rv, 3, kArmJoints, 6);
         lift_.note(body_position(nut_)[2], obj_init_pos_, target_pos_.data());
     }
 

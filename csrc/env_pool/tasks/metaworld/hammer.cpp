@@ -26,7 +26,7 @@ class Hammer final : public SawyerEnv {
         std::copy_n(site_position(goal_), 3, target_pos_.begin());
         std::copy_n(site_position(nail_head_), 3, nail_init_pos_.begin());
         hammer_init_pos_ = obj_init_pos_ = {rv[0], rv[1], rv[2]};
-        set_positions(9, rv, 3, 9, 6);
+        set_positions(kArmJoints, rv, 3, kArmJoints, 6);
 
         height_target_ = body_position(hammer_)[2] + lift_threshold_;
         const double lifted[3] = {rv[0], rv[1], height_target_};

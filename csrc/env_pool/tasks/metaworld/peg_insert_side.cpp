@@ -48,7 +48,7 @@ class PegInsertSide final : public SawyerEnv {
     void place(const double* rv) override {
         obj_init_pos_ = {rv[0], rv[1], rv[2]};
         std::copy_n(site_position(head_), 3, head_init_pos_.begin());
-        set_positions(9, rv, 3, 9, 6);
+        set_positions(kArmJoints, rv, 3, kArmJoints, 6);
         edit_model(rv);
         lift_.note(body_position(peg_)[2], obj_init_pos_, target_pos_.data());
     }

@@ -24,7 +24,7 @@ class PegUnplugSide final : public SawyerEnv {
         // The plug starts in the wall, upright, and keeps the spin that it has.
         edit_model(rv);
         const double plug[7] = {rv[0] + 0.044, rv[1], rv[2] + 0.131, 1.0, 0.0, 0.0, 0.0};
-        set_positions(9, plug, 7, 9, 3);
+        set_positions(kArmJoints, plug, 7, kArmJoints, 3);
         std::copy_n(site_position(plug_end_), 3, obj_init_pos_.begin());
         target_pos_ = {plug[0] + 0.15, plug[1], plug[2]};
         set_site_pos(goal_, target_pos_);

@@ -36,7 +36,7 @@ void PuckEnv::place(const double* rv) {
 
 void PuckEnv::put_puck(const Vec3& start) {
     obj_init_pos_ = start;
-    set_positions(9, start.data(), 3, 9, 6);
+    set_positions(kArmJoints, start.data(), 3, kArmJoints, 6);
     lift_.note(data_->geom_xpos[3 * object_geom_ + 2], start, target_pos_.data());
     max_push_distance_ = norm2(start[0] - target_pos_[0], start[1] - target_pos_[1]);
     max_reach_distance_ = distance3(init_tcp_.data(), target_pos_.data());

@@ -50,11 +50,11 @@ void SawyerEnv::reset(bool frozen) {
     // survive.
     if (!frozen) draw();
     edit_model(rand_vec_.data());
-    if (settled_ != nullptr) {
+    if (settled_ != nullptr && is_drawable()) {
         mj_setState(model(), data_.get(), settled_->physics.data(), mjSTATE_INTEGRATION);
         std::copy(settled_->body_xpos.begin(), settled_->body_xpos.end(), data_->xpos);
-        std::copy(settled_->site_xpos.begin(), settled_->site_xpos.end(), data_->site_xpos);
         std::copy(settled_->body_xquat.begin(), settled_->body_xquat.end(), data_->xquat);
+        std::copy(settled_->site_xpos.begin(), settled_->site_xpos.end(), data_->site_xpos);
         for (mjWarningStat& warning : data_->warning) warning.number = 0;
         init_tcp_ = settled_->tcp;
     } else {
@@ -92,8 +92,8 @@ Settled SawyerEnv::settle() {
     result.physics.resize(mj_stateSize(model(), mjSTATE_INTEGRATION));
     mj_getState(model(), data_.get(), result.physics.data(), mjSTATE_INTEGRATION);
     result.body_xpos.assign(data_->xpos, data_->xpos + 3 * model()->nbody);
-    result.site_xpos.assign(data_->site_xpos, data_->site_xpos + 3 * model()->nsite);
     result.body_xquat.assign(data_->xquat, data_->xquat + 4 * model()->nbody);
+    result.site_xpos.assign(data_->site_xpos, data_->site_xpos + 3 * model()->nsite);
     result.tcp = init_tcp_;
     return result;
 }
@@ -104,6 +104,13 @@ void SawyerEnv::draw() {
             rand_vec_[i] = rng_.uniform(spec_.random_low[i], spec_.random_high[i]);
         }
     } while (!accepts(rand_vec_.data()));
+}
+
+bool SawyerEnv::is_drawable() const {
+    for (std::size_t i = 0; i < rand_vec_.size(); ++i) {
+        if (rand_vec_[i] < spec_.random_low[i] || rand_vec_[i] > spec_.random_high[i]) return false;
+    }
+    return true;
 }
 
 bool SawyerEnv::set_rand_vec(const double* rand_vec) {
@@ -317,7 +324,7 @@ void SawyerEnv::list_all_attributes(std::vector<Attribute>* list) const {
     auto* self = const_cast<SawyerEnv*>(this);
     if (goal_position() == target_pos_.data()) list->push_back({"_target_pos", self->target_pos_.data(), 3});
     list->push_back({"init_tcp", self->init_tcp_.data(), 3});
-    list->push_back({"obj_init_pos", self->obj_init_pos_.data(), 3});
+    if (start_is_kept_) list->push_back({"obj_init_pos", self->obj_init_pos_.data(), 3});
     self->list_attributes(list);
 }
 

@@ -18,6 +18,7 @@ constexpr int kObservationDim = 39;  // current frame, previous frame, goal 3 (m
 constexpr int kActionDim = 4;        // hand displacement 3 (units of 0.01 m), gripper effort
 constexpr int kFrameSkip = 5;
 constexpr int kSettlingSteps = 50;
+constexpr int kArmJoints = 9;  // where the arm comes first in a model, the scene's joints start here
 
 using Vec3 = std::array<double, 3>;
 
@@ -125,9 +126,11 @@ class SawyerEnv : public Env {
     Vec3 init_tcp_{};
     Vec3 target_pos_{};
     Vec3 obj_init_pos_{};
+    bool start_is_kept_ = true;  // false where the published obj_init_pos is a window on a body that moves
 
   private:
     void draw();
+    bool is_drawable() const;  // given random vectors may lie outside the task's distribution
     void first_substep();
     void list_all_attributes(std::vector<Attribute>* list) const;
 

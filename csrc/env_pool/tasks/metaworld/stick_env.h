@@ -39,7 +39,7 @@ class StickEnv : public SawyerEnv {
         target_pos_ = {rv[3], rv[4], goal_height()};
         set_site_pos(goal_, target_pos_);
         stick_init_pos_ = {rv[0], rv[1], kStickHeight};
-        set_positions(9, stick_init_pos_.data(), 3, 9, 6);
+        set_positions(kArmJoints, stick_init_pos_.data(), 3, kArmJoints, 6);
         set_positions(16, parts_.thermos_start.data(), 2, 16, 1);
         std::copy_n(body_position(thermos_), 3, obj_init_pos_.begin());
 
