@@ -19,12 +19,9 @@ class PickPlaceWall final : public PuckEnv {
         // Above the wall, before the goal; errors in height count three times.
         const double* puck = obs + 4;
         const double midpoint[3] = {target_pos_[0], 0.77, 0.25};
-        const double scale[3] = {1.0, 1.0, 3.0};
-        const double margin = scaled_distance3(obj_init_pos_.data(), midpoint, scale);
-        const double distance = scaled_distance3(puck, midpoint, scale);
-        const double at_midpoint = long_tail_tolerance(distance, 0.0, 0.05, margin);
+        const double at_midpoint = approach(puck, midpoint, {1.0, 1.0, 3.0});
 
-        const Scalar reward = hamacher_product(caging_reward(action, puck, kPuckCaging), at_midpoint);
+        const Scalar reward = hamacher_product(caging_reward(action, puck, puck_caging(false)), at_midpoint);
         const bool is_held = is_at_gripper(obs, puck, 0.02) && puck[2] - 0.015 > obj_init_pos_[2];
         return is_held ? pass_wall(reward, puck, at_midpoint, in_place) : reward;
     }

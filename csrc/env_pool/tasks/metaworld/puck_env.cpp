@@ -5,7 +5,7 @@
 namespace ibrl::metaworld {
 namespace {
 
-constexpr double kGoalRadius = 0.05;  // within it the reward is full, m
+constexpr double kGoalRadius = 0.05;  // of goals and midpoints; at the goal it earns the full reward, m
 
 }  // namespace
 
@@ -60,6 +60,11 @@ Evaluation PuckEnv::evaluate(const double* obs, const float* action, bool want_r
     const double in_place = long_tail_tolerance(to_target, 0.0, traits_.placing_radius, margin);
     result.reward = shape_reward(obs, action, in_place).value;
     return result;
+}
+
+double PuckEnv::approach(const double* puck, const double* midpoint, const double (&scale)[3]) const {
+    const double margin = scaled_distance3(obj_init_pos_.data(), midpoint, scale);
+    return long_tail_tolerance(scaled_distance3(puck, midpoint, scale), 0.0, kGoalRadius, margin);
 }
 
 void PuckEnv::list_attributes(std::vector<Attribute>* list) {

@@ -39,13 +39,16 @@ class PuckEnv : public SawyerEnv {
     void put_puck(const Vec3& start);
 
     // Caging in all but the tasks with their own numbers.
-    static constexpr Caging kPuckCaging{
-        .obj_radius = 0.015, .pad_success_thresh = 0.05, .object_reach_radius = 0.01, .xz_thresh = 0.005};
-    static constexpr Caging kDensePuckCaging{.obj_radius = 0.015,
-                                             .pad_success_thresh = 0.05,
-                                             .object_reach_radius = 0.01,
-                                             .xz_thresh = 0.005,
-                                             .high_density = true};
+    static constexpr Caging puck_caging(bool high_density) {
+        return {.obj_radius = 0.015,
+                .pad_success_thresh = 0.05,
+                .object_reach_radius = 0.01,
+                .xz_thresh = 0.005,
+                .high_density = high_density};
+    }
+
+    // How far the puck has come to a place beside or above the wall, in [0, 1].
+    double approach(const double* puck, const double* midpoint, const double (&scale)[3]) const;
 
     int object_, object_geom_, goal_;
     double max_push_distance_ = 0.0, max_reach_distance_ = 0.0;

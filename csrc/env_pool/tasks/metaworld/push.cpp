@@ -10,7 +10,7 @@ class Push final : public PuckEnv {
 
   protected:
     Scalar shape_reward(const double* obs, const float* action, double in_place) const override {
-        const Scalar reward = 2.0 * caging_reward(action, obs + 4, kDensePuckCaging);
+        const Scalar reward = 2.0 * caging_reward(action, obs + 4, puck_caging(true));
         return is_at_gripper(obs, obs + 4, 0.02) ? reward + (1.0 + reward + 5.0 * in_place) : reward;
     }
 };

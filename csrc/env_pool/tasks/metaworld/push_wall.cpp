@@ -11,15 +11,12 @@ class PushWall final : public PuckEnv {
   protected:
     Scalar shape_reward(const double* obs, const float* action, double in_place) const override {
         const double* puck = obs + 4;
-        const Scalar reward = 2.0 * caging_reward(action, puck, kDensePuckCaging);
+        const Scalar reward = 2.0 * caging_reward(action, puck, puck_caging(true));
         if (!is_at_gripper(obs, puck, 0.02)) return reward;
 
         // Beside the wall; errors in x count three times.
         const double midpoint[3] = {-0.05, 0.77, puck[2]};
-        const double scale[3] = {3.0, 1.0, 1.0};
-        const double margin = scaled_distance3(obj_init_pos_.data(), midpoint, scale);
-        const double distance = scaled_distance3(puck, midpoint, scale);
-        return pass_wall(reward, puck, long_tail_tolerance(distance, 0.0, 0.05, margin), in_place);
+        return pass_wall(reward, puck, approach(puck, midpoint, {3.0, 1.0, 1.0}), in_place);
     }
 };
 
