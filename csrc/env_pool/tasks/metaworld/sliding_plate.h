@@ -12,9 +12,8 @@ class SlidingPlate : public SawyerEnv {
     struct Parts {
         std::array<double, 2> start;  // of the slides, m
         Cage cage = Cage::stays;
-        bool is_measured_at_plate =
-            false;                 // whether the way to the goal starts at the plate, not at the draw
-        bool is_held_down = true;  // whether moving the plate pays only under a low hand
+        bool is_measured_at_plate = false;  // whether the way to the goal starts at the plate, or at the draw
+        bool is_held_down = true;           // whether moving the plate pays only under a low hand
     };
 
     // Hand and workspace, alike in all four; models and draws differ.
