@@ -60,7 +60,7 @@ void SawyerEnv::reset(bool frozen) {
     compute_frame(observation_.data());
     std::copy_n(observation_.begin(), kFrameDim, previous_frame_.begin());
     std::copy_n(observation_.begin(), kFrameDim, observation_.begin() + kFrameDim);
-    std::copy_n(target_pos_.begin(), 3, observation_.begin() + 2 * kFrameDim);
+    std::copy_n(goal_position(), 3, observation_.begin() + 2 * kFrameDim);
     path_length_ = 0;
 
     // Tasks move bodies after their last forward pass: one more for pictures and the next step, which must
@@ -199,7 +199,7 @@ bool SawyerEnv::step(const float* action, bool want_reward, Evaluation* evaluati
 
     std::copy_n(previous_frame_.begin(), kFrameDim, next.begin() + kFrameDim);
     std::copy_n(next.begin(), kFrameDim, previous_frame_.begin());
-    std::copy_n(target_pos_.begin(), 3, next.begin() + 2 * kFrameDim);
+    std::copy_n(goal_position(), 3, next.begin() + 2 * kFrameDim);
     for (int i = 0; i < 4; ++i) {
         next[i] = clip(next[i], kFrameLow[i], kFrameHigh[i]);
         next[kFrameDim + i] = clip(next[kFrameDim + i], kFrameLow[i], kFrameHigh[i]);
@@ -305,7 +305,7 @@ Scalar SawyerEnv::caging_reward(const float* action, const double* obj_pos, cons
     const int pads[2] = {left_pad_, right_pad_};
     for (int i = 0; i < 2; ++i) {
         const double pad_y = body_position(pads[i])[1];
-        const double margin = std::abs(std::abs(pad_y - obj_init_pos_[1]) - caging.pad_success_thresh);
+        const double margin = std::abs(std::abs(pad_y - cage_start()[1]) - caging.pad_success_thresh);
         sides[i] = long_tail_tolerance(std::abs(pad_y - obj_pos[1]), caging.obj_radius,
                                        caging.pad_success_thresh, margin);
     }
@@ -321,12 +321,29 @@ Scalar SawyerEnv::caging_reward(const float* action, const double* obj_pos, cons
     if (caging.medium_density) {
         const Vec3 tcp = tcp_center();
         const double reach_margin =
-            std::abs(distance3(obj_init_pos_.data(), init_tcp_.data()) - caging.object_reach_radius);
+            std::abs(distance3(cage_start().data(), init_tcp_.data()) - caging.object_reach_radius);
         const Scalar reach = long_tail_tolerance(distance3(obj_pos, tcp.data()), 0.0,
                                                  caging.object_reach_radius, reach_margin);
         result = (result + reach) / 2.0;
     }
     return result;
+}
+
+Scalar SawyerEnv::handle_reward(const float* action, const double* obs, double half_length,
+                                bool high_density) const {
+    double handle[3] = {obs[4], obs[5], obs[6]};
+    if (std::abs(handle[0] - obs[0]) < half_length) handle[0] = obs[0];
+    return caging_reward(action, handle,
+                         {.obj_radius = 0.015,
+                          .pad_success_thresh = 0.02,
+                          .object_reach_radius = 0.01,
+                          .xz_thresh = 0.01,
+                          .high_density = high_density,
+                          .medium_density = !high_density});
+}
+
+bool SawyerEnv::is_at_gripper(const double* obs, const double* object, double radius) const {
+    return distance3(object, tcp_center().data()) < radius && obs[3] > 0.0;
 }
 
 double SawyerEnv::pinch_reward(const double* obj_pos, double obj_radius, double grip_slack,
@@ -349,7 +366,7 @@ Scalar SawyerEnv::pads_around(const double* obj_pos, double nearest, double fart
 
 Scalar SawyerEnv::tcp_over(const double* obj_pos, double xz_thresh) const {
     const Vec3 tcp = tcp_center();
-    const double start = norm2(obj_init_pos_[0] - init_tcp_[0], obj_init_pos_[2] - init_tcp_[2]);
+    const double start = norm2(cage_start()[0] - init_tcp_[0], cage_start()[2] - init_tcp_[2]);
     return long_tail_tolerance(norm2(tcp[0] - obj_pos[0], tcp[2] - obj_pos[2]), 0.0, xz_thresh,
                                start - xz_thresh);
 }
@@ -358,7 +375,7 @@ Scalar SawyerEnv::tcp_over(const double* obj_pos, double xz_thresh) const {
 
 void SawyerEnv::list_all_attributes(std::vector<Attribute>* list) const {
     auto* self = const_cast<SawyerEnv*>(this);
-    list->push_back({"_target_pos", self->target_pos_.data(), 3});
+    if (goal_position() == target_pos_.data()) list->push_back({"_target_pos", self->target_pos_.data(), 3});
     list->push_back({"init_tcp", self->init_tcp_.data(), 3});
     if (start_is_kept_) list->push_back({"obj_init_pos", self->obj_init_pos_.data(), 3});
     self->list_attributes(list);

@@ -81,6 +81,11 @@ class SawyerEnv : public Env {
     virtual Evaluation evaluate(const double* obs, const float* action, bool want_reward) const = 0;
     virtual void list_attributes(std::vector<Attribute>* list) = 0;  // task state beyond the common part
 
+    // What few tasks say otherwise: the goal, m (those that watch a moving place keep no target_pos_), and
+    // where the object that the gripper cages has started.
+    virtual const double* goal_position() const { return target_pos_.data(); }
+    virtual const Vec3& cage_start() const { return obj_init_pos_; }
+
     // ---- what tasks use ----
     int body(const char* name) const { return find_id(model(), mjOBJ_BODY, name); }
     int site(const char* name) const { return find_id(model(), mjOBJ_SITE, name); }
@@ -105,6 +110,12 @@ class SawyerEnv : public Env {
 
     // Reward for closing the gripper around an object at obj_pos (m).
     Scalar caging_reward(const float* action, const double* obj_pos, const Caging& caging) const;
+
+    // The same for the first object's handle along x, of which any part is as good.
+    Scalar handle_reward(const float* action, const double* obs, double half_length, bool high_density) const;
+
+    // Whether an object (m) is within radius of the gripper's centre and the gripper not shut.
+    bool is_at_gripper(const double* obs, const double* object, double radius) const;
 
     // Reward for an object between the pads, however the gripper is driven: some tasks' own caging. Fingers
     // that are up to grip_slack (m) wider than the object hold it.
