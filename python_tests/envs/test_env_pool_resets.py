@@ -11,13 +11,16 @@ pytest.importorskip("ibrl_fast.envs.env_pool")
 
 from ibrl_fast.envs import make_pool
 
-TASK = "box-close"
-"""The task whose scene has to settle anew for each draw."""
+TASKS = (
+    "box-close", "disassemble", "door-lock", "door-unlock", "handle-press", "handle-press-side",
+    "handle-pull", "handle-pull-side", "lever-pull", "peg-unplug-side",
+)  # fmt: skip
+"""Tasks whose scenes have to settle anew for each draw."""
 
 
-def make(settle_ahead: bool | None, **options):
+def make(settle_ahead: bool | None, *, task: str = TASKS[0], **options):
     defaults = {"num_envs": 3, "num_threads": 2, "seed": 5, "max_episode_steps": 6}
-    return make_pool(TASK, backend="native", settle_ahead=settle_ahead, **{**defaults, **options})
+    return make_pool(task, backend="native", settle_ahead=settle_ahead, **{**defaults, **options})
 
 
 def draw_actions(steps: int, num_envs: int = 3) -> np.ndarray:
@@ -50,6 +53,16 @@ def test_resets_are_the_same(autoreset: str, fixed_goals: bool, idle_seconds: fl
         assert_same_state(ahead.get_state(), plain.get_state())
         time.sleep(idle_seconds)
     plain.close(), ahead.close()
+
+
+@pytest.mark.parametrize("task", TASKS[1:])
+def test_resets_are_the_same_for_other_tasks(task: str) -> None:
+    plain, ahead = make(False, task=task, num_threads=1), make(True, task=task)
+    np.testing.assert_array_equal(ahead.reset()[0]["state"], plain.reset()[0]["state"])
+    for actions in draw_actions(13):
+        plain.step(actions), ahead.step(actions)
+        time.sleep(0.004)
+    assert_same_state(ahead.get_state(), plain.get_state())
 
 
 def test_seeds_states_and_given_draws_overrule_what_was_prepared() -> None:
