@@ -202,12 +202,11 @@ void bind_env_pool(py::module_& m) {
     py::class_<PyEnvPool>(m, "EnvPool")
         .def(py::init([](const std::string& task, const std::string& assets, int num_envs, int num_threads,
                          int action_repeat, int max_episode_steps, bool dense, bool terminate_on_success,
-                         bool fixed_goals, const std::string& autoreset, bool settle_ahead,
-                         int state_stack, const std::vector<int>& image_stack,
-                         const std::vector<std::string>& cameras, const Positions& camera_positions,
-                         const Quaternions& camera_quaternions,
-                         int height, int width, bool channels_last, bool shadows, int shadow_size,
-                         int multisample, int render_device) {
+                         bool fixed_goals, const std::string& autoreset, bool settle_ahead, int state_stack,
+                         const std::vector<int>& image_stack, const std::vector<std::string>& cameras,
+                         const Positions& camera_positions, const Quaternions& camera_quaternions, int height,
+                         int width, bool channels_last, bool shadows, int shadow_size, int multisample,
+                         int render_device) {
                  ibrl::PoolOptions options;
                  options.task = task;
                  options.assets = assets;
@@ -231,14 +230,14 @@ void bind_env_pool(py::module_& m) {
              py::kw_only(), py::arg("task"), py::arg("assets"), py::arg("num_envs"), py::arg("num_threads"),
              py::arg("action_repeat"), py::arg("max_episode_steps"), py::arg("dense"),
              py::arg("terminate_on_success"), py::arg("fixed_goals"), py::arg("autoreset"),
-             py::arg("settle_ahead"), py::arg("state_stack"), py::arg("image_stack"), py::arg("cameras"), py::arg("camera_positions"), py::arg("camera_quaternions"), py::arg("height"), py::arg("width"),
+             py::arg("settle_ahead"), py::arg("state_stack"), py::arg("image_stack"), py::arg("cameras"),
+             py::arg("camera_positions"), py::arg("camera_quaternions"), py::arg("height"), py::arg("width"),
              py::arg("channels_last"), py::arg("shadows"), py::arg("shadow_size"), py::arg("multisample"),
              py::arg("render_device"))
         .def("reset", &reset)
         .def("step",
              // Whether an episode ended; None, and nothing is stepped, where an action is not finite.
-             [](const PyEnvPool& self, const Actions& actions,
-                const PyBatch& batch) -> std::optional<bool> {
+             [](const PyEnvPool& self, const Actions& actions, const PyBatch& batch) -> std::optional<bool> {
                  EnvPool& pool = self.get();
                  const float* data = actions.data();
                  const py::ssize_t size = actions.size();

@@ -40,7 +40,9 @@ EnvPool::EnvPool(const PoolOptions& options) : options_(options) {
     const int threads = std::max(std::min(options_.num_threads, options_.num_envs) - (renders ? 0 : 1),
                                  options_.settle_ahead ? 1 : 0);
     renderers_.resize(threads);
-    workers_ = std::make_unique<WorkerThreads>(threads, [this](int thread) { renderers_[thread].reset(); });
+    waits_briefly_ = options_.num_threads <= static_cast<int>(std::thread::hardware_concurrency());
+    workers_ = std::make_unique<WorkerThreads>(threads, waits_briefly_,
+                                               [this](int thread) { renderers_[thread].reset(); });
 
     // A machine that cannot render says so now.
     if (renders) {
@@ -126,6 +128,9 @@ void EnvPool::run_all(const std::vector<int>& envs, const SlotJob& job) {
         }
         workers_->add(std::move(jobs));
         if (!renders) workers_->help();
+        if (waits_briefly_ && !renders) {
+            wait_briefly(std::chrono::microseconds(150), [this] { return running_ == 0; });
+        }
         std::unique_lock lock(done_mutex_);
         done_.wait(lock, [this] { return running_ == 0; });
     }
@@ -389,7 +394,7 @@ void EnvPool::render_frames(const std::vector<int>& envs, const std::string& cam
     check_idle("render_frames");
     find_camera(factory_->model(), camera);
     if (!video_thread_) {
-        video_thread_ = std::make_unique<WorkerThreads>(1, [this](int) { video_renderers_.clear(); });
+        video_thread_ = std::make_unique<WorkerThreads>(1, false, [this](int) { video_renderers_.clear(); });
     }
 
     // On a thread of its own: the caller's OpenGL context stays as it is.

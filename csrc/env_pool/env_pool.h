@@ -30,7 +30,7 @@ struct PoolOptions {
     bool dense = false, terminate_on_success = true, fixed_goals = false;
     Autoreset autoreset = Autoreset::same_step;
     bool settle_ahead = false;  // threads without a job prepare coming resets; at least one is there for it
-    int state_stack = 1;           // frames in an observation
+    int state_stack = 1;        // frames in an observation
     std::vector<int> image_stack;  // the same for each camera
     RenderOptions render;          // no cameras: no pictures in observations
     std::vector<std::pair<std::string, std::array<double, 3>>> camera_positions;    // m
@@ -129,16 +129,17 @@ class EnvPool {
     PoolOptions options_;
     std::unique_ptr<TaskFactory> factory_;
     std::vector<Slot> slots_;
-    std::vector<FrameStack> stacks_;  // of the state, then of each camera
+    std::vector<FrameStack> stacks_;                    // of the state, then of each camera
     std::vector<std::unique_ptr<Renderer>> renderers_;  // one per thread, made and freed on it
     RenderInfo render_info_;
     Batch home_;
 
+    bool waits_briefly_ = false;
     mutable std::mutex api_mutex_;  // one call at a time, except send and recv
     std::mutex done_mutex_;
     std::condition_variable done_;
-    int running_ = 0;           // jobs of the synchronous call under way
-    std::deque<int> finished_;  // environments whose asynchronous result waits
+    std::atomic<int> running_{0};  // jobs of the synchronous call under way
+    std::deque<int> finished_;     // environments whose asynchronous result waits
     std::atomic<int> in_flight_{0};
     std::unique_ptr<WorkerThreads> workers_;
     std::vector<std::unique_ptr<Renderer>> video_renderers_;  // by size, on the video thread

@@ -1,5 +1,5 @@
-// The latest frames of every environment under one observation key, newest first; an episode's first frame stands
-// in for those before it.
+// The latest frames of every environment under one observation key, newest first; an episode's first frame
+// stands in for those before it.
 #pragma once
 
 #include <cstddef>

@@ -32,8 +32,8 @@ int find_camera(const mjModel* model, const std::string& name) {
 void turn_camera(mjModel* model, const std::string& name, const double* quaternion) {
     const int id = find_camera(model, name);
     if (model->cam_bodyid[id] != 0 || model->cam_mode[id] != mjCAMLIGHT_FIXED) {
-        throw std::invalid_argument("camera_quaternions: expected a camera that is fixed in the world, got '" +
-                                    name + "'");
+        throw std::invalid_argument(
+            "camera_quaternions: expected a camera that is fixed in the world, got '" + name + "'");
     }
     std::copy_n(quaternion, 4, model->cam_quat + 4 * id);
     mju_quat2Mat(model->cam_mat0 + 9 * id, quaternion);

@@ -4,7 +4,10 @@
 
 namespace ibrl {
 
-WorkerThreads::WorkerThreads(int size, std::function<void(int)> at_exit) : at_exit_(std::move(at_exit)) {
+using namespace std::chrono_literals;
+
+WorkerThreads::WorkerThreads(int size, bool waits_briefly, std::function<void(int)> at_exit)
+    : waits_briefly_(waits_briefly), at_exit_(std::move(at_exit)) {
     // Signals such as Ctrl-C are the main thread's.
     sigset_t all, saved;
     sigfillset(&all);
@@ -28,6 +31,7 @@ void WorkerThreads::add(std::vector<Job> jobs) {
     {
         std::lock_guard lock(mutex_);
         for (Job& job : jobs) queue_.push_back(std::move(job));
+        waiting_jobs_ = static_cast<int>(queue_.size());
     }
     // Waking more threads than there are jobs only costs time.
     if (count >= threads_.size()) {
@@ -51,23 +55,29 @@ void WorkerThreads::help() {
         {
             std::lock_guard lock(mutex_);
             if (queue_.empty()) return;
-            job = std::move(queue_.front());
-            queue_.pop_front();
+            job = take();
         }
         job(-1);
     }
+}
+
+Job WorkerThreads::take() {
+    Job job = std::move(queue_.front());
+    queue_.pop_front();
+    waiting_jobs_ = static_cast<int>(queue_.size());
+    return job;
 }
 
 void WorkerThreads::run(int thread) {
     for (;;) {
         Job job;
         std::function<bool()> work;
+        if (waits_briefly_) wait_briefly(40us, [this] { return waiting_jobs_ > 0; });
         {
             std::unique_lock lock(mutex_);
             wake_.wait(lock, [this] { return stopping_ || !queue_.empty() || !idle_.empty(); });
             if (!queue_.empty()) {
-                job = std::move(queue_.front());
-                queue_.pop_front();
+                job = take();
             } else if (stopping_) {
                 break;
             } else {

@@ -32,8 +32,8 @@ struct SawyerSpec {
     Vec3 goal_low, goal_high;
 };
 
-// Hand settled over an untouched scene, one physics step before the end: the same at every reset of tasks whose
-// edited bodies push nothing. That last step, taken with the edited model, then finds every position.
+// Hand settled over an untouched scene, one physics step before the end: the same at every reset of tasks
+// whose edited bodies push nothing. That last step, taken with the edited model, then finds every position.
 struct Settled {
     std::vector<double> physics;  // mjSTATE_INTEGRATION
 };
@@ -149,7 +149,7 @@ class SawyerEnv : public Env {
     std::array<double, kFrameDim> previous_frame_{};
     std::int64_t path_length_ = 0;
     bool derived_is_current_ =
-        false;  // contacts, inertias and velocities in data_ belong to its qpos and qvel
+        false;                // contacts, inertias and velocities in data_ belong to its qpos and qvel
     int settling_step_ = -1;  // control steps that the hand has settled for; -1: not begun
     std::unique_ptr<SawyerEnv> twin_;
     std::mutex twin_mutex_;
