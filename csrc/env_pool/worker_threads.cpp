@@ -69,10 +69,11 @@ Job WorkerThreads::take() {
 }
 
 void WorkerThreads::run(int thread) {
+    bool had_job = false;  // the last time round; another often follows at once
     for (;;) {
         Job job;
         std::function<bool()> work;
-        if (waits_briefly_) wait_briefly(40us, [this] { return waiting_jobs_ > 0; });
+        if (waits_briefly_ && had_job) wait_briefly(40us, [this] { return waiting_jobs_ > 0; });
         {
             std::unique_lock lock(mutex_);
             wake_.wait(lock, [this] { return stopping_ || !queue_.empty() || !idle_.empty(); });
@@ -85,7 +86,8 @@ void WorkerThreads::run(int thread) {
                 idle_.pop_front();
             }
         }
-        if (job) {
+        had_job = static_cast<bool>(job);
+        if (had_job) {
             job(thread);
         } else if (work()) {
             std::lock_guard lock(mutex_);
