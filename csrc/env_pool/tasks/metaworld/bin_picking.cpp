@@ -69,8 +69,7 @@ class BinPicking final : public SawyerEnv {
             const double floor = std::min(
                 funnel_height(norm2(hand[0] - obj_init_pos_[0], hand[1] - obj_init_pos_[1]), 0.03, 0.02, 0.2),
                 funnel_height(norm2(hand[0] - bin[0], hand[1] - bin[1]), 0.03, 0.02, 0.2));
-            const double above =
-                hand[2] >= floor ? 1.0 : long_tail_tolerance(floor - hand[2], 0.0, 0.01, 0.05);
+            const double above = above_funnel(hand[2], floor, 0.05);
             reward = reward + (1.0 + 5.0 * hamacher_product(above, in_place).value);
         }
         result.reward = reward.value;

@@ -57,8 +57,7 @@ class BoxClose final : public SawyerEnv {
         // Approach the handle from above: a funnel that opens upwards.
         const double lid[3] = {obs[4], obs[5], obs[6] + 0.02};
         const double floor = funnel_height(norm2(obs[0] - lid[0], obs[1] - lid[1]), 0.02, 0.04, 0.4);
-        const double above =
-            obs[2] >= floor ? 1.0 : long_tail_tolerance(floor - obs[2], 0.0, 0.01, floor / 2.0);
+        const double above = above_funnel(obs[2], floor, floor / 2.0);
         const double at_handle = long_tail_tolerance(distance3(obs, lid), 0.0, 0.02, 0.5);
         const Scalar ready = hamacher_product(above, at_handle);
 

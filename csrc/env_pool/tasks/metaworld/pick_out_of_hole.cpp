@@ -33,8 +33,7 @@ class PickOutOfHole final : public PuckEnv {
             distance3(puck, tcp.data()) < 0.04 && puck[2] - 0.02 > obj_init_pos_[2] && !(obs[3] < 0.33);
         if (!is_held) return reward;
         const double radius = norm2(tcp[0] - obj_init_pos_[0], tcp[1] - obj_init_pos_[1]);
-        const double floor = funnel_height(radius, 0.03, 0.015, 0.15);
-        const double above = tcp[2] >= floor ? 1.0 : long_tail_tolerance(floor - tcp[2], 0.0, 0.01, 0.02);
+        const double above = above_funnel(tcp[2], funnel_height(radius, 0.03, 0.015, 0.15), 0.02);
         return reward + (1.0 + 5.0 * hamacher_product(in_place, above).value);
     }
 };

@@ -98,6 +98,11 @@ inline double funnel_height(double radius, double throat, double slope, double h
     return radius > throat ? slope * std::log(radius - throat) + height : 0.0;
 }
 
+// 1 in or above a funnel's height, falling off below it: hands shall come from above.
+inline double above_funnel(double z, double funnel, double margin) {
+    return z >= funnel ? 1.0 : long_tail_tolerance(funnel - z, 0.0, 0.01, margin);
+}
+
 // 1 where a quaternion is the ideal one, falling to 0 at a distance of `tolerance`.
 inline double orientation_match(const double* quaternion, const double (&ideal)[4], double tolerance) {
     double squares = 0.0;
