@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ibrl_fast import ops
+from ibrl_fast.agents.flat_adam import FlatAdam
+from ibrl_fast.agents.flat_parameters import FlatParameters
 from ibrl_fast.agents.random_source import RandomSource
 from ibrl_fast.data import Demonstration
 from ibrl_fast.nn import BCPolicy
@@ -161,7 +163,7 @@ def train_bc(
     sampler = DemonstrationSampler(demos, shapes, stacks or {}, config.random_shift_pad, random, device)
     if sampler.actions.shape[1] != policy.action_dim:
         raise ValueError(f"actions: expected [*, {policy.action_dim}], got {list(sampler.actions.shape)}")
-    optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, fused=True, capturable=True)
+    optimizer = FlatAdam(FlatParameters(policy.parameters()), config.learning_rate)
 
     losses: list[Tensor] = []
     success_rates: list[tuple[int, float]] = []
@@ -173,7 +175,7 @@ def train_bc(
         if policy.dropout > 0:
             mask = random.dropout_mask(config.batch_size, policy.dropout_width, policy.dropout)
         loss = F.mse_loss(policy(obs, mask), action)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses = [*losses[-99:], loss.detach()]

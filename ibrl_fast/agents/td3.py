@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ibrl_fast import ops
 from ibrl_fast.agents.config import ProposalRule, TD3Config
+from ibrl_fast.agents.flat_adam import FlatAdam
+from ibrl_fast.agents.flat_parameters import FlatParameters
 from ibrl_fast.agents.proposals import bootstrap_target, select_action
 from ibrl_fast.agents.random_source import RandomSource
-from ibrl_fast.agents.ranges import nvtx_range
 from ibrl_fast.data import Batch
 from ibrl_fast.nn import Networks
 
@@ -79,14 +79,11 @@ class TD3Agent:
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self._all_critics = torch.arange(self.num_critics, device=self.device)
-        # the encoder learns from the critics alone
-        self._actor_parameters = list(self.actor.parameters())
+        # the encoder learns from the critics alone; an optimiser moves its target along
         self._critic_parameters = list(self.critic.parameters())
         trained_by_critic = [*self.encoder.parameters(), *self._critic_parameters]
-        self.actor_optimizer = self._adam(self._actor_parameters)
-        self.critic_optimizer = self._adam(trained_by_critic)
-        self._target_actor_parameters = list(self.target_actor.parameters())
-        self._target_critic_parameters = list(self.target_critic.parameters())
+        self.actor_optimizer = self._adam(self.actor.parameters(), self.target_actor)
+        self.critic_optimizer = self._adam(trained_by_critic, self.target_critic)
         self.critic_updates = 0
         self.actor_updates = 0
 
@@ -150,8 +147,6 @@ class TD3Agent:
             q = self.critic(features, batch.action.unsqueeze(0))[0].to(self.dtype)
         loss = (q - target).square().mean(1).sum()
         self._step(loss, self.critic_optimizer)
-        with nvtx_range("ema"):
-            ops.polyak_update(self._target_critic_parameters, self._critic_parameters, self.config.polyak)
         self.critic_updates += 1
         return {
             "critic_loss": loss.detach(),
@@ -174,8 +169,6 @@ class TD3Agent:
             q = self.critic(features, action.unsqueeze(0))[0].to(self.dtype)
         loss = -q.amin(0).mean()
         self._step(loss, self.actor_optimizer)
-        with nvtx_range("ema"):
-            ops.polyak_update(self._target_actor_parameters, self._actor_parameters, self.config.polyak)
         self.actor_updates += 1
         return {"actor_loss": loss.detach()}
 
@@ -240,15 +233,15 @@ class TD3Agent:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    def _adam(self, parameters: list[nn.Parameter]) -> torch.optim.Adam:
-        """Adam in one kernel, its step counter on the device, so that an update can be captured."""
-        return torch.optim.Adam(parameters, lr=self.config.learning_rate, fused=True, capturable=True)
+    def _adam(self, parameters: Iterable[nn.Parameter], target: nn.Module) -> FlatAdam:
+        """Adam for the parameters, whose last ones the target follows; all in flat storage."""
+        group, followers = FlatParameters(parameters), FlatParameters(target.parameters())
+        return FlatAdam(group, self.config.learning_rate, target=followers, rho=self.config.polyak)
 
     @staticmethod
-    def _step(loss: Tensor, optimizer: torch.optim.Adam) -> None:
-        """Gradients of the loss for the optimiser's parameters alone, and one step."""
-        for parameter in optimizer.param_groups[0]["params"]:
-            parameter.grad = None
+    def _step(loss: Tensor, optimizer: FlatAdam) -> None:
+        """Gradients of the loss for the optimiser's parameters alone, one step, and the EMA of its target."""
+        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
