@@ -43,8 +43,8 @@ class GraphedStep(Generic[Result]):
 
     Every call is one real step, also those that warm up and the one that captures: it replays what it
     recorded. Eager calls run on the stream that captures later, so that libraries have their workspaces and
-    autograd has its nodes there; replays go to the caller's stream. Both come after what that stream holds, and
-    before what it gets next.
+    autograd has its nodes there; replays go to the caller's stream. Both come after what that stream holds,
+    and before what it gets next.
 
     Args:
         step: tensor code that reads and writes tensors which stay where they are, the same work every time.
