@@ -42,7 +42,8 @@ class Recording(TorchDispatchMode):
     """Notes every operation; refuses those that no CUDA graph can hold.
 
     Args:
-        device: every tensor must live there.
+        device: every tensor must live there. `meta` sees every look at a value; `cpu` sees none by `tolist`
+            and `numpy`, but every tensor made from host values, which `meta` makes unseen.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -72,12 +73,14 @@ class Recording(TorchDispatchMode):
     def fingerprint(self) -> list[str]:
         """Every operation with its host values and the kinds of its tensors, in order."""
         return [
-            f"{func} {tree_map_only(Tensor, _kind, (args, kwargs))}"
+            f"{func} {tree_map_only((Tensor, torch.Generator), _kind, (args, kwargs))}"
             for func, args, kwargs, _ in self.operations
         ]
 
 
-def _kind(tensor: Tensor) -> str:
+def _kind(tensor: Tensor | torch.Generator) -> str:
+    if isinstance(tensor, torch.Generator):
+        return "generator"
     return f"{tensor.dtype}{tuple(tensor.shape)}{tuple(tensor.stride())}"
 
 

@@ -1,11 +1,12 @@
-"""What is to be captured never waits for the device, brings nothing from the host, and does the same every time.
+"""What is to be captured never waits for the device, brings nothing from the host, and repeats itself.
 
-It runs on a device whose tensors have no values: whatever looks at one fails. Networks take the formulas there that
-they take on a GPU.
+It runs on a device whose tensors have no values: whatever looks at one fails. Networks take the formulas
+there that they take on a GPU.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -28,8 +29,8 @@ __all__ = ["meta_device"]
 @pytest.fixture(autouse=True)
 def fused_adam_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch's fused Adam has code for tensors without values, but refuses them."""
-    devices = "torch.optim.optimizer._get_fused_kernels_supported_devices"
-    monkeypatch.setattr(devices, lambda: ["cpu", "cuda", "meta"])
+    module = sys.modules["torch.optim.optimizer"]
+    monkeypatch.setattr(module, "_get_fused_kernels_supported_devices", lambda: ["cpu", "cuda", "meta"])
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
@@ -146,7 +147,7 @@ def test_an_agent_that_looks_at_a_value_is_noticed(
     agent, feeder = make_agent("state", 2, IBRLConfig(), meta_device, Peeking), Feeder("state", meta_device)
     with Recording(meta_device), pytest.raises(CaptureError, match="_local_scalar_dense"):
         agent.update_critic(feeder.buffer.draw(BATCH))
-    # through the class that captures: it gets no further than its warm-up here, where there is no value to look at
+    # through the class that captures: where there is no value to look at, its warm-up ends it
     Machine(monkeypatch, meta_device)
     round_ = UpdateRound(agent, feeder.buffer, batch_size=BATCH, critic_updates=1, capture=True)
     with pytest.raises(RuntimeError, match="meta"):
@@ -164,15 +165,14 @@ def test_an_agent_that_changes_its_work_is_noticed(meta_device: torch.device) ->
 
 
 def test_every_way_to_the_host_is_noticed() -> None:
-    meta = torch.device("meta")
-    x = torch.empty(4, device=meta)
+    meta, cpu = torch.device("meta"), torch.device("cpu")
+    x, y = torch.empty(4, device=meta), torch.zeros(4)
     ways: dict[str, Callable[[], Any]] = {
         "item": lambda: x.sum().item(),
         "float": lambda: float(x.sum()),
         "branch": lambda: bool((x > 0).any()),
         "tolist": lambda: x.tolist(),
         "to the host": lambda: x.cpu(),
-        "host values": lambda: torch.tensor([1.0, 2.0], device=meta),
         "host array": lambda: torch.from_numpy(np.ones(4, np.float32)).to(meta),
         "host tensor": lambda: x + torch.ones(()),
         "host copy": lambda: x.copy_(torch.ones(4)),
@@ -181,10 +181,16 @@ def test_every_way_to_the_host_is_noticed() -> None:
         "masked store": lambda: x.__setitem__(x > 0, x[:1]),
         "unique": lambda: torch.unique(x),
     }
-    for name, way in ways.items():
-        with Recording(meta), pytest.raises((CaptureError, NotImplementedError, RuntimeError)):
-            way()
-            pytest.fail(f"{name}: not noticed")
+    on_cpu: dict[str, Callable[[], Any]] = {
+        "host values": lambda: torch.tensor([1.0, 2.0]),
+        "host index": lambda: y[[0, 1]],
+        "host array": lambda: y + torch.from_numpy(np.ones(4, np.float32)).to(cpu),
+    }
+    for device, some_ways in ((meta, ways), (cpu, on_cpu)):
+        for name, way in some_ways.items():
+            with Recording(device), pytest.raises((CaptureError, NotImplementedError, RuntimeError)):
+                way()
+                pytest.fail(f"{name}: not noticed")
     # and what is no way to the host is let through
     with Recording(meta):
         torch.where(x > 0, x * 2.0, torch.zeros_like(x))[torch.zeros(2, dtype=torch.int64, device=meta)]
