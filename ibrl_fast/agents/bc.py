@@ -205,7 +205,7 @@ def train_bc(
             if success_rates[-1][1] >= max(rate for _, rate in success_rates):
                 best_weights = copy.deepcopy(policy.state_dict())
     # the gradients are of no more use, and would keep a captured step's memory
-    optimizer.zero_grad(set_to_none=True)
+    policy.zero_grad(set_to_none=True)
     kept_update = config.updates
     if best_weights is not None:
         policy.load_state_dict(best_weights)

@@ -10,8 +10,8 @@ between the updates, and one pool of memory. What that costs: a replay's time is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -99,9 +99,8 @@ class GraphedStep(Generic[Result]):
                 return self._run_eagerly()
             self._recorded = self._capture()
         graph, result = self._recorded
-        self._tell("before_reads")
-        graph.replay()
-        self._tell("after_reads")
+        with self._reading():
+            graph.replay()
         return result
 
     def _forget(self) -> None:
@@ -114,10 +113,8 @@ class GraphedStep(Generic[Result]):
     def _run_eagerly(self) -> Result:
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
-            self._tell("before_reads")
+        with torch.cuda.stream(self._stream), self._reading():
             result = self._step()
-            self._tell("after_reads")
         current.wait_stream(self._stream)
         return result
 
@@ -146,9 +143,17 @@ class GraphedStep(Generic[Result]):
             ) from reason
         return graph, result
 
-    def _tell(self, event: str) -> None:
-        if self._reads is not None:
-            getattr(self._reads, event)()
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Around a run, on the stream that runs it."""
+        if self._reads is None:
+            yield
+            return
+        self._reads.before_reads()
+        try:
+            yield
+        finally:
+            self._reads.after_reads()
 
 
 class UpdateRound:
@@ -212,6 +217,9 @@ class UpdateRound:
         if self._graphed is None:
             self._round(lambda number: self._buffer.sample(self._batch_size))
             return
+        if not len(self._buffer):
+            # a recorded draw would read past the table
+            raise ValueError("buffer: expected at least one transition, got none")
         if not self._buffer.draws_on_device:
             with self._timer("sample"):
                 self._fill_inputs()

@@ -93,12 +93,14 @@ def observations(kind: str, count: int, seed: int) -> dict[str, np.ndarray]:
 class Feeder:
     """A buffer and the random steps that it is given, the same in every instance."""
 
-    def __init__(self, kind: str, device: torch.device | str = "cpu", **options: Any) -> None:
+    def __init__(
+        self, kind: str, device: torch.device | str = "cpu", *, steps: int = 30, **options: Any
+    ) -> None:
         self.kind, self.steps = kind, 0
         self.buffer = ReplayBuffer(
             specs(kind), ACTION_DIM, capacity=200, max_episode_steps=10, device=device, seed=5, **options
         )
-        self.feed(30)
+        self.feed(steps)
 
     def feed(self, steps: int) -> None:
         for _ in range(steps):

@@ -279,6 +279,27 @@ def test_wrong_arguments_are_refused() -> None:
             UpdateRound(agent, buffer, capture=False, **sizes)
 
 
+def test_an_empty_buffer_is_refused(machine: Machine) -> None:
+    """Also where nothing on the host would notice it."""
+    agent, feeder = make_agent("state", 2, TD3Config()), Feeder("state", steps=0)
+    for capture, name in ((False, "sample"), (True, "buffer")):
+        round_ = UpdateRound(agent, feeder.buffer, batch_size=BATCH, critic_updates=1, capture=capture)
+        with pytest.raises(ValueError, match=f"{name}: expected at least one"):
+            round_()
+
+
+@pytest.mark.usefixtures("batched_formulas")
+def test_reads_end_also_when_an_update_fails(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run("td3-state", capture=True)
+    events: list[str] = []
+    for event in ("before_reads", "after_reads"):
+        monkeypatch.setattr(run.feeder.buffer, event, lambda event=event: events.append(event))
+    monkeypatch.setattr(run.agent, "update_actor", lambda batch: pytest.fail("broken"))
+    with pytest.raises(pytest.fail.Exception, match="broken"):
+        run.round()
+    assert events == ["before_reads", "after_reads"]
+
+
 def test_warm_up_of_zero_is_refused(machine: Machine) -> None:
     with pytest.raises(ValueError, match="warmup: expected at least 1, got 0"):
         GraphedStep(lambda: None, CPU, warmup=0)
