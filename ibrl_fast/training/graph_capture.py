@@ -141,6 +141,8 @@ class GraphedStep(Generic[Result]):
                 f"capture: expected work that a CUDA graph can hold, got {type(reason).__name__}: {reason}; "
                 f"start again with capture=False"
             ) from reason
+        # what was set up for the generators comes before the first replay
+        torch.cuda.current_stream(self._device).wait_stream(self._stream)
         return graph, result
 
     @contextmanager

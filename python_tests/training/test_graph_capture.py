@@ -145,7 +145,8 @@ def test_order_of_warm_up_capture_and_replay(machine: Machine, monkeypatch: pyte
         "main waits for side 1",
     ]
     replay = ["before_reads on main", "replay on main", "after_reads on main"]
-    assert machine.log == [*warm_up, *warm_up, "capture on side 1", *replay, *replay]
+    capture = ["capture on side 1", "main waits for side 1"]
+    assert machine.log == [*warm_up, *warm_up, *capture, *replay, *replay]
     assert [graph.generators for graph in machine.graphs] == [[run.agent.random.generator]]
     assert str(machine.stream) == "main"
 

@@ -51,9 +51,9 @@ class Run:
         }
 
 
-# Networks from state run the same kernels in the same order: 100 rounds agree to the bit. Kernels for images may
-# add in any order, differently from one eager run to the next as well, and Adam divides by a gradient's size: no
-# weight may then be further off than ten of its steps.
+# Networks from state run the same kernels in the same order: 100 rounds agree to the bit. Kernels for images
+# may add in any order, differently from one eager run to the next as well, and Adam divides by a gradient's
+# size: no weight may then be further off than ten of its steps.
 EXACT, TEN_STEPS = 0.0, 10 * TD3Config().learning_rate
 
 
