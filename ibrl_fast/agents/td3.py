@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ibrl_fast.agents.config import ProposalRule, TD3Config
 from ibrl_fast.agents.flat_adam import FlatAdam
 from ibrl_fast.agents.flat_parameters import FlatParameters
+from ibrl_fast.agents.precision import Precision, in_precision
 from ibrl_fast.agents.proposals import bootstrap_target, select_action
 from ibrl_fast.agents.random_source import RandomSource
 from ibrl_fast.data import Batch
@@ -66,6 +67,7 @@ class TD3Agent:
         self.config = config
         self.device = torch.device(device)
         self.dtype = dtype
+        self.precision = Precision(config.precision, self.device)
         self.random = RandomSource(seed, self.device, dtype)
         self.shapes = networks.shapes
         self.encoder = networks.encoder.to(self.device, dtype)
@@ -86,10 +88,13 @@ class TD3Agent:
         self.critic_optimizer = self._adam(trained_by_critic, self.target_critic)
         self.critic_updates = 0
         self.actor_updates = 0
+        # how often load_state_dict put other tensors in the place of those that a captured graph knows
+        self.loads = 0
 
     # ---- acting
 
     @torch.no_grad()
+    @in_precision
     def act(self, obs: dict[str, Tensor], explore: bool) -> Action:
         """Choose actions for N environments.
 
@@ -129,6 +134,7 @@ class TD3Agent:
 
     # ---- updates
 
+    @in_precision
     def update_critic(self, batch: Batch) -> dict[str, Tensor]:
         """One step of all critics and the encoder, and the EMA of the critics (Alg. 1 lines 16 to 19).
 
@@ -155,6 +161,7 @@ class TD3Agent:
             "il_share_bootstrap": (choice > 0).to(self.dtype).mean(),
         }
 
+    @in_precision
     def update_actor(self, batch: Batch) -> dict[str, Tensor]:
         """One step of the actor and its EMA (Alg. 1 lines 21 and 22); the encoder learns nothing from it.
 
@@ -229,9 +236,7 @@ class TD3Agent:
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """Matrix products in the configured precision."""
-        if self.config.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return self.precision.autocast()
 
     def _adam(self, parameters: Iterable[nn.Parameter], target: nn.Module) -> FlatAdam:
         """Adam for the parameters, whose last ones the target follows; all in flat storage."""
@@ -304,6 +309,7 @@ class TD3Agent:
         self.random.load_state_dict(state["random"])
         self.critic_updates = int(state["critic_updates"])
         self.actor_updates = int(state["actor_updates"])
+        self.loads += 1
 
 
 @contextmanager
