@@ -91,7 +91,7 @@ class TD3Agent:
         self._target_critic_parameters = list(self.target_critic.parameters())
         self.critic_updates = 0
         self.actor_updates = 0
-        # how often load_state_dict put other tensors in the place of those that a captured graph knows
+        # how often load_state_dict was called: tensors that a captured graph knows may be others since
         self.loads = 0
 
     # ---- acting

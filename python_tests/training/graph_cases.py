@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -139,6 +140,10 @@ def batched_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def meta_device(monkeypatch: pytest.MonkeyPatch) -> torch.device:
-    """A device whose tensors have no values: what waits for a value fails. Its generators live on the CPU."""
+    """A device whose tensors have no values: what waits for a value fails, and what is written is lost.
+
+    Its generators live on the CPU.
+    """
+    monkeypatch.setattr("ibrl_fast.data.row_storage.make_write_queue", MagicMock(), raising=False)
     monkeypatch.setattr("ibrl_fast.agents.random_source.torch", TorchWithoutDeviceGenerators())
     return torch.device("meta")

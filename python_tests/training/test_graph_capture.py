@@ -12,7 +12,7 @@ from graph_cases import ACTION_DIM, BATCH, CASES, Feeder, batched_formulas, make
 from graph_doubles import Machine
 
 from ibrl_fast.agents import BCConfig, IBRLAgent, IBRLConfig, TD3Config, train_bc
-from ibrl_fast.data import Demonstration
+from ibrl_fast.data import Demonstration, ReplayBuffer
 from ibrl_fast.nn import ActorConfig, BCNetworkConfig, ResNet18Config, build_bc_policy
 from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.graph_capture import GraphedStep, UpdateRound, resolve_capture, step_capture
@@ -41,10 +41,10 @@ def numbers(state: Any) -> Any:
 class Run:
     """An agent, its buffer and its update rounds."""
 
-    def __init__(self, name: str, *, capture: bool, storage: str = "device", **options: Any) -> None:
+    def __init__(self, name: str, *, capture: bool, **options: Any) -> None:
         kind, critics, critic_updates, config = CASES[name]
         self.agent = make_agent(kind, critics, config)
-        self.feeder = Feeder(kind, storage=storage)
+        self.feeder = Feeder(kind)
         self.critic_updates = critic_updates
         self.round = UpdateRound(
             self.agent,
@@ -88,12 +88,15 @@ def test_eager_rounds_name_their_phases() -> None:
 # ---- captured rounds
 
 
-@pytest.mark.parametrize("storage", ["device", "host"])
+@pytest.mark.parametrize("draws_on_device", [True, False])
 @pytest.mark.parametrize("name", list(CASES))
 @pytest.mark.usefixtures("batched_formulas")
-def test_replayed_rounds_are_the_eager_ones(machine: Machine, name: str, storage: str) -> None:
+def test_replayed_rounds_are_the_eager_ones(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, name: str, draws_on_device: bool
+) -> None:
     """Bit for bit, with a buffer that grows and evicts between the rounds, and metrics read in between."""
-    eager, captured = Run(name, capture=False), Run(name, capture=True, storage=storage)
+    monkeypatch.setattr(ReplayBuffer, "draws_on_device", draws_on_device)
+    eager, captured = Run(name, capture=False), Run(name, capture=True)
     for number in range(8):
         for run in (eager, captured):
             run.round()
@@ -154,7 +157,8 @@ def test_order_of_warm_up_capture_and_replay(machine: Machine, monkeypatch: pyte
 @pytest.mark.usefixtures("batched_formulas")
 def test_a_buffer_on_the_host_is_sampled_outside(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     timer = PhaseTimer()
-    run = Run("ibrl-soft-state", capture=True, storage="host", timer=timer)
+    monkeypatch.setattr(ReplayBuffer, "draws_on_device", False)
+    run = Run("ibrl-soft-state", capture=True, timer=timer)
     sampled: list[int] = []
     sample = run.feeder.buffer.sample
     monkeypatch.setattr(run.feeder.buffer, "sample", lambda size: sampled.append(size) or sample(size))
