@@ -88,7 +88,7 @@ class TD3Agent:
         self.critic_optimizer = self._adam(trained_by_critic, self.target_critic)
         self.critic_updates = 0
         self.actor_updates = 0
-        # how often load_state_dict put other tensors in the place of those that a captured graph knows
+        # how often load_state_dict was called: tensors that a captured graph knows may be others since
         self.loads = 0
 
     # ---- acting

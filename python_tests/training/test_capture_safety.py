@@ -1,7 +1,7 @@
 """What is to be captured never waits for the device, brings nothing from the host, and repeats itself.
 
-It runs on a device whose tensors have no values: whatever looks at one fails. Networks take the formulas
-there that they take on a GPU.
+It runs on a device whose tensors have no values: whatever looks at one fails. Networks take the formulas that
+they take on a GPU.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from graph_cases import BATCH, CASES, Feeder, make_agent, meta_device, observations
+from graph_cases import BATCH, CASES, Feeder, cuda_formulas, make_agent, meta_device, observations
 from graph_doubles import CaptureError, Machine, Recording
 
 from ibrl_fast.agents import BCConfig, IBRLAgent, IBRLConfig, TD3Config, train_bc
@@ -23,7 +23,7 @@ from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.graph_capture import GraphedStep, UpdateRound
 from ibrl_fast.training.logging import MetricsAccumulator
 
-__all__ = ["meta_device"]
+__all__ = ["cuda_formulas", "meta_device"]
 
 
 @pytest.fixture(autouse=True)

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from graph_cases import ACTION_DIM, BATCH, CASES, Feeder, batched_formulas, make_agent, observations
+from graph_cases import ACTION_DIM, BATCH, CASES, Feeder, cuda_formulas, make_agent, observations
 from graph_doubles import Machine
 
 from ibrl_fast.agents import BCConfig, IBRLAgent, IBRLConfig, TD3Config, train_bc
-from ibrl_fast.data import Demonstration
+from ibrl_fast.data import Demonstration, ReplayBuffer
 from ibrl_fast.nn import ActorConfig, BCNetworkConfig, ResNet18Config, build_bc_policy
 from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.graph_capture import GraphedStep, UpdateRound, resolve_capture, step_capture
 from ibrl_fast.training.logging import PhaseTimer
 
-__all__ = ["batched_formulas"]
+__all__ = ["cuda_formulas"]
 
 CPU = torch.device("cpu")
 
@@ -41,10 +41,10 @@ def numbers(state: Any) -> Any:
 class Run:
     """An agent, its buffer and its update rounds."""
 
-    def __init__(self, name: str, *, capture: bool, storage: str = "device", **options: Any) -> None:
+    def __init__(self, name: str, *, capture: bool, **options: Any) -> None:
         kind, critics, critic_updates, config = CASES[name]
         self.agent = make_agent(kind, critics, config)
-        self.feeder = Feeder(kind, storage=storage)
+        self.feeder = Feeder(kind)
         self.critic_updates = critic_updates
         self.round = UpdateRound(
             self.agent,
@@ -88,12 +88,15 @@ def test_eager_rounds_name_their_phases() -> None:
 # ---- captured rounds
 
 
-@pytest.mark.parametrize("storage", ["device", "host"])
+@pytest.mark.parametrize("draws_on_device", [True, False])
 @pytest.mark.parametrize("name", list(CASES))
-@pytest.mark.usefixtures("batched_formulas")
-def test_replayed_rounds_are_the_eager_ones(machine: Machine, name: str, storage: str) -> None:
+@pytest.mark.usefixtures("cuda_formulas")
+def test_replayed_rounds_are_the_eager_ones(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, name: str, draws_on_device: bool
+) -> None:
     """Bit for bit, with a buffer that grows and evicts between the rounds, and metrics read in between."""
-    eager, captured = Run(name, capture=False), Run(name, capture=True, storage=storage)
+    monkeypatch.setattr(ReplayBuffer, "draws_on_device", draws_on_device)
+    eager, captured = Run(name, capture=False), Run(name, capture=True)
     for number in range(8):
         for run in (eager, captured):
             run.round()
@@ -106,7 +109,7 @@ def test_replayed_rounds_are_the_eager_ones(machine: Machine, name: str, storage
     assert [graph.replays for graph in machine.graphs] == [8 - 3]
 
 
-@pytest.mark.usefixtures("batched_formulas")
+@pytest.mark.usefixtures("cuda_formulas")
 def test_bf16_rounds_are_captured(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, config in (
         ("ibrl-vit", IBRLConfig(precision="bf16")),
@@ -127,7 +130,7 @@ def test_bf16_rounds_are_captured(machine: Machine, monkeypatch: pytest.MonkeyPa
         assert "torch.bfloat16" in used
 
 
-@pytest.mark.usefixtures("batched_formulas")
+@pytest.mark.usefixtures("cuda_formulas")
 def test_order_of_warm_up_capture_and_replay(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads are announced on the stream that runs them, and never while a graph is recorded."""
     run = Run("td3-state", capture=True, warmup_rounds=2)
@@ -151,10 +154,11 @@ def test_order_of_warm_up_capture_and_replay(machine: Machine, monkeypatch: pyte
     assert str(machine.stream) == "main"
 
 
-@pytest.mark.usefixtures("batched_formulas")
+@pytest.mark.usefixtures("cuda_formulas")
 def test_a_buffer_on_the_host_is_sampled_outside(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     timer = PhaseTimer()
-    run = Run("ibrl-soft-state", capture=True, storage="host", timer=timer)
+    monkeypatch.setattr(ReplayBuffer, "draws_on_device", False)
+    run = Run("ibrl-soft-state", capture=True, timer=timer)
     sampled: list[int] = []
     sample = run.feeder.buffer.sample
     monkeypatch.setattr(run.feeder.buffer, "sample", lambda size: sampled.append(size) or sample(size))
@@ -167,7 +171,7 @@ def test_a_buffer_on_the_host_is_sampled_outside(machine: Machine, monkeypatch: 
     assert sum("ibrl_target" in operation for operation in recorded) == run.critic_updates
 
 
-@pytest.mark.usefixtures("batched_formulas")
+@pytest.mark.usefixtures("cuda_formulas")
 def test_a_run_under_capture_resumes_bit_for_bit(machine: Machine) -> None:
     """Saved between replays, loaded into a fresh run, which warms up again, and into the one that went on."""
     run = Run("ibrl-soft-state", capture=True)
@@ -194,7 +198,7 @@ def test_a_run_under_capture_resumes_bit_for_bit(machine: Machine) -> None:
     assert machine.log.count("synchronize") == 1
 
 
-@pytest.mark.usefixtures("batched_formulas")
+@pytest.mark.usefixtures("cuda_formulas")
 def test_metrics_of_replays_are_popped_and_reloaded(machine: Machine) -> None:
     run = Run("td3-state", capture=True)
     for _ in range(5):
@@ -237,7 +241,7 @@ class Decaying(IBRLAgent):
         return metrics
 
 
-@pytest.mark.usefixtures("batched_formulas")
+@pytest.mark.usefixtures("cuda_formulas")
 def test_a_failed_capture_says_what_to_do(machine: Machine) -> None:
     agent, feeder = make_agent("state", 2, IBRLConfig(), agent=Peeking), Feeder("state")
     round_ = UpdateRound(
@@ -249,7 +253,7 @@ def test_a_failed_capture_says_what_to_do(machine: Machine) -> None:
     assert str(machine.stream) == "main"
 
 
-@pytest.mark.usefixtures("batched_formulas")
+@pytest.mark.usefixtures("cuda_formulas")
 def test_the_double_freezes_host_values_as_a_graph_does(machine: Machine) -> None:
     """So the tests above would notice such an agent."""
     states = []
@@ -289,7 +293,7 @@ def test_an_empty_buffer_is_refused(machine: Machine) -> None:
             round_()
 
 
-@pytest.mark.usefixtures("batched_formulas")
+@pytest.mark.usefixtures("cuda_formulas")
 def test_reads_end_also_when_an_update_fails(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run("td3-state", capture=True)
     events: list[str] = []
@@ -311,7 +315,7 @@ def test_warm_up_of_zero_is_refused(machine: Machine) -> None:
 
 @pytest.mark.parametrize("propose", [True, False])
 @pytest.mark.parametrize("name", ["ibrl-soft-state", "ibrl-vit", "td3-state"])
-@pytest.mark.usefixtures("batched_formulas")
+@pytest.mark.usefixtures("cuda_formulas")
 def test_captured_acting_is_the_eager_one(machine: Machine, name: str, propose: bool) -> None:
     kind, critics, _, config = CASES[name]
     eager, captured = (
