@@ -172,6 +172,28 @@ def test_gymnasium_wrappers_and_spaces_fit() -> None:
     pool.close()
 
 
+def test_pinned_memory_needs_a_gpu() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    with pytest.raises(RuntimeError, match="pin_memory: expected a CUDA device, found none"):
+        make_native(pin_memory=True)
+
+
+@pytest.mark.cuda
+def test_results_in_pinned_memory_are_the_same() -> None:
+    """Tensors over the pool's arrays are page-locked, so that a copy to the GPU need not wait."""
+    plain, pinned = make_native(frame_stack=2), make_native(frame_stack=2, pin_memory=True)
+    plain.reset(), pinned.reset()
+    for actions in draw_actions(10):
+        expected, got = plain.step(actions), pinned.step(actions)
+        state = torch.from_numpy(got[0]["state"])
+        assert state.is_pinned()
+        copied = state.to("cuda", non_blocking=True)
+        torch.cuda.synchronize()
+        np.testing.assert_array_equal(copied.cpu().numpy(), expected[0]["state"])
+        np.testing.assert_array_equal(got[3], expected[3])
+
+
 def test_options_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"batch_size: expected 1 \.\. 4, got 5"):
         make_native(batch_size=5)
