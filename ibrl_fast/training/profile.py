@@ -10,6 +10,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from torch.profiler import ProfilerActivity
 
@@ -97,22 +98,20 @@ def plot_profile(run_dir: Path, operators: list[tuple[str, float]], steps: int) 
     records = [record for record in read_metrics(run_dir) if record["kind"] == "train"]
     figure, (over_time, longest) = plt.subplots(1, 2, figsize=(13, 5.5))
 
-    # milliseconds per environment step between two records of the log
-    phases: dict[str, list[float]] = {}
-    ends: list[int] = []
-    for before, now in pairwise(records):
-        taken = now["env_steps"] - before["env_steps"]
-        if taken <= 0:
-            continue
-        ends.append(now["env_steps"])
-        for key, value in now.items():
-            if key.startswith("seconds/"):
-                spent = 1e3 * (value - before.get(key, 0.0)) / taken
-                phases.setdefault(key.removeprefix("seconds/"), []).append(spent)
-    used = {name: values for name, values in phases.items() if any(values)}
-    if used:
-        over_time.stackplot(ends, *used.values(), labels=list(used), alpha=0.85)
-        over_time.legend(fontsize=8, loc="upper left")
+    # milliseconds per environment step between two records of the log, one bar for each interval
+    pairs = [(a, b) for a, b in pairwise(records) if b["env_steps"] > a["env_steps"]]
+    begins = np.array([before["env_steps"] for before, _ in pairs], dtype=float)
+    widths = np.array([now["env_steps"] - before["env_steps"] for before, now in pairs], dtype=float)
+    bottom = np.zeros(len(pairs))
+    for key in [key for key in (records[-1] if records else {}) if key.startswith("seconds/")]:
+        spent = np.array([now[key] - before.get(key, 0.0) for before, now in pairs])
+        if spent.any():
+            height = 1e3 * spent / widths
+            name = key.removeprefix("seconds/")
+            over_time.bar(begins, height, widths, bottom, align="edge", label=name)
+            bottom += height
+    if bottom.any():
+        over_time.legend(fontsize=8)
     over_time.set_xlabel("environment steps")
     over_time.set_ylabel("milliseconds per environment step")
     over_time.set_title("the main process, by phase")
