@@ -5,6 +5,9 @@
 #include <pybind11/stl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
+#include <optional>
 #include <stdexcept>
 
 #include "env_pool/env_pool.h"
@@ -195,13 +198,15 @@ void bind_env_pool(py::module_& m) {
     py::class_<PyBatch>(m, "EnvBatch").def(py::init<py::dict, py::list, py::list>());
 
     using Positions = std::vector<std::pair<std::string, std::array<double, 3>>>;
+    using Quaternions = std::vector<std::pair<std::string, std::array<double, 4>>>;
     py::class_<PyEnvPool>(m, "EnvPool")
         .def(py::init([](const std::string& task, const std::string& assets, int num_envs, int num_threads,
                          int action_repeat, int max_episode_steps, bool dense, bool terminate_on_success,
-                         bool fixed_goals, const std::string& autoreset,
-                         const std::vector<std::string>& cameras, const Positions& camera_positions,
-                         int height, int width, bool channels_last, bool shadows, int shadow_size,
-                         int multisample, int render_device) {
+                         bool fixed_goals, const std::string& autoreset, bool settle_ahead, int state_stack,
+                         const std::vector<int>& image_stack, const std::vector<std::string>& cameras,
+                         const Positions& camera_positions, const Quaternions& camera_quaternions, int height,
+                         int width, bool channels_last, bool shadows, int shadow_size, int multisample,
+                         int render_device) {
                  ibrl::PoolOptions options;
                  options.task = task;
                  options.assets = assets;
@@ -213,7 +218,11 @@ void bind_env_pool(py::module_& m) {
                  options.terminate_on_success = terminate_on_success;
                  options.fixed_goals = fixed_goals;
                  options.autoreset = parse_autoreset(autoreset);
+                 options.settle_ahead = settle_ahead;
+                 options.state_stack = state_stack;
+                 options.image_stack = image_stack;
                  options.camera_positions = camera_positions;
+                 options.camera_quaternions = camera_quaternions;
                  options.render = {cameras, height,      width,       channels_last,
                                    shadows, shadow_size, multisample, render_device};
                  return std::make_unique<PyEnvPool>(options);
@@ -221,22 +230,42 @@ void bind_env_pool(py::module_& m) {
              py::kw_only(), py::arg("task"), py::arg("assets"), py::arg("num_envs"), py::arg("num_threads"),
              py::arg("action_repeat"), py::arg("max_episode_steps"), py::arg("dense"),
              py::arg("terminate_on_success"), py::arg("fixed_goals"), py::arg("autoreset"),
-             py::arg("cameras"), py::arg("camera_positions"), py::arg("height"), py::arg("width"),
+             py::arg("settle_ahead"), py::arg("state_stack"), py::arg("image_stack"), py::arg("cameras"),
+             py::arg("camera_positions"), py::arg("camera_quaternions"), py::arg("height"), py::arg("width"),
              py::arg("channels_last"), py::arg("shadows"), py::arg("shadow_size"), py::arg("multisample"),
              py::arg("render_device"))
         .def("reset", &reset)
         .def("step",
-             [](const PyEnvPool& self, const Actions& actions, const PyBatch& batch) {
+             // Whether an episode ended; None, and nothing is stepped, where an action is not finite.
+             [](const PyEnvPool& self, const Actions& actions, const PyBatch& batch) -> std::optional<bool> {
                  EnvPool& pool = self.get();
                  const float* data = actions.data();
+                 const py::ssize_t size = actions.size();
+                 if (!std::all_of(data, data + size, [](float x) { return std::isfinite(x); })) return {};
                  py::gil_scoped_release release;
                  pool.step(data, batch.batch);
+                 const auto any = [envs = actions.shape(0)](const std::uint8_t* flags) {
+                     return std::any_of(flags, flags + envs, [](std::uint8_t flag) { return flag != 0; });
+                 };
+                 return any(batch.batch.terminated) || any(batch.batch.truncated);
              })
         .def("observe",
-             [](const PyEnvPool& self, const PyBatch& batch) {
+             [](const PyEnvPool& self, const py::list& stacks, const PyBatch& batch) {
                  EnvPool& pool = self.get();
+                 std::vector<const std::uint8_t*> frames;
+                 for (const py::handle& stack : stacks) {
+                     frames.push_back(stack.is_none()
+                                          ? nullptr
+                                          : data_of<std::uint8_t>(py::cast<py::array>(stack), "stack"));
+                 }
                  py::gil_scoped_release release;
-                 pool.observe(batch.batch);
+                 pool.observe(frames, batch.batch);
+             })
+        .def("get_stack",
+             [](const PyEnvPool& self, int key) {
+                 py::array_t<std::uint8_t> frames(static_cast<py::ssize_t>(self.get().stack_bytes(key)));
+                 self.get().get_stack(key, frames.mutable_data());
+                 return frames;
              })
         .def(
             "set_home", [](const PyEnvPool& self, const PyBatch& batch) { self.get().set_home(batch.batch); },

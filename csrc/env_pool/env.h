@@ -47,6 +47,12 @@ class Env {
     virtual int rand_vec_dim() const = 0;
     virtual bool set_rand_vec(const double* rand_vec) = 0;
 
+    // Work ahead of the next reset, whose result it never changes. plan_reset begins it, on the thread that
+    // owns the environment; where it says true, some thread is to call prepare_reset, which does one short
+    // piece of it and may run beside everything else, until that says false.
+    virtual bool plan_reset(bool /*frozen*/) { return false; }
+    virtual bool prepare_reset() { return false; }
+
     // One simulation step with action [action_dim] in [-1, 1]; false if the physics became unstable.
     virtual bool step(const float* action, bool want_reward, Evaluation* evaluation) = 0;
 

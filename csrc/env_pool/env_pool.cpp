@@ -16,20 +16,33 @@ EnvPool::EnvPool(const PoolOptions& options) : options_(options) {
         const int id = find_camera(factory_->model(), camera);
         std::copy_n(position.begin(), 3, factory_->model()->cam_pos + 3 * id);
     }
+    for (const auto& [camera, quaternion] : options_.camera_quaternions) {
+        turn_camera(factory_->model(), camera, quaternion.data());
+    }
     for (const std::string& camera : options_.render.cameras) find_camera(factory_->model(), camera);
 
     slots_.resize(options_.num_envs);
     for (Slot& slot : slots_) {
-        slot.env = factory_->make();
+        slot.env = factory_->make(options_.settle_ahead || options_.fixed_goals);
         slot.action.resize(slot.env->action_dim());
+    }
+
+    const std::size_t frame = options_.render.frame_bytes();
+    const std::size_t state_bytes = sizeof(float) * observation_dim();
+    stacks_.emplace_back(options_.num_envs, options_.state_stack, state_bytes, state_bytes);
+    for (const int depth : options_.image_stack) {
+        stacks_.emplace_back(options_.num_envs, depth, frame, options_.render.channels_last ? 3 : frame);
     }
 
     // Without pictures the caller works too, so one thread fewer does; contexts of pictures stay on their own
     // threads.
     const bool renders = !options_.render.cameras.empty();
-    const int threads = std::min(options_.num_threads, options_.num_envs) - (renders ? 0 : 1);
-    renderers_.resize(std::max(threads, 0));
-    workers_ = std::make_unique<WorkerThreads>(threads, [this](int thread) { renderers_[thread].reset(); });
+    const int threads = std::max(std::min(options_.num_threads, options_.num_envs) - (renders ? 0 : 1),
+                                 options_.settle_ahead ? 1 : 0);
+    renderers_.resize(threads);
+    waits_briefly_ = options_.num_threads <= static_cast<int>(std::thread::hardware_concurrency());
+    workers_ = std::make_unique<WorkerThreads>(threads, waits_briefly_,
+                                               [this](int thread) { renderers_[thread].reset(); });
 
     // A machine that cannot render says so now.
     if (renders) {
@@ -59,7 +72,8 @@ void EnvPool::reset(const std::vector<ResetRequest>& requests, const Batch& batc
     }
     run_all(envs, [&](int env, int thread) {
         start_episode(&slots_[env], by_env[env]);
-        write_observation(env, thread, batch.state, batch.images);
+        observe_frame(env, thread, true);
+        write_stacks(env, batch.state, batch.images);
     });
 }
 
@@ -72,16 +86,31 @@ void EnvPool::step(const float* actions, const Batch& batch) {
     run_all(envs, [&](int env, int thread) { step_slot(env, thread, actions + env * dim, batch); });
 }
 
-void EnvPool::observe(const Batch& batch) {
+void EnvPool::observe(const std::vector<const std::uint8_t*>& stacks, const Batch& batch) {
     std::lock_guard lock(api_mutex_);
     check_idle("observe");
     std::vector<int> envs(slots_.size());
     for (std::size_t i = 0; i < envs.size(); ++i) envs[i] = static_cast<int>(i);
-    run_all(envs, [&](int env, int thread) { write_observation(env, thread, batch.state, batch.images); });
+    run_all(envs, [&](int env, int thread) {
+        observe_frame(env, thread, true);
+        for (std::size_t key = 0; key < stacks_.size(); ++key) {
+            if (stacks[key] != nullptr) stacks_[key].set(env, stacks[key] + env * stacks_[key].row_bytes());
+        }
+        write_stacks(env, batch.state, batch.images);
+    });
+}
+
+void EnvPool::get_stack(int key, std::uint8_t* frames) const {
+    std::lock_guard lock(api_mutex_);
+    check_idle("get_state");
+    const FrameStack& stack = stacks_.at(key);
+    for (std::size_t env = 0; env < slots_.size(); ++env) stack.get(env, frames + env * stack.row_bytes());
 }
 
 void EnvPool::run_all(const std::vector<int>& envs, const SlotJob& job) {
-    if (workers_->size() == 0) {
+    // One environment without pictures is not worth waking a thread for.
+    const bool renders = !options_.render.cameras.empty();
+    if (workers_->size() == 0 || (envs.size() == 1 && !renders)) {
         for (int env : envs) run_guarded(env, -1, job);
     } else {
         {
@@ -98,7 +127,10 @@ void EnvPool::run_all(const std::vector<int>& envs, const SlotJob& job) {
             });
         }
         workers_->add(std::move(jobs));
-        if (options_.render.cameras.empty()) workers_->help();
+        if (!renders) workers_->help();
+        if (waits_briefly_ && !renders) {
+            wait_briefly(std::chrono::microseconds(150), [this] { return running_ == 0; });
+        }
         std::unique_lock lock(done_mutex_);
         done_.wait(lock, [this] { return running_ == 0; });
     }
@@ -191,10 +223,9 @@ bool EnvPool::recv(int count, int wait_ms, const Batch& batch, std::vector<int>*
     finished_.erase(finished_.begin(), finished_.begin() + count);
     lock.unlock();
 
-    const std::size_t image_size = options_.render.frame_bytes();
+    const std::size_t dim = stacks_.front().row_bytes() / sizeof(float);
     for (int row = 0; row < count; ++row) {
         const int env = (*envs)[row];
-        const std::size_t dim = observation_dim();
         copy_row(home_.state, env, batch.state, row, dim);
         copy_row(home_.reward, env, batch.reward, row, 1);
         copy_row(home_.terminated, env, batch.terminated, row, 1);
@@ -206,9 +237,10 @@ bool EnvPool::recv(int count, int wait_ms, const Batch& batch, std::vector<int>*
         const bool ended = home_.terminated[env] != 0 || home_.truncated[env] != 0;
         if (ended) copy_row(home_.final_state, env, batch.final_state, row, dim);
         for (std::size_t camera = 0; camera < batch.images.size(); ++camera) {
-            copy_row(home_.images[camera], env, batch.images[camera], row, image_size);
+            const std::size_t bytes = stacks_[camera + 1].row_bytes();
+            copy_row(home_.images[camera], env, batch.images[camera], row, bytes);
             if (ended && !batch.final_images.empty()) {
-                copy_row(home_.final_images[camera], env, batch.final_images[camera], row, image_size);
+                copy_row(home_.final_images[camera], env, batch.final_images[camera], row, bytes);
             }
         }
     }
@@ -242,6 +274,15 @@ void EnvPool::start_episode(Slot* slot, const ResetRequest* request) {
     slot->elapsed_steps = 0;
     slot->episode_return = 0.0;
     slot->needs_reset = false;
+    plan_reset(slot);
+}
+
+void EnvPool::plan_reset(Slot* slot) {
+    if (!options_.settle_ahead || !slot->env->plan_reset(options_.fixed_goals)) return;
+    workers_->add_idle([env = slot->env.get()] {
+        MujocoErrorScope errors;
+        return env->prepare_reset();
+    });
 }
 
 void EnvPool::step_slot(int env_id, int thread, const float* action, const Batch& batch) {
@@ -252,7 +293,8 @@ void EnvPool::step_slot(int env_id, int thread, const float* action, const Batch
     batch.episode_return[env_id] = 0.0;
     if (slot.needs_reset) {
         start_episode(&slot, nullptr);
-        write_observation(env_id, thread, batch.state, batch.images);
+        observe_frame(env_id, thread, true);
+        write_stacks(env_id, batch.state, batch.images);
         return;
     }
 
@@ -285,28 +327,37 @@ void EnvPool::step_slot(int env_id, int thread, const float* action, const Batch
     batch.diverged[env_id] = diverged;
 
     // The end of an episode: its last observation goes beside the first one of the next.
+    observe_frame(env_id, thread, false);
     if (terminated || truncated) {
         if (options_.autoreset == Autoreset::same_step) {
             batch.elapsed_steps[env_id] = slot.elapsed_steps;
             batch.episode_return[env_id] = slot.episode_return;
-            write_observation(env_id, thread, batch.final_state, batch.final_images);
+            write_stacks(env_id, batch.final_state, batch.final_images);
             start_episode(&slot, nullptr);
+            observe_frame(env_id, thread, true);
         } else {
             slot.needs_reset = true;
         }
     }
-    write_observation(env_id, thread, batch.state, batch.images);
+    write_stacks(env_id, batch.state, batch.images);
 }
 
-void EnvPool::write_observation(int env_id, int thread, float* state,
-                                const std::vector<std::uint8_t*>& images) {
+void EnvPool::observe_frame(int env_id, int thread, bool is_first) {
     Env& env = *slots_[env_id].env;
-    if (state != nullptr) {
-        const int dim = env.observation_dim();
-        for (int i = 0; i < dim; ++i) state[env_id * dim + i] = static_cast<float>(env.observation()[i]);
+    auto* state = reinterpret_cast<float*>(stacks_[0].next(env_id));
+    for (int i = 0; i < env.observation_dim(); ++i) state[i] = static_cast<float>(env.observation()[i]);
+    if (stacks_.size() > 1) {
+        std::vector<std::uint8_t*> pictures;
+        for (std::size_t key = 1; key < stacks_.size(); ++key) pictures.push_back(stacks_[key].next(env_id));
+        renderer_of(thread)->render(env, pictures);
     }
-    if (!images.empty()) {
-        renderer_of(thread)->render(env, images, env_id * options_.render.frame_bytes());
+    for (FrameStack& stack : stacks_) stack.push(env_id, is_first);
+}
+
+void EnvPool::write_stacks(int env, float* state, const std::vector<std::uint8_t*>& images) const {
+    if (state != nullptr) stacks_[0].write(env, reinterpret_cast<std::uint8_t*>(state));
+    for (std::size_t camera = 0; camera < images.size(); ++camera) {
+        stacks_[camera + 1].write(env, images[camera]);
     }
 }
 
@@ -334,6 +385,7 @@ void EnvPool::set_state(int env, const EnvState& state) {
     slot.elapsed_steps = state.elapsed_steps;
     slot.episode_return = state.episode_return;
     slot.needs_reset = state.needs_reset;
+    plan_reset(&slot);
 }
 
 void EnvPool::render_frames(const std::vector<int>& envs, const std::string& camera, int size,
@@ -342,7 +394,7 @@ void EnvPool::render_frames(const std::vector<int>& envs, const std::string& cam
     check_idle("render_frames");
     find_camera(factory_->model(), camera);
     if (!video_thread_) {
-        video_thread_ = std::make_unique<WorkerThreads>(1, [this](int) { video_renderers_.clear(); });
+        video_thread_ = std::make_unique<WorkerThreads>(1, false, [this](int) { video_renderers_.clear(); });
     }
 
     // On a thread of its own: the caller's OpenGL context stays as it is.
@@ -364,7 +416,7 @@ void EnvPool::render_frames(const std::vector<int>& envs, const std::string& cam
                 found = video_renderers_.end() - 1;
             }
             for (std::size_t i = 0; i < envs.size(); ++i) {
-                (*found)->render(*slots_.at(envs[i]).env, {pixels}, i * options.frame_bytes());
+                (*found)->render(*slots_.at(envs[i]).env, {pixels + i * options.frame_bytes()});
             }
         } catch (...) {
             error = std::current_exception();

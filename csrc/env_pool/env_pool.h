@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "env_pool/env.h"
+#include "env_pool/frame_stack.h"
 #include "env_pool/renderer.h"
 #include "env_pool/tasks/registry.h"
 #include "env_pool/worker_threads.h"
@@ -28,14 +29,19 @@ struct PoolOptions {
     int action_repeat = 1, max_episode_steps = 500;
     bool dense = false, terminate_on_success = true, fixed_goals = false;
     Autoreset autoreset = Autoreset::same_step;
-    RenderOptions render;  // no cameras: no pictures in observations
-    std::vector<std::pair<std::string, std::array<double, 3>>> camera_positions;  // m
+    bool settle_ahead = false;  // threads without a job prepare coming resets; at least one is there for it
+    int state_stack = 1;        // frames in an observation
+    std::vector<int> image_stack;  // the same for each camera
+    RenderOptions render;          // no cameras: no pictures in observations
+    std::vector<std::pair<std::string, std::array<double, 3>>> camera_positions;    // m
+    std::vector<std::pair<std::string, std::array<double, 4>>> camera_quaternions;  // w, x, y, z
 };
 
-// Arrays of the caller that receive results, one row per environment. Null where not wanted.
+// Arrays of the caller that receive results, one row per environment. Null where not wanted. Observations are
+// stacks of k frames, newest first.
 struct Batch {
-    float* state = nullptr;             // [rows, observation_dim]
-    std::vector<std::uint8_t*> images;  // per camera [rows, 3, H, W] or [rows, H, W, 3]
+    float* state = nullptr;             // [rows, k * observation_dim]
+    std::vector<std::uint8_t*> images;  // per camera [rows, k * 3, H, W] or [rows, H, W, k * 3]
     float* final_state = nullptr;  // same shapes: the observation that ended the episode, where one ended
     std::vector<std::uint8_t*> final_images;
     float* reward = nullptr;  // [rows]
@@ -84,8 +90,13 @@ class EnvPool {
     EnvState get_state(int env) const;
     void set_state(int env, const EnvState& state);
 
-    // Observations of all environments as they stand.
-    void observe(const Batch& batch);
+    // Frames of all environments, bytes [num_envs, k, frame], of the state (key 0) or a camera (key 1 ...).
+    std::size_t stack_bytes(int key) const { return stacks_.at(key).row_bytes() * slots_.size(); }
+    void get_stack(int key, std::uint8_t* frames) const;
+
+    // Observations of all environments as set_state left them. Their stacks are those given, one for each key
+    // as get_stack gives them, or begin anew where that is null.
+    void observe(const std::vector<const std::uint8_t*>& stacks, const Batch& batch);
 
     // Upright pictures [envs.size(), size, size, 3] of the current states.
     void render_frames(const std::vector<int>& envs, const std::string& camera, int size,
@@ -109,22 +120,26 @@ class EnvPool {
     void check_idle(const char* what) const;
 
     void start_episode(Slot* slot, const ResetRequest* request);
+    void plan_reset(Slot* slot);
     void step_slot(int env, int thread, const float* action, const Batch& batch);
-    void write_observation(int env, int thread, float* state, const std::vector<std::uint8_t*>& images);
+    void observe_frame(int env, int thread, bool is_first);
+    void write_stacks(int env, float* state, const std::vector<std::uint8_t*>& images) const;
     Renderer* renderer_of(int thread);
 
     PoolOptions options_;
     std::unique_ptr<TaskFactory> factory_;
     std::vector<Slot> slots_;
+    std::vector<FrameStack> stacks_;                    // of the state, then of each camera
     std::vector<std::unique_ptr<Renderer>> renderers_;  // one per thread, made and freed on it
     RenderInfo render_info_;
     Batch home_;
 
+    bool waits_briefly_ = false;
     mutable std::mutex api_mutex_;  // one call at a time, except send and recv
     std::mutex done_mutex_;
     std::condition_variable done_;
-    int running_ = 0;           // jobs of the synchronous call under way
-    std::deque<int> finished_;  // environments whose asynchronous result waits
+    std::atomic<int> running_{0};  // jobs of the synchronous call under way
+    std::deque<int> finished_;     // environments whose asynchronous result waits
     std::atomic<int> in_flight_{0};
     std::unique_ptr<WorkerThreads> workers_;
     std::vector<std::unique_ptr<Renderer>> video_renderers_;  // by size, on the video thread

@@ -201,7 +201,11 @@ std::unique_ptr<GlContext> make_gl_context(int width, int height, int device) {
     }
     for (const char* name : {"libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"}) {
         Handle library = dlopen(name, RTLD_LAZY | RTLD_GLOBAL);
-        if (library != nullptr) return std::make_unique<OsmesaContext>(library, width, height);
+        if (library == nullptr) continue;
+        if (device >= 0) {
+            throw std::runtime_error("render_device: expected -1 with OSMesa, got " + std::to_string(device));
+        }
+        return std::make_unique<OsmesaContext>(library, width, height);
     }
     throw std::runtime_error(std::string("rendering: expected EGL or OSMesa, got neither library; ") + kHelp);
 }

@@ -51,6 +51,27 @@ ModelView::ModelView(std::shared_ptr<const mjModel> base)
         body_nodes = std::max(body_nodes, view_.body_bvhadr[body] + view_.body_bvhnum[body]);
     }
     view_.nbvh = body_nodes;
+
+    // A geom in its body's own frame costs a copy instead of a rotation. Sites may carry forces: then they
+    // stay.
+    unseen_ = view_;
+    unseen_.ncam = unseen_.nlight = 0;
+    unseen_geom_frames_.assign(view_.geom_sameframe, view_.geom_sameframe + view_.ngeom);
+    for (int geom = 0; geom < view_.ngeom; ++geom) {
+        if (view_.geom_contype[geom] == 0 && view_.geom_conaffinity[geom] == 0) {
+            unseen_geom_frames_[geom] = mjSAMEFRAME_BODY;
+        }
+    }
+    unseen_.geom_sameframe = unseen_geom_frames_.data();
+    bool sites_are_seen_only = view_.nsensor == 0 && view_.ntendon == 0 && view_.npair == 0;
+    for (int i = 0; i < view_.neq; ++i) {
+        sites_are_seen_only = sites_are_seen_only && view_.eq_objtype[i] != mjOBJ_SITE;
+    }
+    for (int i = 0; i < view_.nu; ++i) {
+        const int kind = view_.actuator_trntype[i];
+        sites_are_seen_only = sites_are_seen_only && kind != mjTRN_SITE && kind != mjTRN_SLIDERCRANK;
+    }
+    if (sites_are_seen_only) unseen_.nsite = 0;
 }
 
 int find_id(const mjModel* model, mjtObj type, const std::string& name) {

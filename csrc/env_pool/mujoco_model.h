@@ -3,6 +3,7 @@
 
 #include <mujoco/mujoco.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,18 @@ class ModelView {
     ModelView& operator=(const ModelView&) = delete;
 
     const mjModel* get() const { return &view_; }
+
+    // The same physics for steps after which nobody looks: positions of what is only seen (geoms that collide
+    // with nothing, sites, cameras, lights) are not computed.
+    const mjModel* unseen() const { return &unseen_; }
+
+    bool has_edits_of(const ModelView& other) const {
+        return body_pos_ == other.body_pos_ && site_pos_ == other.site_pos_;
+    }
+    void copy_edits(const ModelView& other) {
+        std::copy(other.body_pos_.begin(), other.body_pos_.end(), body_pos_.begin());
+        std::copy(other.site_pos_.begin(), other.site_pos_.end(), site_pos_.begin());
+    }
     std::vector<double>& body_pos() { return body_pos_; }  // [nbody * 3], m
     std::vector<double>& site_pos() { return site_pos_; }  // [nsite * 3], m
     const std::vector<double>& body_pos() const { return body_pos_; }
@@ -30,7 +43,8 @@ class ModelView {
     std::shared_ptr<const mjModel> base_;
     std::vector<double> body_pos_;
     std::vector<double> site_pos_;
-    mjModel view_;
+    std::vector<mjtByte> unseen_geom_frames_;
+    mjModel view_, unseen_;
 };
 
 // Index of a named object; std::invalid_argument lists nothing found.

@@ -29,6 +29,16 @@ int find_camera(const mjModel* model, const std::string& name) {
     throw std::invalid_argument("cameras: expected names among " + names + ", got '" + name + "'");
 }
 
+void turn_camera(mjModel* model, const std::string& name, const double* quaternion) {
+    const int id = find_camera(model, name);
+    if (model->cam_bodyid[id] != 0 || model->cam_mode[id] != mjCAMLIGHT_FIXED) {
+        throw std::invalid_argument(
+            "camera_quaternions: expected a camera that is fixed in the world, got '" + name + "'");
+    }
+    std::copy_n(quaternion, 4, model->cam_quat + 4 * id);
+    mju_quat2Mat(model->cam_mat0 + 9 * id, quaternion);
+}
+
 Renderer::Renderer(const mjModel* model, const RenderOptions& options)
     : options_(options),
       gl_(make_gl_context(options.width, options.height, options.device)),
@@ -72,7 +82,7 @@ void Renderer::make_current() {
     current_renderer = this;
 }
 
-void Renderer::render(Env& env, const std::vector<std::uint8_t*>& images, std::size_t offset) {
+void Renderer::render(Env& env, const std::vector<std::uint8_t*>& images) {
     make_current();
     const mjrRect viewport = {0, 0, options_.width, options_.height};
     mjvCamera camera;
@@ -89,7 +99,7 @@ void Renderer::render(Env& env, const std::vector<std::uint8_t*>& images, std::s
         }
         mjr_render(viewport, &scene_, &context_);
         mjr_readPixels(pixels_.data(), nullptr, viewport, &context_);
-        store(is_upside_down(env.model(), camera_ids_[i]), images[i] + offset);
+        store(is_upside_down(env.model(), camera_ids_[i]), images[i]);
     }
 }
 

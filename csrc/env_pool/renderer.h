@@ -34,6 +34,9 @@ struct RenderInfo {
 // Camera id by name; std::invalid_argument lists the model's cameras.
 int find_camera(const mjModel* model, const std::string& name);
 
+// Turns a camera that is fixed in the world; std::invalid_argument for others.
+void turn_camera(mjModel* model, const std::string& name, const double* quaternion);
+
 class Renderer {
   public:
     Renderer(const mjModel* model, const RenderOptions& options);
@@ -41,8 +44,8 @@ class Renderer {
     Renderer(const Renderer&) = delete;
     Renderer& operator=(const Renderer&) = delete;
 
-    // Upright picture of each camera, written at images[camera] + offset.
-    void render(Env& env, const std::vector<std::uint8_t*>& images, std::size_t offset);
+    // Upright picture of each camera, written at images[camera].
+    void render(Env& env, const std::vector<std::uint8_t*>& images);
 
     const RenderOptions& options() const { return options_; }
     const RenderInfo& info() const { return info_; }

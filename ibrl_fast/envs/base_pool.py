@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,8 +36,8 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
     """N environments of one task behind `reset` and `step`.
 
     Observations are a dict of arrays with a leading axis N: `state` float32 [N, 39] and one entry per camera,
-    uint8 [N, 3, H, W]. `step` returns (observations, reward float32 [N], terminated bool [N], truncated
-    bool [N], info):
+    uint8 [N, 3, H, W] (longer where frames are stacked). `step` returns (observations, reward float32 [N],
+    terminated bool [N], truncated bool [N], info):
 
     - `info["success"]` bool [N]: the task's success in this step.
     - `info["diverged"]` bool [N]: the physics became unstable; that environment was truncated, and its last
@@ -62,11 +62,14 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
 
         entries: dict[str, spaces.Box] = {}
         if options.has_state:
-            entries["state"] = spaces.Box(-np.inf, np.inf, (task.state_dim,), np.float32)
+            shape: tuple[int, ...] = (options.stack_of("state") * task.state_dim,)
+            entries["state"] = spaces.Box(-np.inf, np.inf, shape, np.float32)
         for camera in options.image_keys:
-            shape = (3, options.image_size, options.image_size)
+            size, channels = options.image_size, options.stack_of(camera) * 3
+            shape = (size, size, channels) if options.channels_last else (channels, size, size)
             entries[camera] = spaces.Box(0, 255, shape, np.uint8)
         self.entry_spaces = entries
+        self.stacks = {key: options.stack_of(key) for key in entries}
         self.single_observation_space = spaces.Dict(dict(entries))
         self.single_action_space = spaces.Box(-1.0, 1.0, (task.action_dim,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -135,6 +138,33 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         if rows < self.num_envs:
             return f" (no action for environment {rows})"
         return f" (no environment {self.num_envs})" if rows > self.num_envs else " (environment 0)"
+
+    def _check_state(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """A state must have this pool's names and shapes."""
+        expected = self.get_state()
+        if set(state) != set(expected):
+            missing, extra = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
+            raise ValueError(
+                f"state: expected the entries of {self.task.name}, missing {missing}, unknown {extra}"
+            )
+        for key, value in expected.items():
+            if np.shape(state[key]) != value.shape:
+                raise ValueError(
+                    f"state[{key!r}]: expected {list(value.shape)}, got {list(np.shape(state[key]))}"
+                )
+
+    def _check_running(
+        self, started: npt.NDArray[np.bool_], ended: npt.NDArray[np.bool_], *, stepping: bool
+    ) -> None:
+        """Environments must have been reset [N], and again where an episode has ended [N] for good."""
+        if not started.all():
+            index = int(np.argmin(started))
+            raise RuntimeError(f"pool: expected reset() before use, environment {index} has not been reset")
+        if stepping and self.options.autoreset == "disabled" and ended.any():
+            index = int(np.argmax(ended))
+            raise RuntimeError(
+                f"pool: expected reset() after an episode's end, environment {index} has ended"
+            )
 
     def _reset_mask(self, options: dict[str, Any] | None) -> npt.NDArray[np.bool_]:
         """Which environments a reset concerns, bool [N]."""

@@ -6,20 +6,19 @@ import functools
 import importlib.util
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
-from gymnasium.vector.utils import batch_space
 
 from ibrl_fast import _core
 from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState, derive_env_seed
-from ibrl_fast.envs.options import PoolOptions
-from ibrl_fast.envs.pool_arrays import PoolArrays, StepTuple
+from ibrl_fast.envs.options import NativeOptions, PoolOptions
+from ibrl_fast.envs.pool_arrays import NativeStacks, PoolArrays, StepTuple
 from ibrl_fast.envs.registry import TaskInfo
+from ibrl_fast.envs.stacking import FRAMES
 
 if not _core.with_mujoco:
     raise ImportError("the compiled module was built without MuJoCo")
@@ -47,43 +46,30 @@ class NativePool(BasePool):
     Args:
         task: from `resolve_task`.
         options: from `make_pool`; `num_threads` None means one per usable core, at most one per environment.
-        batch_size: results that one `recv` gives (default: all environments).
-        pin_memory: results lie in page-locked memory, ready for asynchronous copies to a GPU (needs CUDA).
-        channels_last: pictures [H, W, 3] instead of [3, H, W].
-        shadow_size: with shadows, side of the shadow map in pixels; 0 takes the model's own.
-        multisample: samples per pixel; -1 takes none without shadows and the model's own with them.
-        render_device: index among EGL's devices; -1 takes the first GPU that works, then software.
+        native_options: what this backend alone can do.
 
     Errors:
-        ValueError: unknown task, camera or option.
+        ValueError: unknown task or camera, or options that do not fit together.
         RuntimeError: no OpenGL for pictures (names the packages to install); used in a fork or after close.
     """
 
     def __init__(
-        self,
-        task: TaskInfo,
-        options: PoolOptions,
-        *,
-        batch_size: int | None = None,
-        pin_memory: bool = False,
-        channels_last: bool = False,
-        shadow_size: int = 0,
-        multisample: int = -1,
-        render_device: int = -1,
+        self, task: TaskInfo, options: PoolOptions, native_options: NativeOptions | None = None
     ) -> None:
         super().__init__(task, options)
-        if channels_last:
-            self._put_channels_last()
+        self.native_options = NativeOptions() if native_options is None else native_options
         if task.name not in list_native_tasks():
             raise ValueError(
                 f"task: expected one of the native backend's {', '.join(list_native_tasks())}, "
                 f"got {task.name} (backend='reference' has it)"
             )
-        self.batch_size = self.num_envs if batch_size is None else batch_size
-        if not 1 <= self.batch_size <= self.num_envs:
-            raise ValueError(f"batch_size: expected 1 .. {self.num_envs}, got {batch_size}")
+        self.batch_size = self.native_options.batch_size or self.num_envs
+        if self.batch_size > self.num_envs:
+            raise ValueError(f"batch_size: expected 1 .. {self.num_envs}, got {self.batch_size}")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.num_threads = min(options.num_threads or cores, self.num_envs)
+        threads = options.num_threads or cores
+        self.num_threads = min(threads, self.num_envs)
+        self.settles_ahead = self._resolve_settle_ahead(threads)
         self._pool = _core.EnvPool(
             task=task.name,
             assets=str(_find_assets()),
@@ -95,15 +81,19 @@ class NativePool(BasePool):
             terminate_on_success=options.terminate_on_success,
             fixed_goals=options.fixed_goals,
             autoreset=options.autoreset,
+            settle_ahead=self.settles_ahead,
+            state_stack=options.stack_of("state"),
+            image_stack=[options.stack_of(camera) for camera in options.image_keys],
             cameras=list(options.image_keys),
             camera_positions=list(options.camera_positions.items()),
+            camera_quaternions=list(options.camera_quaternions.items()),
             height=options.image_size,
             width=options.image_size,
-            channels_last=channels_last,
+            channels_last=options.channels_last,
             shadows=options.shadows,
-            shadow_size=shadow_size,
-            multisample=multisample,
-            render_device=render_device,
+            shadow_size=options.shadow_size,
+            multisample=options.multisample,
+            render_device=self.native_options.render_device,
         )
         for camera in options.cameras:
             self._check_camera(camera)
@@ -111,13 +101,15 @@ class NativePool(BasePool):
             _notice_software_rendering(self._pool.render_info[1])
 
         # results alternate between two sets of arrays; asynchronous ones wait in a third until received
-        self._pin_memory = pin_memory
+        pin_memory = self.native_options.pin_memory
         self._sets = [
             PoolArrays(self.entry_spaces, options, self.num_envs, pin_memory=pin_memory) for _ in range(2)
         ]
+        self._stacks = NativeStacks(self._pool, self.entry_spaces, options, self.num_envs)
         self._received: list[PoolArrays] = []
         self._home: PoolArrays | None = None
         self._turn = 0
+        self._action_shape = (self.num_envs, task.action_dim)
         self._started = np.zeros(self.num_envs, dtype=np.bool_)
         self._all_started = False
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
@@ -163,12 +155,14 @@ class NativePool(BasePool):
         if not self._is_plain(actions):
             actions = self._check_actions(actions)
         self._check_started()
-        arrays = self._next_set()
-        self._pool.step(actions, arrays.batch)
-        result = arrays.result()
-        if self.options.autoreset == "disabled":
+        arrays = self._sets[1 - self._turn]
+        any_ended = self._pool.step(actions, arrays.batch)
+        if any_ended is None:
+            self._check_actions(actions)  # says which one is not finite
+        self._turn = 1 - self._turn
+        if any_ended and self.options.autoreset == "disabled":
             self._ended |= arrays.terminated | arrays.truncated
-        return result
+        return arrays.result(any_ended)
 
     # ---- whichever finish first ----
 
@@ -184,10 +178,11 @@ class NativePool(BasePool):
         checked = self._check_some_actions(actions, ids)
         self._check_started()
         if self._home is None:
+            pin_memory = self.native_options.pin_memory
             self._home = PoolArrays(self.entry_spaces, self.options, self.num_envs, pin_memory=False)
             self._pool.set_home(self._home.batch)
             self._received = [
-                PoolArrays(self.entry_spaces, self.options, self.batch_size, pin_memory=self._pin_memory)
+                PoolArrays(self.entry_spaces, self.options, self.batch_size, pin_memory=pin_memory)
                 for _ in range(2)
             ]
         self._pool.send(checked, ids)
@@ -200,7 +195,7 @@ class NativePool(BasePool):
         self._turn = 1 - self._turn
         arrays = self._received[self._turn]
         ids = np.array(self._pool.recv(self.batch_size, arrays.batch), dtype=np.int64)
-        obs, reward, terminated, truncated, info = arrays.result()
+        obs, reward, terminated, truncated, info = arrays.result(None)
         if self.options.autoreset == "disabled":
             self._ended[ids] |= terminated | truncated
         return obs, reward, terminated, truncated, {**info, "env_id": ids}
@@ -212,7 +207,8 @@ class NativePool(BasePool):
         self._check_open()
         self._check_started(stepping=False)
         states = [self._pool.get_state(index) for index in range(self.num_envs)]
-        return {key: np.stack([np.asarray(state[key]) for state in states]) for key in states[0]}
+        stacked = {key: np.stack([np.asarray(state[key]) for state in states]) for key in states[0]}
+        return {**stacked, **self._stacks.get()}
 
     def set_state(self, state: PoolState) -> Observations:
         """Continues where `get_state` of either backend stood; returns the current observations."""
@@ -221,10 +217,11 @@ class NativePool(BasePool):
             self.reset(options={"reset_mask": ~self._started})
         self._check_state(state)
         for index in range(self.num_envs):
-            self._pool.set_state(index, {key: value[index] for key, value in state.items()})
+            own = {key: value[index] for key, value in state.items() if not key.startswith(FRAMES)}
+            self._pool.set_state(index, own)
         self._ended[:] = state["needs_reset"] if self.options.autoreset == "disabled" else False
         arrays = self._next_set()
-        self._pool.observe(arrays.batch)
+        self._pool.observe(self._stacks.prepare(state), arrays.batch)
         return arrays.obs
 
     def render_frames(
@@ -252,21 +249,19 @@ class NativePool(BasePool):
 
     # ---- checks ----
 
-    def _put_channels_last(self) -> None:
-        """Picture spaces [H, W, 3]."""
-        size = self.options.image_size
-        for camera in self.options.image_keys:
-            self.entry_spaces[camera] = spaces.Box(0, 255, (size, size, 3), np.uint8)
-        self.single_observation_space = spaces.Dict(dict(self.entry_spaces))
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+    def _resolve_settle_ahead(self, threads: int) -> bool:
+        asked = self.native_options.settle_ahead
+        if asked and threads < 2:
+            raise ValueError(f"settle_ahead: expected num_threads of at least 2 with it, got {threads}")
+        return threads > 1 and self.options.autoreset != "disabled" if asked is None else asked
 
     def _is_plain(self, actions: Any) -> bool:
-        """Whether actions can go to C++, which clips them, as they are; all others take the slower checks."""
+        """Whether actions can go to C++, which checks and clips them; all others take the slower checks."""
         return (
             type(actions) is np.ndarray
             and actions.dtype == np.float32
-            and actions.shape == self.action_space.shape
-            and bool(np.isfinite(actions).all())
+            and actions.shape == self._action_shape
+            and actions.flags.c_contiguous
         )
 
     def _check_some_actions(self, actions: Any, ids: list[int]) -> npt.NDArray[np.float32]:
@@ -284,14 +279,8 @@ class NativePool(BasePool):
         return self._sets[self._turn]
 
     def _check_started(self, *, stepping: bool = True) -> None:
-        if not self._all_started:
-            index = int(np.argmin(self._started))
-            raise RuntimeError(f"pool: expected reset() before use, environment {index} has not been reset")
-        if stepping and self.options.autoreset == "disabled" and self._ended.any():
-            index = int(np.argmax(self._ended))
-            raise RuntimeError(
-                f"pool: expected reset() after an episode's end, environment {index} has ended"
-            )
+        if not self._all_started or self.options.autoreset == "disabled":
+            self._check_running(self._started, self._ended, stepping=stepping)
 
     def _check_camera(self, name: str) -> None:
         names = self._pool.camera_names
@@ -306,20 +295,6 @@ class NativePool(BasePool):
         if array.shape != expected or not np.isfinite(array).all():
             raise ValueError(f"rand_vec: expected finite values {list(expected)}, got {list(array.shape)}")
         return array
-
-    def _check_state(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """A state must have this pool's names and shapes."""
-        expected = self.get_state()
-        if set(state) != set(expected):
-            missing, extra = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
-            raise ValueError(
-                f"state: expected the entries of {self.task.name}, missing {missing}, unknown {extra}"
-            )
-        for key, value in expected.items():
-            if np.shape(state[key]) != value.shape:
-                raise ValueError(
-                    f"state[{key!r}]: expected {list(value.shape)}, got {list(np.shape(state[key]))}"
-                )
 
 
 def _find_assets() -> Path:

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 from ibrl_fast.envs.base_pool import BasePool
-from ibrl_fast.envs.options import DEFAULT_CAMERA_POSITIONS, Autoreset, Observation, PoolOptions, Reward
+from ibrl_fast.envs.options import (
+    DEFAULT_CAMERA_POSITIONS,
+    Autoreset,
+    NativeOptions,
+    Observation,
+    PoolOptions,
+    Reward,
+)
 from ibrl_fast.envs.reference_pool import ReferencePool
 from ibrl_fast.envs.registry import resolve_task
 
@@ -30,7 +37,16 @@ def make_pool(
     fixed_goals: bool = False,
     autoreset: Autoreset = "same_step",
     camera_positions: Mapping[str, tuple[float, float, float]] | None = None,
+    camera_quaternions: Mapping[str, tuple[float, float, float, float]] | None = None,
+    frame_stack: int | Mapping[str, int] = 1,
+    channels_last: bool = False,
     shadows: bool = False,
+    shadow_size: int = 0,
+    multisample: int = -1,
+    batch_size: int | None = None,
+    pin_memory: bool = False,
+    render_device: int = -1,
+    settle_ahead: bool | None = None,
 ) -> BasePool:
     """A Gymnasium `VectorEnv` over environments of one task (`BasePool` describes what it returns).
 
@@ -57,7 +73,21 @@ def make_pool(
         autoreset: `same_step` (Gymnasium's SAME_STEP), `next_step` or `disabled`.
         camera_positions: positions in metres that replace the model's; None moves `corner2` to
             [0.75, 0.075, 0.7]; {} moves none.
+        camera_quaternions: orientations (w, x, y, z) that replace the model's; a camera looks along its -z.
+        frame_stack: observations hold the last k frames, newest first, an episode's first one repeated: state
+            [k * 39], pictures [k * 3, H, W]. A number for all keys, or a number by key (the others: 1).
+        channels_last: pictures [H, W, k * 3] instead of [k * 3, H, W].
         shadows: render shadows and smooth edges (slow in software).
+        shadow_size: with shadows, side of the shadow map in pixels; 0 takes the model's own.
+        multisample: samples per pixel; -1 takes none without shadows and the model's own with them.
+        batch_size: native alone: results that one `recv` gives (default: all environments).
+        pin_memory: native alone: results lie in page-locked memory, ready for asynchronous copies to a GPU
+            (needs CUDA).
+        render_device: native alone: index among EGL's devices; -1 takes the first GPU that works, then
+            software.
+        settle_ahead: native alone: threads without work settle the scene of each environment's next episode,
+            so that its reset is a copy. Changes no result; tasks whose scenes all settle alike need no such
+            work. None: where episodes follow by themselves and more than one thread may run.
 
     Errors:
         ValueError: unknown task (lists the valid ones), camera or option; native backend not in this build.
@@ -78,14 +108,26 @@ def make_pool(
         fixed_goals=fixed_goals,
         autoreset=autoreset,
         camera_positions=dict(positions),
+        camera_quaternions=dict(camera_quaternions or {}),
+        frame_stack=frame_stack,
+        channels_last=channels_last,
         shadows=shadows,
+        shadow_size=shadow_size,
+        multisample=multisample,
         num_threads=num_threads,
+    )
+    native_options = NativeOptions(
+        batch_size=batch_size,
+        pin_memory=pin_memory,
+        render_device=render_device,
+        settle_ahead=settle_ahead,
     )
     if backend not in get_args(Backend):
         raise ValueError(f"backend: expected one of {', '.join(get_args(Backend))}, got {backend!r}")
     if backend == "auto":
         backend = "native" if _has_native(info.name) else "reference"
     if backend == "reference":
+        native_options.check_unused("reference")
         return ReferencePool(info, options)
     try:
         from ibrl_fast.envs.env_pool import NativePool
@@ -93,7 +135,7 @@ def make_pool(
         raise ValueError(
             f"backend: expected 'reference', got 'native', which is not installed ({error})"
         ) from error
-    pool: BasePool = NativePool(info, options)
+    pool: BasePool = NativePool(info, options, native_options)
     return pool
 
 

@@ -12,7 +12,8 @@ One layout for every backend (leading axis N added by the pool):
     task/NAME float64 [...]      attributes that the task changes (start positions, margins); NaN = None
 
 `MetaworldEnv` adds `elapsed_steps` int64 (agent steps), `episode_return` float64 and `observation` float64
-[39] (the last one given); the pool adds `needs_reset` bool [N].
+[39] (the last one given); the pool adds `needs_reset` bool [N] and, where observations are stacks, their
+frames: `frames/KEY` [N, k, ...], newest first.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
 import numpy as np
@@ -17,8 +17,36 @@ DEFAULT_CAMERA_POSITIONS: Mapping[str, tuple[float, float, float]] = {"corner2":
 
 
 @dataclass(frozen=True)
+class NativeOptions:
+    """Options that the native backend alone has; see `make_pool` for the words."""
+
+    batch_size: int | None = None
+    pin_memory: bool = False
+    render_device: int = -1
+    settle_ahead: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None:
+            _check_integer("batch_size", self.batch_size, minimum=1)
+        _check_integer("render_device", self.render_device, minimum=-1)
+        _check_bool("pin_memory", self.pin_memory)
+        if self.settle_ahead is not None:
+            _check_bool("settle_ahead", self.settle_ahead)
+
+    def check_unused(self, backend: str) -> None:
+        """Raises ValueError if an option is set: for backends that have none of them."""
+        given = [entry.name for entry in fields(self) if getattr(self, entry.name) != entry.default]
+        if given:
+            raise ValueError(
+                f"{', '.join(given)}: expected the default for the {backend} backend, got "
+                + ", ".join(repr(getattr(self, name)) for name in given)
+                + " (only the native backend has it)"
+            )
+
+
+@dataclass(frozen=True)
 class PoolOptions:
-    """Options of a pool; see `make_pool` for the words."""
+    """Options of a pool that every backend has; see `make_pool` for the words."""
 
     num_envs: int = 1
     seed: int = 0
@@ -34,7 +62,12 @@ class PoolOptions:
     camera_positions: Mapping[str, tuple[float, float, float]] = field(
         default_factory=lambda: dict(DEFAULT_CAMERA_POSITIONS)
     )
+    camera_quaternions: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
+    frame_stack: int | Mapping[str, int] = 1
+    channels_last: bool = False
     shadows: bool = False
+    shadow_size: int = 0
+    multisample: int = -1
     num_threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -46,10 +79,14 @@ class PoolOptions:
         _check_choice("observation", self.observation, get_args(Observation))
         _check_choice("reward", self.reward, get_args(Reward))
         _check_choice("autoreset", self.autoreset, get_args(Autoreset))
-        for name in ("terminate_on_success", "fixed_goals", "shadows"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name}: expected bool, got {getattr(self, name)!r}")
+        for name in ("terminate_on_success", "fixed_goals", "shadows", "channels_last"):
+            _check_bool(name, getattr(self, name))
+        _check_integer("shadow_size", self.shadow_size, minimum=0)
+        if self.shadow_size and not self.shadows:
+            raise ValueError(f"shadow_size: expected 0 without shadows, got {self.shadow_size}")
+        _check_integer("multisample", self.multisample, minimum=-1)
         self._check_cameras()
+        self._check_frame_stack()
 
     def _check_cameras(self) -> None:
         """Cameras are a non-empty tuple of different names; poses are three finite numbers."""
@@ -59,13 +96,32 @@ class PoolOptions:
         if "state" in names or "proprio" in names:
             raise ValueError(f"cameras: expected names other than observation keys, got {names!r}")
         object.__setattr__(self, "cameras", names)
-        positions = {}
-        for name, position in self.camera_positions.items():
-            array = np.asarray(position, dtype=np.float64)
-            if array.shape != (3,) or not np.isfinite(array).all():
-                raise ValueError(f"camera_positions[{name!r}]: expected 3 finite numbers, got {position!r}")
-            positions[name] = (float(array[0]), float(array[1]), float(array[2]))
-        object.__setattr__(self, "camera_positions", positions)
+        for word, size in (("camera_positions", 3), ("camera_quaternions", 4)):
+            poses = {}
+            for name, pose in getattr(self, word).items():
+                array = np.asarray(pose, dtype=np.float64)
+                if array.shape != (size,) or not np.isfinite(array).all():
+                    raise ValueError(f"{word}[{name!r}]: expected {size} finite numbers, got {pose!r}")
+                poses[name] = tuple(array.tolist())
+                if size == 4 and abs(np.linalg.norm(array) - 1.0) > 1e-6:
+                    raise ValueError(f"{word}[{name!r}]: expected a unit quaternion, got {pose!r}")
+            object.__setattr__(self, word, poses)
+
+    def _check_frame_stack(self) -> None:
+        """A number for all observation keys, or numbers for some of them."""
+        if not isinstance(self.frame_stack, Mapping):
+            _check_integer("frame_stack", self.frame_stack, minimum=1)
+            return
+        keys = (*(["state"] if self.has_state else []), *self.image_keys)
+        for key, stack in self.frame_stack.items():
+            if key not in keys:
+                raise ValueError(f"frame_stack: expected keys among {', '.join(keys)}, got {key!r}")
+            _check_integer(f"frame_stack[{key!r}]", stack, minimum=1)
+
+    def stack_of(self, key: str) -> int:
+        """Frames in an observation of that key."""
+        stack = self.frame_stack
+        return int(stack.get(key, 1) if isinstance(stack, Mapping) else stack)
 
     @property
     def image_keys(self) -> tuple[str, ...]:
@@ -76,6 +132,11 @@ class PoolOptions:
     def has_state(self) -> bool:
         """Whether observations hold the state vector."""
         return self.observation != "pixels"
+
+
+def _check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: expected bool, got {value!r}")
 
 
 def _check_integer(name: str, value: object, *, minimum: int) -> None:

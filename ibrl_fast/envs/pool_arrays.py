@@ -12,6 +12,7 @@ from gymnasium import spaces
 from ibrl_fast import _core
 from ibrl_fast.envs.base_pool import Observations
 from ibrl_fast.envs.options import PoolOptions
+from ibrl_fast.envs.stacking import FRAMES
 
 StepTuple = tuple[
     Observations, npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]
@@ -50,11 +51,10 @@ class PoolArrays:
             flag.view(np.bool_) for flag in self.flags.values()
         )
 
-    def result(self) -> StepTuple:
-        """What `step` returns for these arrays."""
+    def result(self, any_ended: bool | None) -> StepTuple:
+        """What `step` returns for these arrays; any_ended None: find out whether an episode ended."""
         info: dict[str, Any] = {"success": self.success, "diverged": self.diverged}
-        ended = self.terminated | self.truncated
-        if self.final_obs and ended.any():
+        if self.final_obs and any_ended is not False and (ended := self.terminated | self.truncated).any():
             # rows that go on have their ordinary successor there too
             goes_on = ~ended
             for key, value in self.final_obs.items():
@@ -81,3 +81,38 @@ def _allocate(shape: tuple[int, ...], dtype: Any, *, pin_memory: bool) -> npt.ND
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     array: npt.NDArray[Any] = torch.zeros(size, dtype=torch.uint8, pin_memory=True).numpy().view(dtype)
     return array.reshape(shape)
+
+
+class NativeStacks:
+    """The frames behind a native pool's stacked observations, in and out as named arrays [N, k, ...]."""
+
+    def __init__(
+        self, pool: _core.EnvPool, entries: Mapping[str, spaces.Box], options: PoolOptions, num_envs: int
+    ) -> None:
+        self._pool = pool
+        # the pool counts keys from the state on, whether that is observed or not
+        self._numbers = {"state": 0} | {key: 1 + index for index, key in enumerate(options.image_keys)}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        for key, space in entries.items():
+            stack, frame = options.stack_of(key), list(space.shape)
+            frame[-1 if options.channels_last else 0] //= stack
+            self._shapes[key] = (num_envs, stack, *frame)
+        self._entries = entries
+
+    def get(self) -> Observations:
+        """The frames of every key that is stacked, under `frames/KEY`."""
+        frames = {}
+        for key, shape in self._shapes.items():
+            if shape[1] > 1:
+                flat = self._pool.get_stack(self._numbers[key])
+                frames[FRAMES + key] = flat.view(self._entries[key].dtype).reshape(shape)
+        return frames
+
+    def prepare(self, state: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.uint8] | None]:
+        """What the pool's `observe` takes: frames of each of its keys as bytes; None begins a stack anew."""
+        prepared: list[npt.NDArray[np.uint8] | None] = [None] * len(self._numbers)
+        for key, space in self._entries.items():
+            if FRAMES + key in state:
+                frames = np.ascontiguousarray(state[FRAMES + key], dtype=space.dtype)
+                prepared[self._numbers[key]] = frames.reshape(-1).view(np.uint8)
+        return prepared

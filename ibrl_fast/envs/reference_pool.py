@@ -12,7 +12,8 @@ from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState, derive_e
 from ibrl_fast.envs.metaworld_env import MetaworldEnv, StepResult
 from ibrl_fast.envs.options import PoolOptions
 from ibrl_fast.envs.registry import TaskInfo
-from ibrl_fast.envs.rendering import Renderer
+from ibrl_fast.envs.rendering import Renderer, turn_camera
+from ibrl_fast.envs.stacking import FRAMES, ObservationStacker
 
 
 class ReferencePool(BasePool):
@@ -29,10 +30,14 @@ class ReferencePool(BasePool):
         self._camera_ids = self._place_cameras()
         self._started = np.zeros(self.num_envs, dtype=np.bool_)
         self._needs_reset = np.zeros(self.num_envs, dtype=np.bool_)
+        # the latest frame of each, beside its predecessors in the stacker
+        size = options.image_size
+        picture = (size, size, 3) if options.channels_last else (3, size, size)
         self._observations: Observations = {
-            key: np.zeros((self.num_envs, *space.shape), space.dtype)
+            key: np.zeros((self.num_envs, *((task.state_dim,) if key == "state" else picture)), space.dtype)
             for key, space in self.entry_spaces.items()
         }
+        self._stacker = ObservationStacker(self.num_envs, self.stacks)
         # a machine that cannot render says so here, not in the middle of a run
         if options.image_keys:
             self._renderer(options.image_size)
@@ -44,10 +49,12 @@ class ReferencePool(BasePool):
         self._check_open()
         mask = self._reset_mask(options)
         seeds = self._env_seeds(seed)
-        for index in np.flatnonzero(mask):
+        rows = np.flatnonzero(mask)
+        for index in rows:
             self._reset_env(int(index), seeds[index])
-        self._fill_observations(np.flatnonzero(mask))
-        return self._copy_observations(), {}
+        self._fill_observations(rows)
+        self._stacker.reset(self._observations, rows)
+        return self._stack_observations(), {}
 
     def step(
         self, actions: npt.NDArray[np.float32]
@@ -67,6 +74,7 @@ class ReferencePool(BasePool):
             else:
                 results[index] = self._envs[index].step(checked[index])
         self._fill_observations(rows)
+        self._stacker.push_and_reset(self._observations, resets_now)
 
         reward, flags = np.zeros(self.num_envs, np.float32), np.zeros((4, self.num_envs), np.bool_)
         for index, result in enumerate(results):
@@ -79,14 +87,15 @@ class ReferencePool(BasePool):
         # episodes that ended: at once into the next one, or marked for later
         ended = terminated | truncated
         if ended.any() and self.options.autoreset == "same_step":
-            info["final_obs"], info["_final_obs"] = self._copy_observations(), ended.copy()
+            info["final_obs"], info["_final_obs"] = self._stack_observations(), ended.copy()
             info["final_info"], info["_final_info"] = self._final_info(ended, success, diverged), ended.copy()
             for row in np.flatnonzero(ended):
                 self._reset_env(int(row), None)
             self._fill_observations(np.flatnonzero(ended))
+            self._stacker.reset(self._observations, np.flatnonzero(ended))
         else:
             self._needs_reset |= ended
-        return self._copy_observations(), reward, terminated.copy(), truncated.copy(), info
+        return self._stack_observations(), reward, terminated.copy(), truncated.copy(), info
 
     def get_state(self) -> PoolState:
         """Named arrays with a leading axis N; `metaworld_state` lists them. Needs one reset before."""
@@ -94,19 +103,26 @@ class ReferencePool(BasePool):
         self._check_started(stepping=False)
         states = [env.get_state() for env in self._envs]
         stacked = {key: np.stack([state[key] for state in states]) for key in states[0]}
-        return {**stacked, "needs_reset": self._needs_reset.copy()}
+        frames = {
+            FRAMES + key: value for key, value in self._stacker.state_dict().items() if self.stacks[key] > 1
+        }
+        return {**stacked, **frames, "needs_reset": self._needs_reset.copy()}
 
     def set_state(self, state: PoolState) -> Observations:
         """Continues where `get_state` stood, also in a fresh process; returns the current observations."""
         self._check_open()
-        for row in np.flatnonzero(~self._started):
-            self._reset_env(int(row), None)
+        if not self._started.all():
+            self.reset(options={"reset_mask": ~self._started})
         self._check_state(state)
         for index, env in enumerate(self._envs):
-            env.set_state({key: value[index] for key, value in state.items() if key != "needs_reset"})
+            own = {key: value[index] for key, value in state.items() if not key.startswith(FRAMES)}
+            env.set_state({key: value for key, value in own.items() if key != "needs_reset"})
         self._needs_reset[:] = state["needs_reset"]
         self._fill_observations(range(self.num_envs))
-        return self._copy_observations()
+        self._stacker.reset(self._observations)
+        frames = {key: state[FRAMES + key] for key, stack in self.stacks.items() if stack > 1}
+        self._stacker.load_state_dict({**self._stacker.state_dict(), **frames})
+        return self._stack_observations()
 
     def render_frames(
         self,
@@ -167,15 +183,32 @@ class ReferencePool(BasePool):
             for camera in self.options.image_keys:
                 renderer = self._renderer(self.options.image_size)
                 picture = renderer.render(env.env.model, env.env.data, self._camera_ids[camera])
-                self._observations[camera][index] = picture.transpose(2, 0, 1)
+                layout = (0, 1, 2) if self.options.channels_last else (2, 0, 1)
+                self._observations[camera][index] = picture.transpose(layout)
 
-    def _copy_observations(self) -> Observations:
-        return {key: value.copy() for key, value in self._observations.items()}
+    def _stack_observations(self) -> Observations:
+        """The observations of all environments as they are handed out, in memory of their own."""
+        stacked = self._stacker.stacked()
+        if self.options.channels_last:
+            # frames were stacked along their rows: [N, k * H, W, 3] -> [N, H, W, k * 3]
+            for camera in self.options.image_keys:
+                size = self.options.image_size
+                frames = stacked[camera].reshape(self.num_envs, self.stacks[camera], size, size, 3)
+                flat = np.moveaxis(frames, 1, 3).reshape(self.num_envs, size, size, -1)
+                stacked[camera] = np.ascontiguousarray(flat)
+        return stacked
 
     def _renderer(self, size: int) -> Renderer:
         """The renderer for pictures of this size, made on first use."""
         if size not in self._renderers:
-            self._renderers[size] = Renderer(self._envs[0].env.model, size, shadows=self.options.shadows)
+            options = self.options
+            self._renderers[size] = Renderer(
+                self._envs[0].env.model,
+                size,
+                shadows=options.shadows,
+                shadow_size=options.shadow_size,
+                multisample=options.multisample,
+            )
         return self._renderers[size]
 
     def _place_cameras(self) -> dict[str, int]:
@@ -184,6 +217,9 @@ class ReferencePool(BasePool):
             camera_id = self._find_camera(camera)
             for env in self._envs:
                 env.env.model.cam_pos[camera_id] = position
+        for camera, quaternion in self.options.camera_quaternions.items():
+            for env in self._envs:
+                turn_camera(env.env.model, self._find_camera(camera), np.array(quaternion))
         return {camera: self._find_camera(camera) for camera in self.options.cameras}
 
     def _find_camera(self, name: str) -> int:
@@ -196,25 +232,4 @@ class ReferencePool(BasePool):
     # ---- checks ----
 
     def _check_started(self, *, stepping: bool = True) -> None:
-        if not self._started.all():
-            index = int(np.argmin(self._started))
-            raise RuntimeError(f"pool: expected reset() before use, environment {index} has not been reset")
-        if stepping and self.options.autoreset == "disabled" and self._needs_reset.any():
-            index = int(np.argmax(self._needs_reset))
-            raise RuntimeError(
-                f"pool: expected reset() after an episode's end, environment {index} has ended"
-            )
-
-    def _check_state(self, state: PoolState) -> None:
-        """A state must have this pool's names and shapes."""
-        expected = self.get_state()
-        if set(state) != set(expected):
-            missing, extra = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
-            raise ValueError(
-                f"state: expected the entries of {self.task.name}, missing {missing}, unknown {extra}"
-            )
-        for key, value in expected.items():
-            if np.shape(state[key]) != value.shape:
-                raise ValueError(
-                    f"state[{key!r}]: expected {list(value.shape)}, got {list(np.shape(state[key]))}"
-                )
+        self._check_running(self._started, self._needs_reset, stepping=stepping)

@@ -77,9 +77,19 @@ class Renderer:
         model: gives meshes, textures and lights.
         image_size: height and width in pixels.
         shadows: cast shadows and smooth edges as MuJoCo does by default; takes ten times as long in software.
+        shadow_size: with shadows, side of the shadow map in pixels; 0 takes the model's own.
+        multisample: samples per pixel; -1 takes none without shadows and the model's own with them.
     """
 
-    def __init__(self, model: mujoco.MjModel, image_size: int, *, shadows: bool) -> None:
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        image_size: int,
+        *,
+        shadows: bool,
+        shadow_size: int = 0,
+        multisample: int = -1,
+    ) -> None:
         self._size = image_size
         self._gl: _GLContext | None = make_gl_context(image_size)
 
@@ -94,6 +104,10 @@ class Renderer:
         visual.global_.offwidth, visual.global_.offheight = image_size, image_size
         if not shadows:
             visual.quality.shadowsize, visual.quality.offsamples = 0, 0
+        if shadow_size > 0:
+            visual.quality.shadowsize = shadow_size
+        if multisample >= 0:
+            visual.quality.offsamples = multisample
         try:
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         finally:
@@ -144,6 +158,16 @@ class Renderer:
             self._gl.free()
             self._gl = None
             atexit.unregister(self._close_at_exit)
+
+
+def turn_camera(model: mujoco.MjModel, camera_id: int, quaternion: npt.NDArray[np.float64]) -> None:
+    """Turns a camera that is fixed in the world to a quaternion [4] (w, x, y, z)."""
+    fixed = int(mujoco.mjtCamLight.mjCAMLIGHT_FIXED)
+    if model.cam_bodyid[camera_id] != 0 or model.cam_mode[camera_id] != fixed:
+        name = model.camera(camera_id).name
+        raise ValueError(f"camera_quaternions: expected a camera that is fixed in the world, got {name!r}")
+    model.cam_quat[camera_id] = quaternion
+    mujoco.mju_quat2Mat(model.cam_mat0[camera_id], quaternion)
 
 
 def is_upside_down(model: mujoco.MjModel, camera_id: int) -> bool:

@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+FRAMES = "frames/"
+"""Prefix under which a pool's state holds the frames behind stacked observations, [N, k, ...] by key."""
+
 
 class ObservationStacker:
     """Keeps the last k observations of every environment.

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("ibrl_fast.envs.env_pool")
 
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
-from ibrl_fast.envs import make_pool, resolve_task
+from ibrl_fast.envs import make_pool
 from ibrl_fast.envs.env_pool import NativePool
-from ibrl_fast.envs.options import PoolOptions
 
 
 def make_native(task: str = "assembly", *, num_envs: int = 4, num_threads: int = 2, **options) -> NativePool:
-    native = {key: options.pop(key) for key in ("batch_size", "channels_last") if key in options}
-    pool_options = PoolOptions(num_envs=num_envs, num_threads=num_threads, max_episode_steps=8, **options)
-    return NativePool(resolve_task(task), pool_options, **native)
+    defaults = {"num_envs": num_envs, "num_threads": num_threads, "max_episode_steps": 8}
+    return make_pool(task, backend="native", **{**defaults, **options})
 
 
 def draw_actions(steps: int, num_envs: int = 4) -> np.ndarray:
@@ -171,6 +170,28 @@ def test_gymnasium_wrappers_and_spaces_fit() -> None:
             lengths.extend(info["episode"]["l"][info["_episode"]])
     assert set(lengths) == {8}
     pool.close()
+
+
+def test_pinned_memory_needs_a_gpu() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    with pytest.raises(RuntimeError, match="pin_memory: expected a CUDA device, found none"):
+        make_native(pin_memory=True)
+
+
+@pytest.mark.cuda
+def test_results_in_pinned_memory_are_the_same() -> None:
+    """Tensors over the pool's arrays are page-locked, so that a copy to the GPU need not wait."""
+    plain, pinned = make_native(frame_stack=2), make_native(frame_stack=2, pin_memory=True)
+    plain.reset(), pinned.reset()
+    for actions in draw_actions(10):
+        expected, got = plain.step(actions), pinned.step(actions)
+        state = torch.from_numpy(got[0]["state"])
+        assert state.is_pinned()
+        copied = state.to("cuda", non_blocking=True)
+        torch.cuda.synchronize()
+        np.testing.assert_array_equal(copied.cpu().numpy(), expected[0]["state"])
+        np.testing.assert_array_equal(got[3], expected[3])
 
 
 def test_options_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:

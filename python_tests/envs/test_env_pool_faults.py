@@ -86,7 +86,7 @@ def test_use_before_reset_and_after_close() -> None:
         with pytest.raises(RuntimeError, match="expected an open pool, got one that was closed"):
             use()
     with pytest.raises(RuntimeError, match="expected an open pool"):
-        pool._pool.observe(pool._sets[0].batch)
+        pool._pool.observe([None], pool._sets[0].batch)
 
 
 def test_closing_with_steps_in_flight() -> None:

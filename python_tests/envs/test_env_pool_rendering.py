@@ -10,9 +10,7 @@ import pytest
 
 pytest.importorskip("ibrl_fast.envs.env_pool")
 
-from ibrl_fast.envs import make_pool, resolve_task
-from ibrl_fast.envs.env_pool import NativePool
-from ibrl_fast.envs.options import PoolOptions
+from ibrl_fast.envs import make_pool
 
 CAMERAS = ("corner2", "corner", "behindGripper")
 
@@ -56,10 +54,11 @@ def test_pictures_equal_mujocos_own_renderer(shadows: bool, monkeypatch: pytest.
     """The same model and state through mujoco.Renderer, with the same quality settings."""
     size = 48
     reference = make_pool("stick-pull", backend="reference")
-    options = PoolOptions(
-        observation="pixels", cameras=("corner2", "topview"), image_size=size, shadows=shadows
-    )
-    native = NativePool(resolve_task("stick-pull"), options, shadow_size=512, multisample=4 if shadows else 0)
+    quality = {"shadows": True, "shadow_size": 512, "multisample": 4} if shadows else {"multisample": 0}
+    native = make_pool(
+        "stick-pull", backend="native", observation="pixels", cameras=("corner2", "topview"),
+        image_size=size, **quality,
+    )  # fmt: skip
     reference.reset(seed=4)
     pictures, _ = native.reset(seed=4)
 
@@ -85,10 +84,10 @@ def test_pictures_equal_mujocos_own_renderer(shadows: bool, monkeypatch: pytest.
 
 def test_layout_and_threads_change_nothing_else() -> None:
     def run(num_threads: int, channels_last: bool) -> np.ndarray:
-        options = PoolOptions(
-            num_envs=3, observation="pixels", image_size=24, num_threads=num_threads, seed=2
-        )
-        pool = NativePool(resolve_task("assembly"), options, channels_last=channels_last)
+        pool = make_pool(
+            "assembly", backend="native", num_envs=3, observation="pixels", image_size=24, seed=2,
+            num_threads=num_threads, channels_last=channels_last,
+        )  # fmt: skip
         pool.reset()
         for _ in range(3):
             obs, *_ = pool.step(np.full((3, 4), 0.7))
@@ -103,18 +102,41 @@ def test_layout_and_threads_change_nothing_else() -> None:
     np.testing.assert_array_equal(run(2, True), expected)
 
 
-def test_camera_positions_move_the_picture() -> None:
-    def picture(**options) -> np.ndarray:
-        pool = make_pool("assembly", backend="native", observation="pixels", image_size=24, **options)
-        return pool.reset(seed=0)[0]["corner2"].copy()
-
-    assert not np.array_equal(picture(), picture(camera_positions={}))
+def test_every_option_of_pictures_means_the_same_on_both_backends() -> None:
+    """Poses, shadows, samples, layout, stacks; each of them changes the picture."""
+    turned = tuple(np.array([0.9, 0.1, 0.2, 0.3]) / np.linalg.norm([0.9, 0.1, 0.2, 0.3]))
+    upside_down = (0.0, 1.0, 0.0, 0.0)
+    variants = {
+        "as it comes": {},
+        "moved": {"camera_positions": {}},
+        "turned": {"camera_quaternions": {"topview": turned}},
+        "upside down": {"camera_quaternions": {"corner2": upside_down}},
+        "shadows": {"shadows": True, "shadow_size": 256},
+        "larger shadow map": {"shadows": True, "shadow_size": 1024},
+        "no samples": {"shadows": True, "shadow_size": 256, "multisample": 0},
+        "samples": {"multisample": 4},
+    }
+    common = {
+        "num_envs": 2, "seed": 3, "observation": "both", "cameras": ("corner2", "topview"), "image_size": 36,
+        "action_repeat": 3, "frame_stack": {"corner2": 2}, "channels_last": True,
+    }  # fmt: skip
+    pictures = {}
+    for name, options in variants.items():
+        results = []
+        for backend in ("reference", "native"):
+            pool = make_pool("assembly", backend=backend, **common, **options)
+            pool.reset()
+            results.append({key: value.copy() for key, value in pool.step(np.ones((2, 4)))[0].items()})
+            pool.close()
+        assert_equal(*results)
+        pictures[name] = np.concatenate([results[1]["corner2"].ravel(), results[1]["topview"].ravel()])
+    assert len(np.unique(np.stack(list(pictures.values())), axis=0)) == len(variants)
 
 
 def test_send_and_recv_carry_pictures() -> None:
-    options = PoolOptions(num_envs=3, observation="both", image_size=24, num_threads=2, max_episode_steps=2)
-    sync = NativePool(resolve_task("assembly"), options)
-    asynchronous = NativePool(resolve_task("assembly"), options, batch_size=1)
+    options = {"num_envs": 3, "observation": "both", "image_size": 24, "max_episode_steps": 2}
+    sync = make_pool("assembly", backend="native", num_threads=2, **options)
+    asynchronous = make_pool("assembly", backend="native", num_threads=2, batch_size=1, **options)
     sync.reset(), asynchronous.reset()
     actions = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4))
     for action in actions:
@@ -131,9 +153,8 @@ def test_send_and_recv_carry_pictures() -> None:
 
 
 def test_missing_devices_are_named() -> None:
-    options = PoolOptions(observation="pixels", image_size=16)
     with pytest.raises(RuntimeError, match=r"render_device: expected -1 \.\."):
-        NativePool(resolve_task("assembly"), options, render_device=63)
+        make_pool("assembly", backend="native", observation="pixels", image_size=16, render_device=63)
 
 
 def assert_equal(expected: dict, got: dict) -> None:

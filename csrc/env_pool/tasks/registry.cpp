@@ -12,6 +12,8 @@ namespace {
 const std::map<std::string, metaworld::SawyerTask (*)()>& sawyer_tasks() {
     static const std::map<std::string, metaworld::SawyerTask (*)()> tasks = {
         {"metaworld/assembly", metaworld::assembly_task},
+        {"metaworld/basketball", metaworld::basketball_task},
+        {"metaworld/bin-picking", metaworld::bin_picking_task},
         {"metaworld/box-close", metaworld::box_close_task},
         {"metaworld/button-press", metaworld::button_press_task},
         {"metaworld/button-press-topdown", metaworld::button_press_topdown_task},
@@ -21,6 +23,7 @@ const std::map<std::string, metaworld::SawyerTask (*)()>& sawyer_tasks() {
         {"metaworld/coffee-pull", metaworld::coffee_pull_task},
         {"metaworld/coffee-push", metaworld::coffee_push_task},
         {"metaworld/dial-turn", metaworld::dial_turn_task},
+        {"metaworld/disassemble", metaworld::disassemble_task},
         {"metaworld/door-close", metaworld::door_close_task},
         {"metaworld/door-lock", metaworld::door_lock_task},
         {"metaworld/door-open", metaworld::door_open_task},
@@ -29,6 +32,7 @@ const std::map<std::string, metaworld::SawyerTask (*)()>& sawyer_tasks() {
         {"metaworld/drawer-open", metaworld::drawer_open_task},
         {"metaworld/faucet-close", metaworld::faucet_close_task},
         {"metaworld/faucet-open", metaworld::faucet_open_task},
+        {"metaworld/hammer", metaworld::hammer_task},
         {"metaworld/hand-insert", metaworld::hand_insert_task},
         {"metaworld/handle-press", metaworld::handle_press_task},
         {"metaworld/handle-press-side", metaworld::handle_press_side_task},
@@ -36,15 +40,23 @@ const std::map<std::string, metaworld::SawyerTask (*)()>& sawyer_tasks() {
         {"metaworld/handle-pull-side", metaworld::handle_pull_side_task},
         {"metaworld/lever-pull", metaworld::lever_pull_task},
         {"metaworld/peg-insert-side", metaworld::peg_insert_side_task},
+        {"metaworld/peg-unplug-side", metaworld::peg_unplug_side_task},
+        {"metaworld/pick-out-of-hole", metaworld::pick_out_of_hole_task},
         {"metaworld/pick-place", metaworld::pick_place_task},
+        {"metaworld/pick-place-wall", metaworld::pick_place_wall_task},
         {"metaworld/plate-slide", metaworld::plate_slide_task},
         {"metaworld/plate-slide-back", metaworld::plate_slide_back_task},
         {"metaworld/plate-slide-back-side", metaworld::plate_slide_back_side_task},
         {"metaworld/plate-slide-side", metaworld::plate_slide_side_task},
         {"metaworld/push", metaworld::push_task},
+        {"metaworld/push-back", metaworld::push_back_task},
+        {"metaworld/push-wall", metaworld::push_wall_task},
         {"metaworld/reach", metaworld::reach_task},
+        {"metaworld/reach-wall", metaworld::reach_wall_task},
+        {"metaworld/shelf-place", metaworld::shelf_place_task},
         {"metaworld/soccer", metaworld::soccer_task},
         {"metaworld/stick-pull", metaworld::stick_pull_task},
+        {"metaworld/stick-push", metaworld::stick_push_task},
         {"metaworld/sweep", metaworld::sweep_task},
         {"metaworld/sweep-into", metaworld::sweep_into_task},
         {"metaworld/window-close", metaworld::window_close_task},
@@ -63,11 +75,15 @@ class SawyerFactory final : public TaskFactory {
             const double weld[mjNEQDATA] = {0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 5};
             std::copy_n(weld, mjNEQDATA, model_->eq_data + mjNEQDATA * i);
         }
-        if (task_.settles_alike) settled_ = task_.make(model_, task_.spec, nullptr)->settle();
+        if (task_.settles_alike) settled_ = task_.make(model_, task_.spec, nullptr)->settle_default_scene();
     }
 
-    std::unique_ptr<Env> make() const override {
-        return task_.make(model_, task_.spec, task_.settles_alike ? &settled_ : nullptr);
+    std::unique_ptr<Env> make(bool prepares_resets) const override {
+        auto env = task_.make(model_, task_.spec, task_.settles_alike ? &settled_ : nullptr);
+        if (prepares_resets && !task_.settles_alike) {
+            env->set_twin(task_.make(model_, task_.spec, nullptr));
+        }
+        return env;
     }
 
     mjModel* model() const override { return model_.get(); }

@@ -13,7 +13,9 @@ namespace ibrl {
 class TaskFactory {
   public:
     virtual ~TaskFactory() = default;
-    virtual std::unique_ptr<Env> make() const = 0;
+
+    // prepares_resets: with the memory that keeping, or making in advance, the scenes of resets takes.
+    virtual std::unique_ptr<Env> make(bool prepares_resets) const = 0;
 
     // The shared model; cameras may be moved before the first environment is made.
     virtual mjModel* model() const = 0;

@@ -1,24 +1,14 @@
 // Put a wrench's ring over a peg. Source: metaworld 3.1.1, SawyerNutAssemblyEnvV3.
-#include <algorithm>
-
-#include "env_pool/tasks/metaworld/tasks.h"
+#include "env_pool/tasks/metaworld/nut_env.h"
 
 namespace ibrl::metaworld {
 namespace {
 
-class Assembly final : public SawyerEnv {
+class Assembly final : public NutEnv {
   public:
-    Assembly(std::shared_ptr<const mjModel> base, const SawyerSpec& spec, const Settled* settled)
-        : SawyerEnv(std::move(base), spec, settled),
-          nut_(body("RoundNut")),
-          peg_(body("peg")),
-          handle_site_(site("RoundNut-8")),
-          center_site_(site("RoundNut")),
-          top_site_(site("pegTop")) {}
+    using NutEnv::NutEnv;
 
   protected:
-    bool accepts(const double* rv) const override { return norm2(rv[0] - rv[3], rv[1] - rv[4]) >= 0.1; }
-
     void edit_model(const double* rv) override {
         target_pos_ = {rv[3], rv[4], rv[5]};
         set_body_pos(peg_, {rv[3], rv[4], rv[5] - 0.05});
@@ -27,13 +17,8 @@ class Assembly final : public SawyerEnv {
 
     void place(const double* rv) override {
         obj_init_pos_ = {rv[0], rv[1], rv[2]};
-        set_positions(9, rv, 3, 9, 6);
+        set_positions(kArmJoints, rv, 3, kArmJoints, 6);
         edit_model(rv);
-    }
-
-    void observe_objects(double* frame) const override {
-        std::copy_n(site_position(handle_site_), 3, frame + 4);
-        std::copy_n(data_->xquat + 4 * nut_, 4, frame + 7);
     }
 
     Evaluation evaluate(const double* obs, const float* action, bool want_reward) const override {
@@ -51,38 +36,16 @@ class Assembly final : public SawyerEnv {
         }
 
         // Placing: a funnel over the peg, plus a little for lifting at all.
-        const double threshold = 0.01;
-        const double height = radius > threshold ? 0.02 * std::log(radius - threshold) + 0.2 : 0.0;
-        error[2] = (height - center[2]) * 3.0;
-        const bool lifted = center[2] > 0.02 || radius < threshold;
-        const Scalar in_place = 0.1 * lifted + 0.9 * long_tail_tolerance(norm3(error), 0.0, 0.02, 0.4);
+        const double throat = 0.01;
+        error[2] = (funnel_height(radius, throat, 0.02, 0.2) - center[2]) * 3.0;
+        const bool lifted = center[2] > 0.02 || radius < throat;
+        const double in_place = 0.1 * lifted + 0.9 * long_tail_tolerance(norm3(error), 0.0, 0.02, 0.4);
 
-        // Grasping: anywhere along the handle is as good.
-        double wrench[3] = {obs[4], obs[5], obs[6]};
-        if (std::abs(wrench[0] - obs[0]) < 0.01) wrench[0] = obs[0];
-        const Scalar grab = caging_reward(action, wrench,
-                                          {.obj_radius = 0.015,
-                                           .pad_success_thresh = 0.02,
-                                           .object_reach_radius = 0.01,
-                                           .xz_thresh = 0.01,
-                                           .medium_density = true});
-
-        // Lying flat scales it all.
-        const double ideal[4] = {0.707, 0.0, 0.0, 0.707};
-        double squares = 0.0;
-        for (int i = 0; i < 4; ++i) squares += (obs[7 + i] - ideal[i]) * (obs[7 + i] - ideal[i]);
-        const double flatness = std::max(1.0 - std::sqrt(squares) / 0.4, 0.0);
-        result.reward = ((Scalar(2.0) * grab + Scalar(6.0) * in_place) * Scalar(flatness)).value;
+        // Grasping; lying flat scales it all.
+        const Scalar grab = handle_reward(action, obs, kHandleHalfLength, false);
+        result.reward = ((2.0 * grab + 6.0 * in_place) * flatness(obs)).value;
         return result;
     }
-
-    void list_attributes(std::vector<Attribute>* list) override {
-        list->push_back({"obj_init_angle", &obj_init_angle_, 1, true});
-    }
-
-  private:
-    int nut_, peg_, handle_site_, center_site_, top_site_;
-    double obj_init_angle_ = 0.3;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "env_pool/tasks/metaworld/lift_marks.h"
 #include "env_pool/tasks/metaworld/tasks.h"
 
 namespace ibrl::metaworld {
@@ -32,12 +33,8 @@ class BoxClose final : public SawyerEnv {
         edit_model(rv);
         obj_init_pos_ = {rv[0], rv[1], kObjectHeight};
         substeps(kFrameSkip);
-        set_positions(9, obj_init_pos_.data(), 3, 9, 6);
-
-        object_height_ = data_->geom_xpos[3 * handle_ + 2];
-        height_target_ = object_height_ + lift_threshold_;
-        const double start[3] = {obj_init_pos_[0], obj_init_pos_[1], height_target_};
-        max_placing_distance_ = distance3(start, target_pos_.data()) + height_target_;
+        set_positions(kArmJoints, obj_init_pos_.data(), 3, kArmJoints, 6);
+        lift_.note(data_->geom_xpos[3 * handle_ + 2], obj_init_pos_, target_pos_.data());
     }
 
     void observe_objects(double* frame) const override {
@@ -51,10 +48,7 @@ class BoxClose final : public SawyerEnv {
         if (!want_reward) return result;
 
         // Lying flat scales everything, so that flipping the lid onto the box does not pay.
-        const double ideal[4] = {0.707, 0.0, 0.0, 0.707};
-        double squares = 0.0;
-        for (int i = 0; i < 4; ++i) squares += (obs[7 + i] - ideal[i]) * (obs[7 + i] - ideal[i]);
-        const double flatness = std::max(1.0 - std::sqrt(squares) / 0.2, 0.0);
+        const double flatness = orientation_match(obs + 7, {0.707, 0.0, 0.0, 0.707}, 0.2);
         if (result.success) {
             result.reward = 10.0 * flatness;
             return result;
@@ -62,10 +56,8 @@ class BoxClose final : public SawyerEnv {
 
         // Approach the handle from above: a funnel that opens upwards.
         const double lid[3] = {obs[4], obs[5], obs[6] + 0.02};
-        const double radius = norm2(obs[0] - lid[0], obs[1] - lid[1]);
-        const double floor = radius <= 0.02 ? 0.0 : 0.04 * std::log(radius - 0.02) + 0.4;
-        const double above =
-            obs[2] >= floor ? 1.0 : long_tail_tolerance(floor - obs[2], 0.0, 0.01, floor / 2.0);
+        const double floor = funnel_height(norm2(obs[0] - lid[0], obs[1] - lid[1]), 0.02, 0.04, 0.4);
+        const double above = above_funnel(obs[2], floor, floor / 2.0);
         const double at_handle = long_tail_tolerance(distance3(obs, lid), 0.0, 0.02, 0.5);
         const Scalar ready = hamacher_product(above, at_handle);
 
@@ -74,20 +66,15 @@ class BoxClose final : public SawyerEnv {
         const Scalar grab = static_cast<double>(std::min(std::max(effort, 0.0f), 1.0f));
 
         // Lid onto box.
-        const double error[3] = {target_pos_[0] - lid[0], target_pos_[1] - lid[1],
-                                 (target_pos_[2] - lid[2]) * 3.0};
-        const double lifted =
-            0.2 * (lid[2] > 0.04 ? 1.0 : 0.0) + 0.8 * long_tail_tolerance(norm3(error), 0.0, 0.05, 0.25);
+        const double to_target = scaled_distance3(target_pos_.data(), lid, {1.0, 1.0, 3.0});
+        const double lifted = 0.2 * (lid[2] > 0.04) + 0.8 * long_tail_tolerance(to_target, 0.0, 0.05, 0.25);
         result.reward = (2.0 * hamacher_product(grab, ready).value + 8.0 * lifted) * flatness;
         return result;
     }
 
     void list_attributes(std::vector<Attribute>* list) override {
         list->push_back({"_target_to_obj_init", &unset_, 1, true});
-        list->push_back({"heightTarget", &height_target_, 1, true});
-        list->push_back({"liftThresh", &lift_threshold_, 1, true});
-        list->push_back({"maxPlacingDist", &max_placing_distance_, 1, true});
-        list->push_back({"objHeight", &object_height_, 1, true});
+        lift_.list_all(list);
         list->push_back({"obj_init_angle", &obj_init_angle_, 1, true});
         list->push_back({"pickCompleted", &pick_completed_, 1, true});
     }
@@ -95,7 +82,7 @@ class BoxClose final : public SawyerEnv {
   private:
     int box_, lid_, goal_, handle_;
     double unset_ = std::numeric_limits<double>::quiet_NaN();
-    double height_target_ = 0.0, lift_threshold_ = 0.12, max_placing_distance_ = 0.0, object_height_ = 0.0;
+    LiftMarks lift_{.threshold = 0.12};
     double obj_init_angle_ = 0.3, pick_completed_ = 0.0;
 };
 

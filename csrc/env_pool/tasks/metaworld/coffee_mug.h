@@ -54,17 +54,14 @@ class CoffeeMug final : public SawyerEnv {
         if (!want_reward) return result;
 
         // Errors in x and y count twice.
-        const double error[3] = {(mug[0] - target_pos_[0]) * 2.0, (mug[1] - target_pos_[1]) * 2.0,
-                                 mug[2] - target_pos_[2]};
-        const double start[3] = {(obj_init_pos_[0] - target_pos_[0]) * 2.0,
-                                 (obj_init_pos_[1] - target_pos_[1]) * 2.0,
-                                 obj_init_pos_[2] - target_pos_[2]};
-        const double to_target = norm3(error);
+        const double scale[3] = {2.0, 2.0, 1.0};
+        const double to_target = scaled_distance3(mug, target_pos_.data(), scale);
         if (to_target < 0.05) {
             result.reward = 10.0;
             return result;
         }
-        const Scalar in_place = long_tail_tolerance(to_target, 0.0, 0.05, norm3(start));
+        const double margin = scaled_distance3(obj_init_pos_.data(), target_pos_.data(), scale);
+        const double in_place = long_tail_tolerance(to_target, 0.0, 0.05, margin);
         const Scalar grasped = caging_reward(action, mug,
                                              {.obj_radius = 0.02,
                                               .pad_success_thresh = 0.05,
@@ -73,9 +70,7 @@ class CoffeeMug final : public SawyerEnv {
                                               .desired_gripper_effort = 0.7,
                                               .medium_density = true});
         Scalar reward = hamacher_product(grasped, in_place);
-        if (distance3(mug, tcp_center().data()) < 0.04 && obs[3] > 0.0) {
-            reward = reward + (Scalar(1.0) + Scalar(5.0) * in_place);
-        }
+        if (is_at_gripper(obs, mug, 0.04)) reward = reward + (1.0 + 5.0 * in_place);
         result.reward = reward.value;
         return result;
     }

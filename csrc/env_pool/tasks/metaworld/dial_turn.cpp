@@ -92,7 +92,7 @@ SawyerTask dial_turn_task() {
                     .random_high = {0.1, 0.8, 0.0},
                     .goal_low = {-0.1, 0.73, 0.0299},
                     .goal_high = {0.1, 0.83, 0.0301}};
-    return {spec, false, make_sawyer<DialTurn>};
+    return {spec, true, make_sawyer<DialTurn>};
 }
 
 }  // namespace ibrl::metaworld

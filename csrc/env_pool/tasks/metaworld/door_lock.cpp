@@ -20,10 +20,7 @@ class DoorLock final : public Lock {
         if (!want_reward) return result;
 
         // An open gripper whose left pad is at the lock. The published margin is the pad's present distance.
-        const double* pad = body_position(left_pad_);
-        double error[3];
-        for (int i = 0; i < 3; ++i) error[i] = (lock[i] - pad[i]) * kScale[i];
-        const double distance = norm3(error);
+        const double distance = scaled_distance3(lock, body_position(left_pad_), kScale);
         const double near = long_tail_tolerance(distance, 0.0, 0.01, distance);
         const double locked = long_tail_tolerance(left, 0.0, 0.005, kLockLength);
         result.reward = 2.0 * hamacher_product(obs[3], near).value + 8.0 * locked;

@@ -28,10 +28,8 @@ class DoorOpen final : public Door {
 
         // Approach the handle from above: a funnel that opens upwards.
         const double door[3] = {obs[4] + -0.05, obs[5], obs[6]};
-        const double radius = norm2(obs[0] - door[0], obs[1] - door[1]);
-        const double floor = radius <= 0.12 ? 0.0 : 0.04 * std::log(radius - 0.12) + 0.4;
-        const double above =
-            obs[2] >= floor ? 1.0 : long_tail_tolerance(floor - obs[2], 0.0, 0.01, floor / 2.0);
+        const double floor = funnel_height(norm2(obs[0] - door[0], obs[1] - door[1]), 0.12, 0.04, 0.4);
+        const double above = above_funnel(obs[2], floor, floor / 2.0);
         const double behind[3] = {obs[0] - door[0] - 0.05, obs[1] - door[1] - 0.03, obs[2] - door[2] - -0.01};
         const double at_handle = long_tail_tolerance(norm3(behind), 0.0, 0.12 / 2.0, 0.5);
         const Scalar ready = hamacher_product(above, at_handle);

@@ -25,12 +25,13 @@ class DoorUnlock final : public Lock {
         if (!want_reward) return result;
 
         // The shoulder at the lock, judged against its start's distance to where the lever is now.
-        double error[3], start[3];
+        double shoulder[3], start[3];
         for (int i = 0; i < 3; ++i) {
-            error[i] = (obs[i] + kShoulder[i] - lock[i]) * kScale[i];
-            start[i] = (init_tcp_[i] + kShoulder[i] - lever()[i]) * kScale[i];
+            shoulder[i] = obs[i] + kShoulder[i];
+            start[i] = init_tcp_[i] + kShoulder[i];
         }
-        const double ready = long_tail_tolerance(norm3(error), 0.0, 0.02, norm3(start));
+        const double ready = long_tail_tolerance(scaled_distance3(shoulder, lock, kScale), 0.0, 0.02,
+                                                 scaled_distance3(start, lever(), kScale));
         const double pushed = long_tail_tolerance(left, 0.0, 0.005, kLockLength);
         result.reward = 2.0 * ready + 8.0 * pushed;
         return result;

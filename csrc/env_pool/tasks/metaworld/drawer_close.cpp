@@ -53,7 +53,7 @@ class DrawerClose final : public Drawer {
 }  // namespace
 
 SawyerTask drawer_close_task() {
-    return {Drawer::make_spec(), false, make_sawyer<DrawerClose>};
+    return {Drawer::make_spec(), true, make_sawyer<DrawerClose>};
 }
 
 }  // namespace ibrl::metaworld

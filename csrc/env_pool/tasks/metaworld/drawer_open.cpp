@@ -34,11 +34,10 @@ class DrawerOpen final : public Drawer {
 
         // Opening, and the hand at the handle (errors in x and y count three times).
         const double opening = long_tail_tolerance(error, 0.0, 0.02, kOpening);
-        const double reach[3] = {(handle[0] - obs[0]) * 3.0, (handle[1] - obs[1]) * 3.0, handle[2] - obs[2]};
-        const double start[3] = {(target_pos_[0] - init_tcp_[0]) * 3.0,
-                                 (target_pos_[1] + kOpening - init_tcp_[1]) * 3.0,
-                                 target_pos_[2] - init_tcp_[2]};
-        const double caging = long_tail_tolerance(norm3(reach), 0.0, 0.01, norm3(start));
+        const double scale[3] = {3.0, 3.0, 1.0};
+        const double start[3] = {target_pos_[0], target_pos_[1] + kOpening, target_pos_[2]};
+        const double caging = long_tail_tolerance(scaled_distance3(handle, obs, scale), 0.0, 0.01,
+                                                  scaled_distance3(start, init_tcp_.data(), scale));
         result.reward = (caging + opening) * 5.0;
         return result;
     }
@@ -55,7 +54,7 @@ class DrawerOpen final : public Drawer {
 }  // namespace
 
 SawyerTask drawer_open_task() {
-    return {Drawer::make_spec(), false, make_sawyer<DrawerOpen>};
+    return {Drawer::make_spec(), true, make_sawyer<DrawerOpen>};
 }
 
 }  // namespace ibrl::metaworld

@@ -9,7 +9,7 @@ SawyerTask faucet_open_task() {
                               .side = 1.0,
                               .rewarded = {-0.04, 0.0, 0.03},
                               .frame_is_fresh = false};
-    return {faucet_spec(0.05), false, make_sawyer_from<Faucet>(parts)};
+    return {faucet_spec(0.05), true, make_sawyer_from<Faucet>(parts)};
 }
 
 }  // namespace ibrl::metaworld

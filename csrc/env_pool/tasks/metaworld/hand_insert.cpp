@@ -45,7 +45,7 @@ class HandInsert final : public SawyerEnv {
             result.reward = 10.0;
             return result;
         }
-        const Scalar in_place = long_tail_tolerance(to_target, 0.0, kGoalRadius,
+        const double in_place = long_tail_tolerance(to_target, 0.0, kGoalRadius,
                                                     distance3(obj_init_pos_.data(), target_pos_.data()));
         const Scalar grasped = caging_reward(action, block,
                                              {.obj_radius = 0.015,
@@ -54,9 +54,7 @@ class HandInsert final : public SawyerEnv {
                                               .xz_thresh = 0.005,
                                               .high_density = true});
         Scalar reward = hamacher_product(grasped, in_place);
-        if (distance3(block, tcp_center().data()) < 0.02 && obs[3] > 0.0) {
-            reward = reward + (Scalar(1.0) + Scalar(7.0) * in_place);
-        }
+        if (is_at_gripper(obs, block, 0.02)) reward = reward + (1.0 + 7.0 * in_place);
         result.reward = reward.value;
         return result;
     }

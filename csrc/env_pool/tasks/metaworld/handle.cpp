@@ -60,7 +60,7 @@ double HandlePull::pull_reward(const double* obs, const float* action, const Pro
     const Scalar in_place =
         long_tail_tolerance(progress.to_target, 0.0, kGoalRadius, progress.start_to_target);
     Scalar reward = hamacher_product(caging_reward(action, obs + 4, progress.caging), in_place);
-    if (distance3(obs + 4, tcp_center().data()) < 0.035 && obs[3] > 0.0 && progress.is_lifted) {
+    if (is_at_gripper(obs, obs + 4, 0.035) && progress.is_lifted) {
         reward = reward + (Scalar(1.0) + Scalar(5.0) * in_place);
     }
     return reward.value;

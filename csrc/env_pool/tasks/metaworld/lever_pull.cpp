@@ -64,9 +64,8 @@ class LeverPull final : public SawyerEnv {
 
   private:
     static double wrist_distance(const double* hand, const double* end) {
-        const double error[3] = {(hand[0] + 0.0 - end[0]) * 4.0, hand[1] + 0.055 - end[1],
-                                 (hand[2] + 0.07 - end[2]) * 4.0};
-        return norm3(error);
+        const double wrist[3] = {hand[0], hand[1] + 0.055, hand[2] + 0.07};
+        return scaled_distance3(wrist, end, {4.0, 1.0, 4.0});
     }
 
     int lever_, end_, end_geom_, goal_, hinge_;

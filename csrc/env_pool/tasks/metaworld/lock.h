@@ -9,8 +9,8 @@ namespace ibrl::metaworld {
 
 class Lock : public SawyerEnv {
   protected:
-    static constexpr double kLockLength = 0.1;        // m
-    static constexpr Vec3 kScale = {0.25, 1.0, 0.5};  // what errors in x, y and z count
+    static constexpr double kLockLength = 0.1;             // m
+    static constexpr double kScale[3] = {0.25, 1.0, 0.5};  // what errors in x, y and z count
 
     // The observed place and the goal relative to the lever's start (m).
     Lock(std::shared_ptr<const mjModel> base, const SawyerSpec& spec, const Settled* settled,

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <string>
 
+#include "env_pool/tasks/metaworld/lift_marks.h"
 #include "env_pool/tasks/metaworld/tasks.h"
 
 namespace ibrl::metaworld {
@@ -47,12 +48,9 @@ class PegInsertSide final : public SawyerEnv {
     void place(const double* rv) override {
         obj_init_pos_ = {rv[0], rv[1], rv[2]};
         std::copy_n(site_position(head_), 3, head_init_pos_.begin());
-        set_positions(9, rv, 3, 9, 6);
+        set_positions(kArmJoints, rv, 3, kArmJoints, 6);
         edit_model(rv);
-        object_height_ = body_position(peg_)[2];
-        height_target_ = object_height_ + lift_threshold_;
-        const double start[3] = {obj_init_pos_[0], obj_init_pos_[1], height_target_};
-        max_placing_distance_ = distance3(start, target_pos_.data()) + height_target_;
+        lift_.note(body_position(peg_)[2], obj_init_pos_, target_pos_.data());
     }
 
     void observe_objects(double* frame) const override {
@@ -79,8 +77,7 @@ class PegInsertSide final : public SawyerEnv {
         }
         in_place = hamacher_product(in_place, hamacher_product(boxes[1], boxes[0]));
 
-        const bool held =
-            distance3(peg, tcp_center().data()) < 0.08 && obs[3] > 0.0 && peg[2] - 0.01 > obj_init_pos_[2];
+        const bool held = is_at_gripper(obs, peg, 0.08) && peg[2] - 0.01 > obj_init_pos_[2];
         const Scalar grasped = held ? Scalar(1.0)
                                     : caging_reward(action, peg,
                                                     {.obj_radius = 0.0075,
@@ -95,25 +92,20 @@ class PegInsertSide final : public SawyerEnv {
     }
 
     void list_attributes(std::vector<Attribute>* list) override {
-        list->push_back({"heightTarget", &height_target_, 1, true});
-        list->push_back({"liftThresh", &lift_threshold_, 1, true});
-        list->push_back({"maxPlacingDist", &max_placing_distance_, 1, true});
-        list->push_back({"objHeight", &object_height_, 1, true});
+        lift_.list_all(list);
         list->push_back({"peg_head_pos_init", head_init_pos_.data(), 3});
     }
 
   private:
     // Distance of a point to the goal; y and z count twice.
     double scaled_distance(const double* point) const {
-        const double error[3] = {point[0] - target_pos_[0], (point[1] - target_pos_[1]) * 2.0,
-                                 (point[2] - target_pos_[2]) * 2.0};
-        return norm3(error);
+        return scaled_distance3(point, target_pos_.data(), {1.0, 2.0, 2.0});
     }
 
     int peg_, box_, grasp_, head_, goal_;
     int low_corner_[2], high_corner_[2];
     Vec3 head_init_pos_{};
-    double height_target_ = 0.0, lift_threshold_ = 0.11, max_placing_distance_ = 0.0, object_height_ = 0.0;
+    LiftMarks lift_{.threshold = 0.11};
 };
 
 }  // namespace

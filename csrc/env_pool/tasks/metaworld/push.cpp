@@ -1,83 +1,18 @@
 // Push a puck to a place on the table. Source: metaworld 3.1.1, SawyerPushEnvV3.
-#include <algorithm>
-
-#include "env_pool/tasks/metaworld/tasks.h"
+#include "env_pool/tasks/metaworld/puck_env.h"
 
 namespace ibrl::metaworld {
 namespace {
 
-class Push final : public SawyerEnv {
+class Push final : public PuckEnv {
   public:
-    Push(std::shared_ptr<const mjModel> base, const SawyerSpec& spec, const Settled* settled)
-        : SawyerEnv(std::move(base), spec, settled),
-          object_(body("obj")),
-          object_geom_(find_id(model(), mjOBJ_GEOM, "objGeom")),
-          goal_(site("goal")) {}
+    using PuckEnv::PuckEnv;
 
   protected:
-    bool accepts(const double* rv) const override { return norm2(rv[0] - rv[3], rv[1] - rv[4]) >= 0.15; }
-
-    // The goal lies at the height where the puck has come to rest, which only place() knows.
-    void edit_model(const double* rv) override {
-        target_pos_ = {rv[3], rv[4], rest_height_};
-        set_site_pos(goal_, target_pos_);
+    Scalar shape_reward(const double* obs, const float* action, double in_place) const override {
+        const Scalar reward = 2.0 * caging_reward(action, obs + 4, puck_caging(true));
+        return is_at_gripper(obs, obs + 4, 0.02) ? reward + (1.0 + reward + 5.0 * in_place) : reward;
     }
-
-    void place(const double* rv) override {
-        rest_height_ = body_position(object_)[2];
-        obj_init_pos_ = {rv[0], rv[1], rest_height_};
-        set_positions(9, obj_init_pos_.data(), 3, 9, 6);
-        edit_model(rv);
-        object_height_ = data_->geom_xpos[3 * object_geom_ + 2];
-        height_target_ = object_height_ + 0.04;
-        const double start[3] = {obj_init_pos_[0], obj_init_pos_[1], height_target_};
-        max_placing_distance_ = distance3(start, target_pos_.data()) + height_target_;
-        max_push_distance_ = norm2(obj_init_pos_[0] - target_pos_[0], obj_init_pos_[1] - target_pos_[1]);
-    }
-
-    void observe_objects(double* frame) const override {
-        std::copy_n(body_position(object_), 3, frame + 4);
-        quaternion_from_matrix(data_->geom_xmat + 9 * object_geom_, frame + 7);
-    }
-
-    Evaluation evaluate(const double* obs, const float* action, bool want_reward) const override {
-        const double* puck = obs + 4;
-        const double to_target = distance3(puck, target_pos_.data());
-        Evaluation result;
-        result.success = to_target <= 0.05;
-        if (!want_reward) return result;
-        if (to_target < 0.05) {
-            result.reward = 10.0;
-            return result;
-        }
-        const Scalar in_place =
-            long_tail_tolerance(to_target, 0.0, 0.05, distance3(obj_init_pos_.data(), target_pos_.data()));
-        const Scalar grasped = caging_reward(action, puck,
-                                             {.obj_radius = 0.015,
-                                              .pad_success_thresh = 0.05,
-                                              .object_reach_radius = 0.01,
-                                              .xz_thresh = 0.005,
-                                              .high_density = true});
-        Scalar reward = Scalar(2.0) * grasped;
-        if (distance3(puck, tcp_center().data()) < 0.02 && obs[3] > 0.0) {
-            reward = reward + (Scalar(1.0) + reward + Scalar(5.0) * in_place);
-        }
-        result.reward = reward.value;
-        return result;
-    }
-
-    void list_attributes(std::vector<Attribute>* list) override {
-        list->push_back({"heightTarget", &height_target_, 1, true});
-        list->push_back({"maxPlacingDist", &max_placing_distance_, 1, true});
-        list->push_back({"maxPushDist", &max_push_distance_, 1, true});
-        list->push_back({"objHeight", &object_height_, 1, true});
-        list->push_back({"obj_init_angle", &obj_init_angle_, 1, true});
-    }
-
-  private:
-    int object_, object_geom_, goal_;
-    double height_target_ = 0.0, max_placing_distance_ = 0.0, max_push_distance_ = 0.0, object_height_ = 0.0;
-    double obj_init_angle_ = 0.3, rest_height_ = 0.0;
 };
 
 }  // namespace
@@ -91,7 +26,8 @@ SawyerTask push_task() {
                     .random_high = {0.1, 0.7, 0.02, 0.1, 0.9, 0.02},
                     .goal_low = {-0.1, 0.8, 0.01},
                     .goal_high = {0.1, 0.9, 0.02}};
-    return {spec, true, make_sawyer<Push>};
+    return {spec, true,
+            make_sawyer_from<Push>(PuckTraits{.starts_at_rest_height = true, .success_radius = 0.05})};
 }
 
 }  // namespace ibrl::metaworld

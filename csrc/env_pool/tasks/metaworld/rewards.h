@@ -41,6 +41,13 @@ inline Scalar operator/(Scalar a, Scalar b) {
     return combine(a, b, [](double x, double y) { return x / y; }, [](float x, float y) { return x / y; });
 }
 
+// NumPy squares its scalars with the C library's pow, which now and then rounds otherwise than a product
+// does.
+inline double square_by_power(double x) {
+    volatile double exponent = 2.0;  // else the compiler makes a product of it
+    return std::pow(x, exponent);
+}
+
 // 1 inside [lower, upper]; outside, 1 / (1 + (3 d)^2) with d the distance in units of the margin (0.1 at the
 // margin).
 inline double long_tail_tolerance(double x, double lower, double upper, double margin) {
@@ -48,7 +55,7 @@ inline double long_tail_tolerance(double x, double lower, double upper, double m
     if (margin == 0.0) return 0.0;
     const double distance = (x < lower ? lower - x : x - upper) / margin;
     const double scaled = distance * std::sqrt(1.0 / 0.1 - 1.0);
-    return 1.0 / (scaled * scaled + 1.0);
+    return 1.0 / (square_by_power(scaled) + 1.0);
 }
 
 // 1 inside [lower, upper]; outside a Gaussian that is 0.1 at the margin.
@@ -57,7 +64,7 @@ inline double gaussian_tolerance(double x, double lower, double upper, double ma
     if (margin == 0.0) return 0.0;
     const double distance = (x < lower ? lower - x : x - upper) / margin;
     const double scaled = distance * std::sqrt(-2.0 * std::log(0.1));
-    return std::exp(-0.5 * (scaled * scaled));
+    return std::exp(-0.5 * square_by_power(scaled));
 }
 
 // a b / (a + b - a b), 0 where both are 0: a soft "and" of two numbers in [0, 1].
@@ -77,6 +84,31 @@ inline double norm2(double x, double y) {
 inline double distance3(const double* a, const double* b) {
     const double difference[3] = {a[0] - b[0], a[1] - b[1], a[2] - b[2]};
     return norm3(difference);
+}
+
+// Distance with a weight for each axis.
+inline double scaled_distance3(const double* a, const double* b, const double (&scale)[3]) {
+    const double difference[3] = {(a[0] - b[0]) * scale[0], (a[1] - b[1]) * scale[1],
+                                  (a[2] - b[2]) * scale[2]};
+    return norm3(difference);
+}
+
+// Height of a funnel that opens upwards, at a distance from its axis: 0 within `throat`.
+inline double funnel_height(double radius, double throat, double slope, double height) {
+    return radius > throat ? slope * std::log(radius - throat) + height : 0.0;
+}
+
+// 1 in or above a funnel's height, falling off below it: hands shall come from above.
+inline double above_funnel(double z, double funnel, double margin) {
+    return z >= funnel ? 1.0 : long_tail_tolerance(funnel - z, 0.0, 0.01, margin);
+}
+
+// 1 where a quaternion is the ideal one, falling to 0 at a distance of `tolerance`.
+inline double orientation_match(const double* quaternion, const double (&ideal)[4], double tolerance) {
+    double squares = 0.0;
+    for (int i = 0; i < 4; ++i) squares += (quaternion[i] - ideal[i]) * (quaternion[i] - ideal[i]);
+    const double match = 1.0 - std::sqrt(squares) / tolerance;
+    return match > 0.0 ? match : 0.0;
 }
 
 }  // namespace ibrl::metaworld

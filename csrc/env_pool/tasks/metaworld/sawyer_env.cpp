@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <stdexcept>
+#include <utility>
 
 namespace ibrl::metaworld {
 namespace {
@@ -11,6 +12,7 @@ namespace {
 // Bounds to which the published step() clips the hand and the gripper of both frames.
 constexpr double kFrameLow[4] = {-0.525, 0.348, -0.0525, -1.0};
 constexpr double kFrameHigh[4] = {0.525, 1.025, 0.7, 1.0};
+constexpr double kHandQuaternion[4] = {1.0, 0.0, 1.0, 0.0};
 constexpr double kPadReach = 0.05;     // between a pad and the object that it cages, m
 constexpr float kActionScale = 0.01f;  // m per unit of action and simulation step
 
@@ -50,16 +52,7 @@ void SawyerEnv::reset(bool frozen) {
     // survive.
     if (!frozen) draw();
     edit_model(rand_vec_.data());
-    if (settled_ != nullptr && is_drawable()) {
-        mj_setState(model(), data_.get(), settled_->physics.data(), mjSTATE_INTEGRATION);
-        std::copy(settled_->body_xpos.begin(), settled_->body_xpos.end(), data_->xpos);
-        std::copy(settled_->body_xquat.begin(), settled_->body_xquat.end(), data_->xquat);
-        std::copy(settled_->site_xpos.begin(), settled_->site_xpos.end(), data_->site_xpos);
-        for (mjWarningStat& warning : data_->warning) warning.number = 0;
-        init_tcp_ = settled_->tcp;
-    } else {
-        settle();
-    }
+    settle();
     if (!frozen) draw();
     place(rand_vec_.data());
 
@@ -67,7 +60,7 @@ void SawyerEnv::reset(bool frozen) {
     compute_frame(observation_.data());
     std::copy_n(observation_.begin(), kFrameDim, previous_frame_.begin());
     std::copy_n(observation_.begin(), kFrameDim, observation_.begin() + kFrameDim);
-    std::copy_n(target_pos_.begin(), 3, observation_.begin() + 2 * kFrameDim);
+    std::copy_n(goal_position(), 3, observation_.begin() + 2 * kFrameDim);
     path_length_ = 0;
 
     // Tasks move bodies after their last forward pass: one more for pictures and the next step, which must
@@ -77,25 +70,81 @@ void SawyerEnv::reset(bool frozen) {
     std::copy(warm_start.begin(), warm_start.end(), data_->qacc_warmstart);
 }
 
-Settled SawyerEnv::settle() {
-    mj_resetData(model(), data_.get());
-    for (int step = 0; step < kSettlingSteps; ++step) {
-        std::copy_n(spec_.hand_init.begin(), 3, data_->mocap_pos);
-        const double quaternion[4] = {1.0, 0.0, 1.0, 0.0};
-        std::copy_n(quaternion, 4, data_->mocap_quat);
-        data_->ctrl[0] = -1.0;
-        data_->ctrl[1] = 1.0;
-        substeps(kFrameSkip);
+void SawyerEnv::settle() {
+    if (settled_ != nullptr && is_drawable()) {
+        mj_setState(model(), data_.get(), settled_->physics.data(), mjSTATE_INTEGRATION);
+        for (mjWarningStat& warning : data_->warning) warning.number = 0;
+        substeps(1);
+    } else if (twin_) {
+        // The twin's scene serves if it is this very one, whatever it was made for.
+        std::lock_guard lock(twin_mutex_);
+        if (twin_->settling_step_ < 0 || !twin_->view_.has_edits_of(view_)) {
+            twin_->view_.copy_edits(view_);
+            twin_->begin_settling();
+        }
+        while (twin_->settle_some()) continue;
+        mj_copyData(data_.get(), model(), twin_->data_.get());
+        derived_is_current_ = false;
+    } else {
+        begin_settling();
+        while (settle_some()) continue;
     }
     init_tcp_ = tcp_center();
+}
+
+void SawyerEnv::begin_settling() {
+    mj_resetData(model(), data_.get());
+    settling_step_ = 0;
+}
+
+bool SawyerEnv::settle_some() {
+    if (settling_step_ == kSettlingSteps) return false;
+    std::copy_n(spec_.hand_init.begin(), 3, data_->mocap_pos);
+    std::copy_n(kHandQuaternion, 4, data_->mocap_quat);
+    data_->ctrl[0] = -1.0;
+    data_->ctrl[1] = 1.0;
+    substeps(kFrameSkip);
+    return ++settling_step_ < kSettlingSteps;
+}
+
+Settled SawyerEnv::settle_default_scene() {
+    begin_settling();
+    while (settling_step_ < kSettlingSteps - 1) settle_some();
+    // Controls and the mocap body keep the values of the last call.
+    substeps(kFrameSkip - 1);
     Settled result;
     result.physics.resize(mj_stateSize(model(), mjSTATE_INTEGRATION));
     mj_getState(model(), data_.get(), result.physics.data(), mjSTATE_INTEGRATION);
-    result.body_xpos.assign(data_->xpos, data_->xpos + 3 * model()->nbody);
-    result.body_xquat.assign(data_->xquat, data_->xquat + 4 * model()->nbody);
-    result.site_xpos.assign(data_->site_xpos, data_->site_xpos + 3 * model()->nsite);
-    result.tcp = init_tcp_;
     return result;
+}
+
+bool SawyerEnv::plan_reset(bool frozen) {
+    // The twin's last scene is that of a frozen draw already.
+    if (!twin_ || frozen) return false;
+    std::lock_guard lock(twin_mutex_);
+    twin_->rng_ = rng_;
+    twin_->rand_vec_ = rand_vec_;
+    twin_->view_.copy_edits(view_);
+    std::vector<Attribute> own, others;
+    list_all_attributes(&own);
+    twin_->list_all_attributes(&others);
+    for (std::size_t i = 0; i < own.size(); ++i) std::copy_n(own[i].values, own[i].size, others[i].values);
+    twin_->draw();
+    twin_->edit_model(twin_->rand_vec_.data());
+    twin_->begin_settling();
+    return !std::exchange(twin_is_planned_, true);
+}
+
+bool SawyerEnv::prepare_reset() {
+    std::lock_guard lock(twin_mutex_);
+    try {
+        twin_is_planned_ = twin_->settling_step_ >= 0 && twin_->settle_some();
+    } catch (...) {
+        // The reset itself will meet the same error, and say so.
+        twin_->settling_step_ = -1;
+        twin_is_planned_ = false;
+    }
+    return twin_is_planned_;
 }
 
 void SawyerEnv::draw() {
@@ -128,17 +177,16 @@ bool SawyerEnv::step(const float* action, bool want_reward, Evaluation* evaluati
         data_->mocap_pos[axis] =
             clip(data_->mocap_pos[axis] + moved, spec_.hand_low[axis], spec_.hand_high[axis]);
     }
-    const double quaternion[4] = {1.0, 0.0, 1.0, 0.0};
-    std::copy_n(quaternion, 4, data_->mocap_quat);
+    std::copy_n(kHandQuaternion, 4, data_->mocap_quat);
     data_->ctrl[0] = action[3];
     data_->ctrl[1] = -action[3];
 
     // Physics, then the forward pass that observations are read from (it also warms the next step's solver).
     if (derived_is_current_) {
         first_substep();
-        substeps(kFrameSkip - 1);
+        unseen_substeps(kFrameSkip - 1);
     } else {
-        substeps(kFrameSkip);
+        unseen_substeps(kFrameSkip);
     }
     forward();
     ++path_length_;
@@ -151,7 +199,7 @@ bool SawyerEnv::step(const float* action, bool want_reward, Evaluation* evaluati
 
     std::copy_n(previous_frame_.begin(), kFrameDim, next.begin() + kFrameDim);
     std::copy_n(next.begin(), kFrameDim, previous_frame_.begin());
-    std::copy_n(target_pos_.begin(), 3, next.begin() + 2 * kFrameDim);
+    std::copy_n(goal_position(), 3, next.begin() + 2 * kFrameDim);
     for (int i = 0; i < 4; ++i) {
         next[i] = clip(next[i], kFrameLow[i], kFrameHigh[i]);
         next[kFrameDim + i] = clip(next[kFrameDim + i], kFrameLow[i], kFrameHigh[i]);
@@ -166,8 +214,13 @@ bool SawyerEnv::step(const float* action, bool want_reward, Evaluation* evaluati
 }
 
 void SawyerEnv::substeps(int count) {
+    unseen_substeps(count - 1);
+    mj_step(model(), data_.get());
+}
+
+void SawyerEnv::unseen_substeps(int count) {
     derived_is_current_ = false;
-    for (int i = 0; i < count; ++i) mj_step(model(), data_.get());
+    for (int i = 0; i < count; ++i) mj_step(view_.unseen(), data_.get());
 }
 
 void SawyerEnv::forward() {
@@ -252,7 +305,7 @@ Scalar SawyerEnv::caging_reward(const float* action, const double* obj_pos, cons
     const int pads[2] = {left_pad_, right_pad_};
     for (int i = 0; i < 2; ++i) {
         const double pad_y = body_position(pads[i])[1];
-        const double margin = std::abs(std::abs(pad_y - obj_init_pos_[1]) - caging.pad_success_thresh);
+        const double margin = std::abs(std::abs(pad_y - cage_start()[1]) - caging.pad_success_thresh);
         sides[i] = long_tail_tolerance(std::abs(pad_y - obj_pos[1]), caging.obj_radius,
                                        caging.pad_success_thresh, margin);
     }
@@ -268,12 +321,29 @@ Scalar SawyerEnv::caging_reward(const float* action, const double* obj_pos, cons
     if (caging.medium_density) {
         const Vec3 tcp = tcp_center();
         const double reach_margin =
-            std::abs(distance3(obj_init_pos_.data(), init_tcp_.data()) - caging.object_reach_radius);
+            std::abs(distance3(cage_start().data(), init_tcp_.data()) - caging.object_reach_radius);
         const Scalar reach = long_tail_tolerance(distance3(obj_pos, tcp.data()), 0.0,
                                                  caging.object_reach_radius, reach_margin);
         result = (result + reach) / 2.0;
     }
     return result;
+}
+
+Scalar SawyerEnv::handle_reward(const float* action, const double* obs, double half_length,
+                                bool high_density) const {
+    double handle[3] = {obs[4], obs[5], obs[6]};
+    if (std::abs(handle[0] - obs[0]) < half_length) handle[0] = obs[0];
+    return caging_reward(action, handle,
+                         {.obj_radius = 0.015,
+                          .pad_success_thresh = 0.02,
+                          .object_reach_radius = 0.01,
+                          .xz_thresh = 0.01,
+                          .high_density = high_density,
+                          .medium_density = !high_density});
+}
+
+bool SawyerEnv::is_at_gripper(const double* obs, const double* object, double radius) const {
+    return distance3(object, tcp_center().data()) < radius && obs[3] > 0.0;
 }
 
 double SawyerEnv::pinch_reward(const double* obj_pos, double obj_radius, double grip_slack,
@@ -296,7 +366,7 @@ Scalar SawyerEnv::pads_around(const double* obj_pos, double nearest, double fart
 
 Scalar SawyerEnv::tcp_over(const double* obj_pos, double xz_thresh) const {
     const Vec3 tcp = tcp_center();
-    const double start = norm2(obj_init_pos_[0] - init_tcp_[0], obj_init_pos_[2] - init_tcp_[2]);
+    const double start = norm2(cage_start()[0] - init_tcp_[0], cage_start()[2] - init_tcp_[2]);
     return long_tail_tolerance(norm2(tcp[0] - obj_pos[0], tcp[2] - obj_pos[2]), 0.0, xz_thresh,
                                start - xz_thresh);
 }
@@ -305,7 +375,7 @@ Scalar SawyerEnv::tcp_over(const double* obj_pos, double xz_thresh) const {
 
 void SawyerEnv::list_all_attributes(std::vector<Attribute>* list) const {
     auto* self = const_cast<SawyerEnv*>(this);
-    list->push_back({"_target_pos", self->target_pos_.data(), 3});
+    if (goal_position() == target_pos_.data()) list->push_back({"_target_pos", self->target_pos_.data(), 3});
     list->push_back({"init_tcp", self->init_tcp_.data(), 3});
     if (start_is_kept_) list->push_back({"obj_init_pos", self->obj_init_pos_.data(), 3});
     self->list_attributes(list);

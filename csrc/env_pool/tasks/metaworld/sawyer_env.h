@@ -4,6 +4,7 @@
 
 #include <array>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "env_pool/env.h"
@@ -31,13 +32,10 @@ struct SawyerSpec {
     Vec3 goal_low, goal_high;
 };
 
-// Hand settled over an untouched scene: the same at every reset of tasks whose objects cannot feel the edited
-// bodies.
+// Hand settled over an untouched scene, one physics step before the end: the same at every reset of tasks
+// whose edited bodies push nothing. That last step, taken with the edited model, then finds every position.
 struct Settled {
-    std::vector<double> physics;               // mjSTATE_INTEGRATION
-    std::vector<double> body_xpos, site_xpos;  // where the last pass found bodies and sites, m
-    std::vector<double> body_xquat;
-    Vec3 tcp;
+    std::vector<double> physics;  // mjSTATE_INTEGRATION
 };
 
 // A task attribute that belongs to the state: name as published, value(s) in place.
@@ -65,8 +63,14 @@ class SawyerEnv : public Env {
     const mjModel* model() const override { return view_.get(); }
     mjData* data() override { return data_.get(); }
 
+    bool plan_reset(bool frozen) override;
+    bool prepare_reset() override;
+
     // Moves the hand to its start over the model's default scene.
-    Settled settle();
+    Settled settle_default_scene();
+
+    // Another environment of the same task, which settles the next scene for this one and does nothing else.
+    void set_twin(std::unique_ptr<SawyerEnv> twin) { twin_ = std::move(twin); }
 
   protected:
     // ---- what a task says ----
@@ -76,6 +80,11 @@ class SawyerEnv : public Env {
     virtual void observe_objects(double* frame) const = 0;  // fills frame[4..17], zero before
     virtual Evaluation evaluate(const double* obs, const float* action, bool want_reward) const = 0;
     virtual void list_attributes(std::vector<Attribute>* list) = 0;  // task state beyond the common part
+
+    // What few tasks say otherwise: the goal, m (those that watch a moving place keep no target_pos_), and
+    // where the object that the gripper cages has started.
+    virtual const double* goal_position() const { return target_pos_.data(); }
+    virtual const Vec3& cage_start() const { return obj_init_pos_; }
 
     // ---- what tasks use ----
     int body(const char* name) const { return find_id(model(), mjOBJ_BODY, name); }
@@ -102,6 +111,12 @@ class SawyerEnv : public Env {
     // Reward for closing the gripper around an object at obj_pos (m).
     Scalar caging_reward(const float* action, const double* obj_pos, const Caging& caging) const;
 
+    // The same for the first object's handle along x, of which any part is as good.
+    Scalar handle_reward(const float* action, const double* obs, double half_length, bool high_density) const;
+
+    // Whether an object (m) is within radius of the gripper's centre and the gripper not shut.
+    bool is_at_gripper(const double* obs, const double* object, double radius) const;
+
     // Reward for an object between the pads, however the gripper is driven: some tasks' own caging. Fingers
     // that are up to grip_slack (m) wider than the object hold it.
     double pinch_reward(const double* obj_pos, double obj_radius, double grip_slack, double xz_thresh) const;
@@ -119,8 +134,12 @@ class SawyerEnv : public Env {
 
   private:
     void draw();
+    void settle();
+    void begin_settling();
+    bool settle_some();
     bool is_drawable() const;  // given random vectors may lie outside the task's distribution
     void first_substep();
+    void unseen_substeps(int count);
     void list_all_attributes(std::vector<Attribute>* list) const;
 
     const Settled* settled_;
@@ -130,7 +149,11 @@ class SawyerEnv : public Env {
     std::array<double, kFrameDim> previous_frame_{};
     std::int64_t path_length_ = 0;
     bool derived_is_current_ =
-        false;  // contacts, inertias and velocities in data_ belong to its qpos and qvel
+        false;                // contacts, inertias and velocities in data_ belong to its qpos and qvel
+    int settling_step_ = -1;  // control steps that the hand has settled for; -1: not begun
+    std::unique_ptr<SawyerEnv> twin_;
+    std::mutex twin_mutex_;
+    bool twin_is_planned_ = false;  // somebody calls prepare_reset
     int mocap_body_, hand_, right_claw_, left_claw_, left_tip_, right_tip_;
 };
 

@@ -69,8 +69,7 @@ class Soccer final : public SawyerEnv {
   private:
     // Errors in x count three times.
     static double wide_distance(const double* ball, const Vec3& place) {
-        const double error[3] = {(ball[0] - place[0]) * 3.0, ball[1] - place[1], ball[2] - place[2]};
-        return norm3(error);
+        return scaled_distance3(ball, place.data(), {3.0, 1.0, 1.0});
     }
 
     int ball_, posts_, goal_;

@@ -28,7 +28,7 @@ class WindowClose final : public Window {
 }  // namespace
 
 SawyerTask window_close_task() {
-    return {Window::make_spec({0.0, 0.75, 0.2}, {0.0, 0.9, 0.2}), false, make_sawyer<WindowClose>};
+    return {Window::make_spec({0.0, 0.75, 0.2}, {0.0, 0.9, 0.2}), true, make_sawyer<WindowClose>};
 }
 
 }  // namespace ibrl::metaworld

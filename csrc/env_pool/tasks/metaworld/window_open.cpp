@@ -20,7 +20,7 @@ class WindowOpen final : public Window {
 }  // namespace
 
 SawyerTask window_open_task() {
-    return {Window::make_spec({-0.1, 0.7, 0.16}, {0.1, 0.9, 0.16}), false, make_sawyer<WindowOpen>};
+    return {Window::make_spec({-0.1, 0.7, 0.16}, {0.1, 0.9, 0.16}), true, make_sawyer<WindowOpen>};
 }
 
 }  // namespace ibrl::metaworld
