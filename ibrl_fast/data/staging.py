@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ibrl_fast.ops.streams import Streams
 
+_SMALLEST = 1 << 16
+
 
 class Slot:
     """One buffer of a ring.
@@ -43,7 +45,9 @@ class StagingRing:
         if slot.read is not None:
             self._streams.finish(slot.read)
         if slot.memory.shape[0] < num_bytes:
-            read, slot = slot.read, Slot(self._streams.pinned(num_bytes))
+            # Room to spare: pinning memory is slow and should be rare.
+            room = max(_SMALLEST, 1 << (num_bytes - 1).bit_length())
+            read, slot = slot.read, Slot(self._streams.pinned(room))
             slot.read = read
             self._slots[self._next - 1] = slot
         return slot
