@@ -19,6 +19,7 @@ is almost always long done. The host itself waits only when the device is a whol
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -128,7 +129,8 @@ class DeviceWriteQueue(WriteQueue):
     def publish(self, name: str, rows: Rows, values: npt.ArrayLike) -> None:
         """Keeps the values for the next read."""
         pending = self._pending.setdefault(name, {})
-        pending.update(zip(map(int, rows), np.broadcast_to(values, len(rows)).tolist()))
+        numbers = itertools.repeat(values) if isinstance(values, int) else np.asarray(values).tolist()
+        pending.update(zip(rows if isinstance(rows, list) else np.asarray(rows).tolist(), numbers))
 
     def before_reads(self) -> None:
         """Lets the current stream wait for reads elsewhere and for writes, then queues the publication."""

@@ -59,18 +59,17 @@ def scatter_rows(packed: Tensor, scatters: Sequence[Scatter]) -> None:
     check_stored("packed", packed, (torch.uint8,), device, ("bytes",))
     if not packed.is_contiguous():
         raise ValueError(f"packed: expected contiguous bytes, got strides {packed.stride()}")
-    for s, (target, rows_at, values_at, count) in enumerate(scatters):
-        check_stored(f"scatters[{s}].target", target, (target.dtype,), device, ("N", *target.shape[1:]))
-        if not target.is_contiguous():
-            raise ValueError(f"scatters[{s}].target: expected a contiguous tensor, got {target.stride()}")
-        for name, at, size in (
-            ("rows_at", rows_at, 8 * count),
-            ("values_at", values_at, count * _row_bytes(target)),
-        ):
-            if at % ALIGNMENT or not 0 <= at <= at + size <= packed.shape[0]:
+    for s, (target, rows_at, values_at, num_rows) in enumerate(scatters):
+        if target.dim() == 0 or not target.is_contiguous():
+            raise ValueError(f"scatters[{s}].target: expected a contiguous tensor [N, ...], got another")
+        if target.device != device:
+            check_stored(f"scatters[{s}].target", target, (target.dtype,), device, target.shape)
+        rows_end, values_end = rows_at + 8 * num_rows, values_at + num_rows * _row_bytes(target)
+        for name, at, end in (("rows_at", rows_at, rows_end), ("values_at", values_at, values_end)):
+            if at % ALIGNMENT or not 0 <= at <= end <= packed.shape[0]:
                 raise ValueError(
-                    f"scatters[{s}].{name}: expected a multiple of {ALIGNMENT} with {size} bytes after it in "
-                    f"{packed.shape[0]}, got {at}"
+                    f"scatters[{s}].{name}: expected a multiple of {ALIGNMENT} with {end - at} bytes after it "
+                    f"in {packed.shape[0]}, got {at}"
                 )
     for first in range(0, len(scatters), MAX_SCATTERS):
         part = [list(field) for field in zip(*scatters[first : first + MAX_SCATTERS])]
@@ -78,7 +77,7 @@ def scatter_rows(packed: Tensor, scatters: Sequence[Scatter]) -> None:
 
 
 def _row_bytes(target: Tensor) -> int:
-    return target.shape[1:].numel() * target.element_size()
+    return target.nbytes // max(1, target.shape[0])
 
 
 def _arguments(
