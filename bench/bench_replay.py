@@ -173,10 +173,9 @@ def draw_chart(sampling: dict[str, dict[str, Any]], path: Path) -> None:
         colors = ["#0072B2" if each.startswith("ours") else "#999999" for each in order]
         panel.barh(range(len(order)), times, color=colors)
         for row, value in enumerate(times):
-            panel.text(value, row, f" {value:.3g} ms", va="center", size=8)
+            panel.text(value, row, f" {value:.3g}", va="center", size=8)
         panel.set_yticks(range(len(order)), order, size=8)
-        panel.set_xscale("log")
-        panel.set_xlim(right=max(times) * 4)
+        panel.set_xlim(right=max(times) * 1.15)
         panel.set_xlabel("ms per batch of 256")
         panel.set_title(name, size=10)
     figure.savefig(path, dpi=120)

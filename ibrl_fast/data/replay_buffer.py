@@ -132,7 +132,7 @@ class ReplayBuffer:
     def required_bytes(observation_space: Mapping[str, ObsSpec], action_dim: int, **parameters: Any) -> int:
         """Exactly the bytes that a buffer with these parameters (those of `__init__`) allocates.
 
-        Beside them, on a device: batches, and pinned staging of a few times the largest append or batch.
+        Beside them, on a device: batches, 8 bytes per row, pinned staging of a few times the largest append.
         """
         return BufferPlan(dict(observation_space), action_dim, **parameters).required_bytes
 

@@ -108,11 +108,6 @@ class DeviceWriteQueue(WriteQueue):
             self, _drain, streams, (self._staging, self._publications), self._reads
         ).atexit = False
 
-    @staticmethod
-    def required_bytes(num_rows: int) -> int:
-        """Bytes of the bookkeeping's arrays."""
-        return 8 * num_rows
-
     def retire(self, first: int, stop: int) -> None:
         """Remembers the newest read, which may reach these rows; later ones cannot."""
         self._last_read[first:stop] = self._number

@@ -68,8 +68,8 @@ def scatter_rows(packed: Tensor, scatters: Sequence[Scatter]) -> None:
         for name, at, end in (("rows_at", rows_at, rows_end), ("values_at", values_at, values_end)):
             if at % ALIGNMENT or not 0 <= at <= end <= packed.shape[0]:
                 raise ValueError(
-                    f"scatters[{s}].{name}: expected a multiple of {ALIGNMENT} with {end - at} bytes after it "
-                    f"in {packed.shape[0]}, got {at}"
+                    f"scatters[{s}].{name}: expected a multiple of {ALIGNMENT} with {end - at} bytes after "
+                    f"it in {packed.shape[0]}, got {at}"
                 )
     for first in range(0, len(scatters), MAX_SCATTERS):
         part = [list(field) for field in zip(*scatters[first : first + MAX_SCATTERS])]
