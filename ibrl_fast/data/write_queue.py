@@ -32,7 +32,7 @@ from torch import Tensor
 
 from ibrl_fast import ops
 from ibrl_fast.data.staging import Slot, StagingRing
-from ibrl_fast.ops.scatter_rows import ALIGNMENT, Scatter
+from ibrl_fast.ops.scatter_rows import ALIGNMENT, Scatter, row_setter
 from ibrl_fast.ops.streams import Streams
 
 Rows = Sequence[int] | npt.NDArray[np.int64]
@@ -44,14 +44,14 @@ _WRITE_SLOTS, _PUBLICATION_SLOTS, _READS_KEPT = 4, 8, 16
 
 
 class WriteQueue:
-    """Columns in host memory: every write takes place at once.
+    """Columns that nothing queued reads, as in host memory: every write takes place at once.
 
     Callers hold a lock over every call, and from `before_reads` to `after_reads`.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         """Writes to these columns [rows, ...], by name."""
-        self._arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        self._set = {name: row_setter(tensor) for name, tensor in tensors.items()}
 
     def retire(self, first: int, stop: int) -> None:
         """Notes that the rows from `first` to before `stop` were evicted."""
@@ -60,11 +60,11 @@ class WriteQueue:
         """Sets data columns: per group the rows, and per column values [rows, ...] of its dtype."""
         for rows, values in groups:
             for name, value in values.items():
-                self._arrays[name][rows] = value
+                self._set[name](rows, value)
 
     def publish(self, name: str, rows: Rows, values: npt.ArrayLike) -> None:
         """Sets a published column's values [rows], or one value for all of them, for the reads to come."""
-        self._arrays[name][rows] = values
+        self._set[name](rows, values)
 
     def before_reads(self) -> None:
         """Lets reads queued from now on, on the current stream, see all writes."""

@@ -280,3 +280,16 @@ def test_checkpoints_between_a_device_and_the_host(monkeypatch):
             streams.advance(2)
     streams.finish_all()
     assert all(same(a, b) for a, b in zip(got, expected, strict=True))
+
+
+def test_a_buffer_without_values_can_be_drawn_from():
+    """Tensors of the meta device: the same operations, nothing to look at."""
+    buffer = ReplayBuffer(SPACE, 2, **(OPTIONS | {"device": "meta"}))
+    steps = Steps((buffer,), 0)
+    for _ in range(9):
+        steps.start()
+        for t in range(4):
+            steps.append(t == 3)
+    assert buffer.draws_on_device
+    batch = buffer.sample(16)
+    assert batch.obs["state"].device.type == "meta" and batch.obs["state"].shape == (16, 6)
