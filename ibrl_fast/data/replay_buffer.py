@@ -39,12 +39,8 @@ class ReplayBuffer:
     Randomness: rows and shifts are functions of (seed, number of batches drawn so far).
 
     On a device, new steps are written on a stream of the buffer's own, beside the updates. `sample` does all
-    that reading takes; a CUDA graph captures `draw` alone, and every replay of it stands between
-    `before_reads` and `after_reads`:
-
-        buffer.before_reads()
-        graph.replay()
-        buffer.after_reads()
+    that reading takes. A CUDA graph captures `draw` alone; each replay of it is called between `before_reads`
+    and `after_reads`.
     """
 
     def __init__(
