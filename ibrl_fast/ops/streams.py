@@ -25,7 +25,7 @@ class Streams:
         return None
 
     def new_stream(self) -> Any:
-        """A stream of one's own."""
+        """A stream of one's own, for short work that need not wait behind the learner's."""
         return None
 
     def run(self, stream: Any, call: Callable[[], _T]) -> _T:
@@ -69,7 +69,7 @@ class CudaStreams(Streams):
 
     def new_stream(self) -> torch.cuda.Stream:
         """See `Streams`."""
-        return torch.cuda.Stream(self._device)
+        return torch.cuda.Stream(self._device, priority=-1)
 
     def run(self, stream: torch.cuda.Stream, call: Callable[[], _T]) -> _T:
         """See `Streams`."""
