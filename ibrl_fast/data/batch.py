@@ -39,6 +39,12 @@ class Batch:
         """The batch size."""
         return int(self.action.shape[0])
 
+    def copy_(self, other: Batch) -> None:
+        """Overwrites every tensor with that of a batch of the same shapes."""
+        theirs = other.tensors()
+        for name, mine in self.tensors().items():
+            mine.copy_(theirs[name])
+
     def to(self, target: torch.dtype | torch.device | str, *, non_blocking: bool = False) -> Batch:
         """A copy with every floating tensor in a dtype, or with every tensor on a device."""
         if isinstance(target, torch.dtype) and not target.is_floating_point:

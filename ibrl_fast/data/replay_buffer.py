@@ -38,9 +38,8 @@ class ReplayBuffer:
 
     Randomness: rows and shifts are functions of (seed, number of batches drawn so far).
 
-    On a device, new steps are written on a stream of the buffer's own, beside the updates. `sample` does all
-    that reading takes. A CUDA graph captures `draw` alone; each replay of it is called between `before_reads`
-    and `after_reads`.
+    On a device, new steps are written on a stream of the buffer's own, beside the updates. A CUDA graph
+    captures `draw` alone; each replay of it is called between `before_reads` and `after_reads`.
     """
 
     def __init__(
@@ -150,6 +149,11 @@ class ReplayBuffer:
     def num_online_steps(self) -> int:
         """Online transitions held."""
         return self._index.size - self._index.num_demo_steps
+
+    @property
+    def seed(self) -> int:
+        """Of row sampling and augmentation."""
+        return self._sampler.seed
 
     def is_demo(self, rows: Tensor) -> Tensor:
         """Which of a batch's `rows` [batch] come from demonstrations: [batch] bool."""

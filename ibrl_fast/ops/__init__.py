@@ -3,6 +3,7 @@
 All take ``out=`` tensors, are usable under ``torch.compile`` and, on CUDA, inside a captured graph.
 """
 
+from ibrl_fast.ops.adam_update import adam_update
 from ibrl_fast.ops.ibrl_select import ibrl_select
 from ibrl_fast.ops.ibrl_target import ibrl_target
 from ibrl_fast.ops.nstep_return import nstep_return
@@ -13,6 +14,7 @@ from ibrl_fast.ops.sample_rows import sample_rows
 from ibrl_fast.ops.scatter_rows import scatter_rows
 
 __all__ = [
+    "adam_update",
     "ibrl_select",
     "ibrl_target",
     "nstep_return",

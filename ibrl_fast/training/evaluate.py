@@ -18,6 +18,7 @@ import imageio
 import numpy as np
 import torch
 
+from ibrl_fast.deploy.export import export_torchscript
 from ibrl_fast.envs import make_pool
 from ibrl_fast.envs.rollout import evaluate_policy, wilson_interval
 from ibrl_fast.training.evaluation_process import EvaluationError, EvaluationProcess
@@ -214,7 +215,7 @@ class Evaluator:
         # Hand over a file, so that training may go on changing the parameters
         assert self._folder is not None
         path = Path(self._folder.name) / f"policy_{key}_{len(os.listdir(self._folder.name))}.pt"
-        torch.jit.save(policy, str(path))
+        export_torchscript(policy, path)
         parts = []
         for index, worker in enumerate(self._workers[: len(chosen)]):
             job = {

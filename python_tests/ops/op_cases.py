@@ -53,10 +53,18 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
     gathered = [empty(batch, 3), empty(batch, 2 * 4)]
     images = (empty(batch, 6, 20, 20), empty(batch, 6, 20, 20))
     target, action = empty(batch), empty(batch, 7)
+    flat = [random(96), random(96), random(96).square(), random(80)]
+    step_counter = torch.tensor([7], device=device)
     scattered, packed = random(9, 5), torch.zeros(96, dtype=torch.uint8, device=device)
     packed[:24] = torch.tensor([1, 8, 0], device=device).view(torch.uint8)
     packed[32:92] = random(15).view(torch.uint8)
     return {
+        "adam_update": Case(
+            ops.adam_update,
+            (flat[0], [random(3, 5), random(70)], [0, 16], flat[1], flat[2], step_counter),
+            {"learning_rate": 0.01, "target": flat[3], "rho": 0.9},
+            (*flat, step_counter),
+        ),
         "sample_rows": Case(
             ops.sample_rows,
             (torch.arange(50, device=device), torch.tensor([40], device=device), batch),

@@ -116,7 +116,7 @@ def test_killed_process_costs_only_time(evaluator: Evaluator) -> None:
 def test_worker_that_cannot_start_says_why() -> None:
     evaluator = Evaluator(EvaluationSpec({"task": "metaworld/flying"}, {}, (1,)), 1)
     try:
-        with pytest.raises(RuntimeError, match="flying"):
+        with pytest.raises(EvaluationError, match="flying"):
             evaluator.submit(torch.jit.script(ReachPolicy()), 0)
             evaluator.finished(wait=True)
     finally:
