@@ -19,7 +19,7 @@ TRACE_NAME = "trace.json"
 TABLE_NAME = "profile.txt"
 CHART_NAME = "profile.png"
 
-# agent steps: passed over after the warm-up, seen by the profiler but not kept, kept
+# agent steps from the first update on: passed over, seen by the profiler but not kept, kept
 SKIPPED, WARMED, KEPT = 200, 10, 100
 MOST_OPERATORS = 15
 
@@ -35,7 +35,7 @@ class StepProfiler:
         run_dir: the run's folder.
         device: of the learner.
         say: tells a person what was written.
-        skipped, warmed, kept: agent steps until the window, of its warm-up, and in it.
+        skipped, warmed, kept: agent steps, from the first update on, until the window, of its warm-up, in it.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class StepProfiler:
         self._profiler.start()
 
     def step(self) -> None:
-        """An agent step, with the updates after it, is over."""
+        """An agent step, with the updates that belong to it, is over."""
         self._profiler.step()
 
     def finish(self) -> None:

@@ -198,7 +198,7 @@ class Trainer:
             counters.steps_owed += config.env.num_envs
         if not config.overlap_collection:
             self._update_owed()
-        if self._profiler is not None:
+        if self._profiler is not None and counters.rounds:
             self._profiler.step()
 
         # What the schedule asks for

@@ -196,7 +196,7 @@ def test_environments_step_beside_the_updates(
 
 
 def test_profile(tmp_path: Path, demos_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    window = partial(StepProfiler, skipped=20, warmed=1, kept=10)
+    window = partial(StepProfiler, skipped=12, warmed=1, kept=10)
     monkeypatch.setattr(trainer_module, "StepProfiler", window)
     Trainer(tiny_config(tmp_path, demos_file), quiet=True, profile=True).run()
 
