@@ -17,6 +17,7 @@
 #include "kernels/random_shift_gather.h"
 #include "kernels/replay_gather.h"
 #include "kernels/sample_rows.h"
+#include "kernels/scatter_rows.h"
 #include "kernels/spatial_embed.h"
 
 namespace py = pybind11;
@@ -51,6 +52,16 @@ ibrl::ReplayGatherArgs replay_gather_args(const Addresses& sources, const Addres
                            stacks[s],
                            static_cast<DType>(source_dtypes[s]),
                            static_cast<DType>(out_dtypes[s])};
+    return args;
+}
+
+// One entry of each list belongs to one scatter.
+ibrl::ScatterRowsArgs scatter_rows_args(const Addresses& rows, const Addresses& values,
+                                        const Addresses& targets, const Numbers& num_rows,
+                                        const Numbers& row_bytes, const Numbers& counts) {
+    ibrl::ScatterRowsArgs args{{}, static_cast<int64_t>(targets.size())};
+    for (size_t s = 0; s < targets.size(); ++s)
+        args.scatters[s] = {rows[s], values[s], targets[s], num_rows[s], row_bytes[s], counts[s]};
     return args;
 }
 
@@ -125,7 +136,7 @@ void bind_kernels(py::module_& m) {
     });
 
     // Each op: what Python passes for the fields of its Args struct, and how many elements a call touches.
-    ibrl::bind_op<Address, Address, Address, int64_t, Address, int64_t>(
+    ibrl::bind_op<Address, Address, Address, Address, int64_t, Address, int64_t>(
         m, "sample_rows", ibrl::fields_of<ibrl::SampleRowsArgs>, IBRL_KERNELS(sample_rows),
         [](const auto& args) { return args.batch * 8; });
     ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t,
@@ -139,6 +150,13 @@ void bind_kernels(py::module_& m) {
             for (int64_t s = 0; s < args.count; ++s)
                 elements += args.batch * args.gathers[s].stack * args.gathers[s].features;
             return elements;
+        });
+    ibrl::bind_op<Addresses, Addresses, Addresses, Numbers, Numbers, Numbers>(
+        m, "scatter_rows", scatter_rows_args, IBRL_KERNELS(scatter_rows), [](const auto& args) {
+            int64_t bytes = 0;
+            for (int64_t s = 0; s < args.count; ++s)
+                bytes += args.scatters[s].count * args.scatters[s].row_bytes;
+            return bytes;
         });
     ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t, int64_t,
                   int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, double, double, DType>(

@@ -11,6 +11,7 @@ from ibrl_fast.ops.polyak_update import polyak_update
 from ibrl_fast.ops.random_shift_gather import random_shift_gather
 from ibrl_fast.ops.replay_gather import replay_gather
 from ibrl_fast.ops.sample_rows import sample_rows
+from ibrl_fast.ops.scatter_rows import scatter_rows
 
 __all__ = [
     "adam_update",
@@ -21,4 +22,5 @@ __all__ = [
     "random_shift_gather",
     "replay_gather",
     "sample_rows",
+    "scatter_rows",
 ]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ibrl_fast import ops
+from ibrl_fast.ops.scatter_rows import Scatter
 
 
 class Case(NamedTuple):
@@ -54,6 +55,9 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
     target, action = empty(batch), empty(batch, 7)
     flat = [random(96), random(96), random(96).square(), random(80)]
     step_counter = torch.tensor([7], device=device)
+    scattered, packed = random(9, 5), torch.zeros(96, dtype=torch.uint8, device=device)
+    packed[:24] = torch.tensor([1, 8, 0], device=device).view(torch.uint8)
+    packed[32:92] = random(15).view(torch.uint8)
     return {
         "adam_update": Case(
             ops.adam_update,
@@ -66,6 +70,12 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
             (torch.arange(50, device=device), torch.tensor([40], device=device), batch),
             {**drawing, "out": drawn},
             (drawn,),
+        ),
+        "scatter_rows": Case(
+            ops.scatter_rows,
+            (packed, [Scatter(scattered, 0, 32, 3)]),
+            {},
+            (scattered,),
         ),
         "nstep_return": Case(
             ops.nstep_return,

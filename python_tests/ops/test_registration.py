@@ -67,7 +67,7 @@ def test_inductor_fuses_around_an_op(device) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_out_is_what_a_call_without_out_returns(device, name) -> None:
-    if name in ("adam_update", "polyak_update"):
+    if name in ("adam_update", "polyak_update", "scatter_rows"):
         pytest.skip("works in place")
     case = cases(device)[name]
     expected = case.run()
