@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from ibrl_fast import _core
 from ibrl_fast.agents import IBRLAgent, IBRLConfig, ProposalRule, TD3Agent, TD3Config
 from ibrl_fast.data import ObsSpec, ReplayBuffer
 from ibrl_fast.nn import (
@@ -147,8 +149,12 @@ def cuda_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
 def meta_device(monkeypatch: pytest.MonkeyPatch, cuda_formulas: None) -> torch.device:
     """A device whose tensors have no values: what waits for a value fails, and what is written is lost.
 
-    Its generators live on the CPU.
+    Its generators live on the CPU, it has no autocast, and its kernels' scratch memory is the CPU's.
     """
     monkeypatch.setattr("ibrl_fast.data.row_storage.make_write_queue", MagicMock(), raising=False)
+    channels_last = partial(torch.Tensor.contiguous, memory_format=torch.channels_last)
+    monkeypatch.setattr("ibrl_fast.nn.encoders.image_layout", channels_last, raising=False)
+    scratch = getattr(_core, "spatial_embed_scratch_cpu", None)
+    monkeypatch.setattr(_core, "spatial_embed_scratch_meta", scratch, raising=False)
     monkeypatch.setattr("ibrl_fast.agents.random_source.torch", TorchWithoutDeviceGenerators())
     return torch.device("meta")
