@@ -130,14 +130,25 @@ void bind_kernels(py::module_& m) {
         });
 
     const auto elements = [](const auto& args) {
-        return args.proposals * args.batch * args.channels * args.embed_dim;
+        return args.members * args.proposals * args.batch * args.channels * args.embed_dim;
     };
     ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t,
-                  int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, double, DType>(
-        m, "spatial_embed", ibrl::fields_of<ibrl::SpatialEmbedArgs>, IBRL_KERNELS(spatial_embed), elements);
+                  int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, double,
+                  DType>(m, "spatial_embed", ibrl::fields_of<ibrl::SpatialEmbedArgs>,
+                         IBRL_KERNELS(spatial_embed), elements);
     ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, Address, Address,
                   Address, Address, Address, Address, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
-                  int64_t, int64_t, int64_t, int64_t, DType>(m, "spatial_embed_backward",
-                                                             ibrl::fields_of<ibrl::SpatialEmbedBackwardArgs>,
-                                                             IBRL_KERNELS(spatial_embed_backward), elements);
+                  int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, DType>(
+        m, "spatial_embed_backward", ibrl::fields_of<ibrl::SpatialEmbedBackwardArgs>,
+        IBRL_KERNELS(spatial_embed_backward), elements);
+    const auto bind_scratch = [&](const char* name, auto scratch) {
+        m.def(name, [=](int64_t members, int64_t proposals, int64_t batch, int64_t channels,
+                        int64_t embed_dim, DType dtype, bool of_weights) {
+            return scratch({members, proposals, batch, channels, embed_dim, dtype, of_weights});
+        });
+    };
+    bind_scratch("spatial_embed_scratch_cpu", ibrl::spatial_embed_scratch_cpu);
+#ifdef IBRL_WITH_CUDA
+    bind_scratch("spatial_embed_scratch_cuda", ibrl::spatial_embed_scratch_cuda);
+#endif
 }

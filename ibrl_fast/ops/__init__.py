@@ -10,6 +10,7 @@ from ibrl_fast.ops.polyak_update import polyak_update
 from ibrl_fast.ops.random_shift_gather import random_shift_gather
 from ibrl_fast.ops.replay_gather import replay_gather
 from ibrl_fast.ops.sample_rows import sample_rows
+from ibrl_fast.ops.spatial_embed import spatial_embed
 
 __all__ = [
     "ibrl_select",
@@ -19,4 +20,5 @@ __all__ = [
     "random_shift_gather",
     "replay_gather",
     "sample_rows",
+    "spatial_embed",
 ]

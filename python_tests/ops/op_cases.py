@@ -52,6 +52,7 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
     gathered = [empty(batch, 3), empty(batch, 2 * 4)]
     images = (empty(batch, 6, 20, 20), empty(batch, 6, 20, 20))
     target, action = empty(batch), empty(batch, 7)
+    features, embedded = random(batch, 5, 2, 24), empty(2, 3, batch, 24)
     return {
         "sample_rows": Case(
             ops.sample_rows,
@@ -88,6 +89,12 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
             (q, actions, subset),
             {"beta": 2.0, **drawing, "out": (action, drawn)},
             (action, drawn),
+        ),
+        "spatial_embed": Case(
+            ops.spatial_embed,
+            (features, random(2, 3, batch, 24), random(2, 24), random(2, 24), random(2, 5, 24)),
+            {"out": embedded},
+            (embedded,),
         ),
         "polyak_update": Case(ops.polyak_update, (targets, online, 0.9), {}, tuple(targets)),
     }
