@@ -9,6 +9,7 @@
 #include "bindings/bind_op.h"
 #include "common/cpu_isa.h"
 #include "common/philox.h"
+#include "kernels/ensemble_norm_relu.h"
 #include "kernels/ibrl_select.h"
 #include "kernels/ibrl_target.h"
 #include "kernels/nstep_return.h"
@@ -128,6 +129,15 @@ void bind_kernels(py::module_& m) {
             for (const auto& tensor : list.tensors) elements += tensor.count;
             return elements;
         });
+
+    const auto activations = [](const auto& args) { return args.members * args.batch * args.width; };
+    ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t, int64_t,
+                  double, DType>(m, "ensemble_norm_relu", ibrl::fields_of<ibrl::EnsembleNormReluArgs>,
+                                 IBRL_KERNELS(ensemble_norm_relu), activations);
+    ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, Address, Address,
+                  Address, Address, int64_t, int64_t, int64_t, DType>(
+        m, "ensemble_norm_relu_backward", ibrl::fields_of<ibrl::EnsembleNormReluBackwardArgs>,
+        IBRL_KERNELS(ensemble_norm_relu_backward), activations);
 
     const auto elements = [](const auto& args) {
         return args.members * args.proposals * args.batch * args.channels * args.embed_dim;

@@ -10,10 +10,11 @@ namespace ibrl {
 struct PartialSum {
     const void* partial;  // [splits, count] V
     int64_t splits, count;
-    void* out;             // [count] V, added to; or rows of T, written (width > 0)
-    int64_t rows[3];       // leading sizes of out
-    int64_t strides[3];    // their strides; rows themselves are contiguous
-    int64_t width;         // of a row; 0: out is [count] V
+    void* out;             // [count] V; where width > 0 rows of T, [rows[0], rows[1], rows[2], width]
+    bool add;              // to what is there; rows of T are always written
+    int64_t rows[3];       //
+    int64_t strides[3];    // of rows; the rows themselves are contiguous
+    int64_t width;         //
     unsigned first_block;  // set by launch_partial_sums
 };
 
@@ -52,7 +53,8 @@ __global__ void __launch_bounds__(kSumLanes* kSumSlices)
 #pragma unroll
     for (int slice = 0; slice < kSumSlices; ++slice) total += shared[slice][threadIdx.y][threadIdx.x];
     if (job.width == 0) {
-        static_cast<V*>(job.out)[i] += total;
+        V* out = static_cast<V*>(job.out) + i;
+        *out = job.add ? *out + total : total;
         return;
     }
     const int64_t row = i / job.width, outer = row / job.rows[2];

@@ -1,43 +1,9 @@
-#include <algorithm>
-
 #include "kernels/partial_sums.cuh"
+#include "kernels/spatial_embed_plan.cuh"
 #include "kernels/spatial_embed_rows.cuh"
 
 namespace ibrl {
 namespace {
-
-// How the work is cut. With gradients of the weights a block keeps to as many channels as it has rows and
-// passes over a share of the batch: the weights' sums stay in registers, the sums over channels go to
-// scratch. Without them a block takes one batch entry through all channels, and nothing is left to add up.
-struct Plan {
-    int64_t channel_splits, batch_splits;
-    int64_t channels, entries;  // of a block
-
-    explicit Plan(const SpatialEmbedSizes& sizes) {
-        const int bytes = sizes.dtype == DType::bfloat16 ? 2 : sizes.dtype == DType::float32 ? 4 : 8;
-        channels = sizes.of_weights ? rows_for(columns_for(sizes.embed_dim), bytes) : sizes.channels;
-        channel_splits = sizes.of_weights ? (sizes.channels + channels - 1) / channels : 1;
-        // Two blocks on each multiprocessor of a large chip; a constant, so that sums are the same on every
-        // chip.
-        constexpr int64_t kBlocks = 256;
-        const int64_t others = std::max<int64_t>(1, channel_splits * sizes.members);
-        batch_splits = sizes.of_weights ? std::clamp<int64_t>(kBlocks / others, 1, sizes.batch) : sizes.batch;
-        entries = (sizes.batch + batch_splits - 1) / batch_splits;
-        batch_splits = (sizes.batch + entries - 1) / entries;
-    }
-};
-
-// The parts of scratch, one after the other: [channel_splits, members, proposals, batch, embed_dim],
-// [batch_splits, members, channels, embed_dim] and twice [batch_splits * channel_splits, members, embed_dim].
-struct Scratch {
-    int64_t extra, channel_weight, norm;
-
-    Scratch(const SpatialEmbedSizes& sizes, const Plan& plan)
-        : extra(plan.channel_splits * sizes.members * sizes.proposals * sizes.batch * sizes.embed_dim),
-          channel_weight(plan.batch_splits * sizes.members * sizes.channels * sizes.embed_dim),
-          norm(plan.batch_splits * plan.channel_splits * sizes.members * sizes.embed_dim) {}
-    int64_t total() const { return extra + channel_weight + 2 * norm; }
-};
 
 SpatialEmbedSizes sizes_of(const SpatialEmbedBackwardArgs& args) {
     return {args.members,
@@ -52,8 +18,8 @@ SpatialEmbedSizes sizes_of(const SpatialEmbedBackwardArgs& args) {
 // A block takes the rows of its channels and batch entries, some channels at a time.
 template <typename C, bool kOfWeights>
 __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
-    spatial_embed_backward_kernel(const __grid_constant__ SpatialEmbedBackwardArgs args, const Plan plan,
-                                  const Scratch parts) {
+    spatial_embed_backward_kernel(const __grid_constant__ SpatialEmbedBackwardArgs args,
+                                  const SpatialEmbedPlan plan, const SpatialEmbedParts parts) {
     using T = typename C::T;
     using V = typename C::V;
     constexpr int kCount = C::kCount, kRows = C::kRows;
@@ -62,9 +28,9 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
     __shared__ V kept[kOfWeights ? kRows : 1][kOfWeights ? kCount * kRowThreads : 1];
     const int width = static_cast<int>(args.embed_dim), proposals = static_cast<int>(args.proposals);
     const int64_t member = blockIdx.z, stride = args.members * args.embed_dim;
-    const int first_channel = static_cast<int>(blockIdx.x * plan.channels);
+    const int first_channel = static_cast<int>(blockIdx.y * plan.channels);
     const int last_channel = static_cast<int>(min(first_channel + plan.channels, args.channels));
-    const int64_t first_entry = blockIdx.y * plan.entries;
+    const int64_t first_entry = blockIdx.x * plan.entries;
     const int64_t last_entry = min(first_entry + plan.entries, args.batch);
     const V inverse_width = V(1) / V(width);
 
@@ -168,7 +134,7 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
                 }
             }
             if constexpr (kOfWeights) {
-                const int64_t row = blockIdx.x * args.members * proposals * args.batch + of_extra;
+                const int64_t row = blockIdx.y * args.members * proposals * args.batch + of_extra;
                 C::store(static_cast<V*>(args.scratch) + row * width, width, total);
             } else {
                 C::store(static_cast<T*>(args.grad_extra) + row_offset(args.grad_extra_strides, member, p, b),
@@ -183,9 +149,9 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
             if (first_channel + r < last_channel)
                 C::store(
                     channel_part +
-                        ((blockIdx.y * args.members + member) * args.channels + first_channel + r) * width,
+                        ((blockIdx.x * args.members + member) * args.channels + first_channel + r) * width,
                     width, grad_weight[r]);
-        const int64_t split = blockIdx.y * plan.channel_splits + blockIdx.x;
+        const int64_t split = blockIdx.x * plan.channel_splits + blockIdx.y;
         V* norm_part = channel_part + parts.channel_weight + (split * args.members + member) * width;
         C::store(norm_part, width, grad_scale);
         C::store(norm_part + parts.norm, width, grad_shift);
@@ -197,10 +163,10 @@ struct Launch {
     static void run(const SpatialEmbedBackwardArgs& args, cudaStream_t stream) {
         using V = typename C::V;
         const SpatialEmbedSizes sizes = sizes_of(args);
-        const Plan plan(sizes);
-        const Scratch parts(sizes, plan);
-        const dim3 blocks(static_cast<unsigned>(plan.channel_splits),
-                          static_cast<unsigned>(plan.batch_splits), static_cast<unsigned>(args.members));
+        const SpatialEmbedPlan plan(sizes);
+        const SpatialEmbedParts parts(sizes, plan);
+        const dim3 blocks(static_cast<unsigned>(plan.batch_splits),
+                          static_cast<unsigned>(plan.channel_splits), static_cast<unsigned>(args.members));
         if (!sizes.of_weights) {
             spatial_embed_backward_kernel<C, false><<<blocks, kRowThreads, 0, stream>>>(args, plan, parts);
             return;
@@ -208,18 +174,21 @@ struct Launch {
         spatial_embed_backward_kernel<C, true><<<blocks, kRowThreads, 0, stream>>>(args, plan, parts);
         const V* scratch = static_cast<const V*>(args.scratch);
         const int64_t rows = args.members * args.embed_dim, splits = plan.batch_splits * plan.channel_splits;
+        const V* of_channels = scratch + parts.extra;
+        const V* of_norm = of_channels + parts.channel_weight;
         const auto& strides = args.grad_extra_strides;
         PartialSums sums{
             {{scratch,
               plan.channel_splits,
               parts.extra / plan.channel_splits,
               args.grad_extra,
+              false,
               {args.members, args.proposals, args.batch},
               {strides[0], strides[1], strides[2]},
               args.embed_dim},
-             {scratch + parts.extra, plan.batch_splits, rows * args.channels, args.grad_channel_weight},
-             {scratch + parts.extra + parts.channel_weight, splits, rows, args.grad_norm_weight},
-             {scratch + parts.extra + parts.channel_weight + parts.norm, splits, rows, args.grad_norm_bias}},
+             {of_channels, plan.batch_splits, rows * args.channels, args.grad_channel_weight, true},
+             {of_norm, splits, rows, args.grad_norm_weight, true},
+             {of_norm + parts.norm, splits, rows, args.grad_norm_bias, true}},
             4};
         launch_partial_sums<typename C::T, V>(sums, stream);
     }
@@ -229,7 +198,7 @@ struct Launch {
 
 int64_t spatial_embed_scratch_cuda(const SpatialEmbedSizes& sizes) {
     const bool empty = sizes.members * sizes.proposals * sizes.batch * sizes.channels * sizes.embed_dim == 0;
-    return empty || !sizes.of_weights ? 0 : Scratch(sizes, Plan(sizes)).total();
+    return empty || !sizes.of_weights ? 0 : SpatialEmbedParts(sizes, SpatialEmbedPlan(sizes)).total();
 }
 
 void spatial_embed_backward_cuda(const SpatialEmbedBackwardArgs& args, int device, void* stream) {

@@ -3,6 +3,7 @@
 All take ``out=`` tensors, are usable under ``torch.compile`` and, on CUDA, inside a captured graph.
 """
 
+from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu
 from ibrl_fast.ops.ibrl_select import ibrl_select
 from ibrl_fast.ops.ibrl_target import ibrl_target
 from ibrl_fast.ops.nstep_return import nstep_return
@@ -13,6 +14,7 @@ from ibrl_fast.ops.sample_rows import sample_rows
 from ibrl_fast.ops.spatial_embed import spatial_embed
 
 __all__ = [
+    "ensemble_norm_relu",
     "ibrl_select",
     "ibrl_target",
     "nstep_return",

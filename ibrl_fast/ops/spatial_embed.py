@@ -11,12 +11,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ibrl_fast import _core
-from ibrl_fast.ops._registry import DTYPE_CODES, check_out, check_tensor, register
+from ibrl_fast.ops._registry import DTYPE_CODES, MAX_CUDA_WIDTH, check_out, check_tensor, register
 
 _EPS = 1e-5
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16)
-# kMaxRowWidth in csrc/kernels/row_columns.cuh
-MAX_CUDA_WIDTH = 2048
 
 
 def spatial_embed_reference(

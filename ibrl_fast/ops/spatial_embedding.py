@@ -1,9 +1,10 @@
 """The pixel critics' reduction of image tokens to a vector (paper Fig. 18, `spatial_embed`).
 
 The intermediate `[batch, channels, embed_dim]` is 134 MB per critic in float32 at the paper's sizes. On the
-CPU it never exists as a whole: forward and backward are written out, piece by piece, and the backward computes
-the pieces again, as far as wanted. On CUDA the linear layer's patch part is one product for all critics, which
-the proposals share, in bfloat16 under autocast; LayerNorm, ReLU and the weighted sum read it once.
+CPU it never exists as a whole: forward and backward are written out, piece by piece, and the backward
+computes the pieces again, as far as wanted. On CUDA the linear layer's patch part is one product for all
+critics, which the proposals share, in bfloat16 under autocast; LayerNorm, ReLU and the weighted sum read it
+once.
 """
 
 from __future__ import annotations
@@ -15,13 +16,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ibrl_fast.ops._registry import MAX_CUDA_WIDTH
 from ibrl_fast.ops.linear import linear
-from ibrl_fast.ops.spatial_embed import (
-    MAX_CUDA_WIDTH,
-    spatial_embed,
-    spatial_embed_backward,
-    spatial_embed_forward,
-)
+from ibrl_fast.ops.spatial_embed import spatial_embed, spatial_embed_backward, spatial_embed_forward
 
 # elements of one piece of the intermediate: 2 MB in float32
 _PIECE = 2**19

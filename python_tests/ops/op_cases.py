@@ -53,6 +53,7 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
     images = (empty(batch, 6, 20, 20), empty(batch, 6, 20, 20))
     target, action = empty(batch), empty(batch, 7)
     features, embedded = random(batch, 5, 2, 24), empty(2, 3, batch, 24)
+    products, hidden = random(2, batch, 24), empty(2, batch, 24)
     return {
         "sample_rows": Case(
             ops.sample_rows,
@@ -95,6 +96,12 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
             (features, random(2, 3, batch, 24), random(2, 24), random(2, 24), random(2, 5, 24)),
             {"out": embedded},
             (embedded,),
+        ),
+        "ensemble_norm_relu": Case(
+            ops.ensemble_norm_relu,
+            (products, random(2, 24), random(2, 24), random(2, 24)),
+            {"out": hidden},
+            (hidden,),
         ),
         "polyak_update": Case(ops.polyak_update, (targets, online, 0.9), {}, tuple(targets)),
     }
