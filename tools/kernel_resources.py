@@ -1,9 +1,9 @@
-"""Registers, spills and shared memory of every CUDA kernel, as the compiler reports them, into docs/kernels.md.
+"""Registers, spills and shared memory of every CUDA kernel, as the compiler reports them.
 
     python tools/kernel_resources.py [--arch sm_80 sm_90] [--nvcc nvcc] [--check]
 
-Compiles each csrc/kernels/*_cuda.cu alone; needs nvcc and no GPU. `--check` writes nothing and fails where the
-table on disk is not the one that this compiler gives.
+Compiles each csrc/kernels/*_cuda.cu alone and writes docs/kernels.md; needs nvcc and no GPU. `--check` writes
+nothing and fails where the table on disk is not the one that this compiler gives.
 """
 
 from __future__ import annotations
@@ -18,6 +18,15 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "docs" / "kernels.md"
+HEAD = """# Resources of the CUDA kernels
+
+Written by `tools/kernel_resources.py` with nvcc {}; nothing measured.
+Registers of a thread; bytes spilled to local memory, stores / loads; bytes of shared memory known at
+compile time. Row kernels (`RowColumns<element, computed in, pack, groups>`) take pack 4 and one group
+for rows of up to 1024 elements whose packs are aligned; the other layouts serve odd or wider rows and
+float64.
+
+"""
 
 
 class Kernel(NamedTuple):
@@ -91,16 +100,7 @@ def table(nvcc: str, archs: list[str]) -> str:
     """The page, one row per kernel."""
     version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
     release = re.search(r"release ([\d.]+)", version)
-    lines = [
-        "# Resources of the CUDA kernels",
-        "",
-        f"Written by `tools/kernel_resources.py` with nvcc {release[1] if release else '?'}: what the compiler reports, "
-        "nothing measured.",
-        "Registers of a thread; bytes spilled to local memory; bytes of shared memory known at compile time. Row kernels",
-        "(`RowColumns<element, computed in, pack, groups>`) take pack 4 and one group for rows of up to 1024 elements that",
-        "start on 16 bytes; the other layouts serve odd or wider rows and float64, which only tests use.",
-        "",
-    ]
+    lines = HEAD.format(release[1] if release else "?").splitlines()
     columns = " | ".join(f"{arch} registers | spills | shared" for arch in archs)
     lines += [f"| kernel | {columns} |", "|---|" + "---|" * (3 * len(archs))]
     for source in sorted((ROOT / "csrc" / "kernels").glob("*_cuda.cu")):

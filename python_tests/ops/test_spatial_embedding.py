@@ -143,6 +143,30 @@ def test_at_once_for_the_actor_makes_no_gradient_of_patches(device, monkeypatch:
     torch.testing.assert_close(given[1].grad, wanted, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize("learn", [(0, 1, 2, 3, 4, 5), (1,)], ids=["critics", "actor"])
+def test_captured_forward_and_backward_equal_eager(learn: tuple[int, ...]) -> None:
+    given = [value.float() for value in make(64, 2, 256, torch.device("cuda", 0))]
+    wanted = [given[index].requires_grad_(True) for index in learn]
+
+    def both_ways() -> list[Tensor]:
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            got = embed_at_once(given[0], given[1].bfloat16(), *given[2:])
+        return [got, *torch.autograd.grad(got, wanted, torch.ones_like(got))]
+
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        expected = [value.clone() for value in both_ways()]
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = both_ways()
+    for _ in range(2):
+        graph.replay()
+        torch.cuda.synchronize()
+        assert all(torch.equal(a, b) for a, b in zip(captured, expected, strict=True))
+
+
 def test_which_inputs_prefer_it() -> None:
     assert prefers_spatial_embedding(torch.zeros(2, 1, 3, 4096))
     assert not prefers_spatial_embedding(torch.zeros(2, 1, 3, 24, device="meta"))
