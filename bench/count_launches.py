@@ -68,6 +68,8 @@ def mlp_parameters(members: int, widths: Sequence[int]) -> list[Tensor]:
 def count(function: Callable[..., Tensor], x: Tensor, others: list[Tensor], learn: str) -> Launches:
     """One pass; `learn` says what learns: `weights`, `action` (the weights are frozen) or `nothing`."""
     x = x.requires_grad_(learn == "action")
+    for tensor in (x, *others):
+        tensor.grad = None
     for tensor in others:
         tensor.requires_grad_(learn == "weights")
     with patch.object(F, "layer_norm", float32_layer_norm), Launches() as launches:

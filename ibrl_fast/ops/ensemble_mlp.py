@@ -82,13 +82,52 @@ def mlp_in_batches(
         return ensemble_mlp_reference(x, parameters, layer_norm=layer_norm, subset=subset)
     if subset is not None:
         parameters = [parameter.index_select(0, subset) for parameter in parameters]
-    x = x.expand(parameters[0].shape[0], -1, -1)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     for start in range(0, len(parameters) - 2, 4):
         weight, *affine = parameters[start : start + 4]
-        products = torch.bmm(x, weight.transpose(1, 2))
+        products = _BatchedProduct.apply(x, weight, _product_dtype(x))
         x = ensemble_norm_relu(products, *(parameter.to(dtype) for parameter in affine))
+    x = x.expand(parameters[0].shape[0], -1, -1)
     return torch.baddbmm(parameters[-1].unsqueeze(1), x, parameters[-2].transpose(1, 2))
+
+
+def _product_dtype(x: Tensor) -> torch.dtype:
+    """What autocast would compute x's products in."""
+    device = x.device.type
+    if x.dtype == torch.float64 or not torch.is_autocast_enabled(device):
+        return x.dtype
+    return torch.get_autocast_dtype(device)
+
+
+class _BatchedProduct(torch.autograd.Function):
+    """x `[members or 1, batch, in]` times each member's weight `[members, out, in]` transposed, in `dtype`.
+
+    The weight's gradient comes as the weight lies in memory: autograd's is transposed, and is copied.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        ctx.dtypes = x.dtype, weight.dtype
+        x, weight = x.to(dtype), weight.to(dtype)
+        ctx.save_for_backward(x, weight)
+        return torch.bmm(x.expand(weight.shape[0], -1, -1), weight.transpose(1, 2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        grad_x = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            grad_x = torch.bmm(grad, weight)
+            grad_x = (grad_x if x.shape[0] > 1 else grad_x.sum(0, keepdim=True)).to(ctx.dtypes[0])
+        if ctx.needs_input_grad[1]:
+            factors = grad.transpose(1, 2), x.expand(weight.shape[0], -1, -1)
+            if grad.device.type == "cuda" and grad.dtype == torch.bfloat16:
+                # cuBLAS writes float32 sums as they are
+                grad_weight = torch.bmm(*factors, out_dtype=torch.float32).to(ctx.dtypes[1])
+            else:
+                grad_weight = torch.bmm(*factors).to(ctx.dtypes[1])
+        return grad_x, grad_weight, None
 
 
 class _EnsembleMLP(torch.autograd.Function):
