@@ -78,6 +78,12 @@ def select_greedy(q: Tensor, actions: Tensor, subset: Tensor) -> Tensor:
     return actions[choice, torch.arange(actions.shape[1], device=actions.device)]
 
 
+def adam_and_average(optimizer: torch.optim.Optimizer, targets: list[Tensor], online: list[Tensor]) -> None:
+    """Torch's Adam, then a moving average of every tensor."""
+    optimizer.step()
+    torch._foreach_lerp_(targets, online, 0.01)
+
+
 def contests(device: torch.device) -> dict[str, Contest]:
     """Everything that is timed, by name."""
 
@@ -169,12 +175,38 @@ def contests(device: torch.device) -> dict[str, Contest]:
 
     # five state critics of the paper: 10.9 million parameters in their own tensors
     shapes = [(1024, 155 if layer == 0 else 1024) for layer in range(3)] + [(1024,)] * 9 + [(1, 1024), (1,)]
-    targets, online = ([random(*shape) for _ in range(5) for shape in shapes] for _ in range(2))
+    targets, online, gradients = ([random(*shape) for _ in range(5) for shape in shapes] for _ in range(3))
     found["polyak_update 5 state critics"] = Contest(
         lambda: ops.polyak_update(targets, online, 0.99),
         lambda targets, online: [t.lerp_(o, 0.01) for t, o in zip(targets, online)],
         (targets, online),
         sum(3 * tensor.numel() * 4 for tensor in targets),
+    )
+
+    # the same in flat storage; the baseline is torch's fused Adam and foreach average
+    offsets, total = [], 0
+    for gradient in gradients:
+        offsets.append(total)
+        total += -(-gradient.numel() // 16) * 16
+    values, exp_avg, exp_avg_sq, target = (empty(total).zero_() for _ in range(4))
+    for tensor, gradient in zip(online, gradients):
+        tensor.grad = gradient
+    optimizer = torch.optim.Adam(online, lr=1e-4, fused=True, capturable=True)
+    found["adam_update 5 state critics and target"] = Contest(
+        lambda: ops.adam_update(
+            values,
+            gradients,
+            offsets,
+            exp_avg,
+            exp_avg_sq,
+            counter,
+            learning_rate=1e-4,
+            target=target,
+            rho=0.99,
+        ),
+        adam_and_average,
+        (optimizer, targets, online),
+        9 * total * 4,
     )
 
     # two pixel critics with one proposal, five state critics' hidden layer: forward, then with the backward

@@ -1,12 +1,14 @@
-"""One update round of IBRL at the paper's sizes, fp32 and bf16, against plain eager PyTorch and the peak.
+"""One update round of IBRL at the paper's sizes, in several precisions, against plain eager PyTorch.
 
-    python bench/bench_update.py [--sizes state pixel quickstart] [--device cuda] [--threads 2] [--quick]
+    python bench/bench_update.py [--sizes state pixel drq quickstart] [--device cuda] [--threads 2] [--quick]
 
 A round is G critic updates and one actor update; with sampling, every critic update draws its batch from a
-filled replay buffer. "Share" is the necessary operations (flops.py) over the time, against the fastest matrix
-product at that precision measured in the same rounds. Writes results/bench_update.json (on a GPU
-bench_update_cuda.json) and a chart. On a busy machine, `--threads 1 --clock cpu` counts the processor time of
-this process instead of the wall's.
+filled replay buffer. "Share of peak" is the necessary operations (costs.py) over the time, against the
+fastest matrix product at that precision measured in the same rounds. "Floor" is the least time that
+operations and bytes allow at the rates of product and copy measured in the same run. On a GPU the candidates
+are eager, torch.compile, and whole rounds as CUDA graphs, of one learner and of several at once. Writes
+results/bench_update.json (on a GPU bench_update_cuda.json) and a chart. On a busy machine, `--threads 1
+--clock cpu` counts the processor time of this process instead of the wall's.
 """
 
 from __future__ import annotations
@@ -14,201 +16,38 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from flops import RoundFlops, pixel_flops, state_flops
-from plain_update import PlainIBRL
-from timing import RESULTS, machine_facts, write_results
+from timing import RESULTS, copy_bandwidth, float32_products, machine_facts, write_results
+from update_rounds import SIZES, Call, candidates
 
-from ibrl_fast.agents import IBRLAgent, IBRLConfig
-from ibrl_fast.data import ObsSpec, ReplayBuffer
-from ibrl_fast.nn import (
-    ActorConfig,
-    BCNetworkConfig,
-    CriticConfig,
-    NetworkConfig,
-    build_bc_policy,
-    build_networks,
-)
 from ibrl_fast.ops.linear import _find_onednn
 from ibrl_fast.training.host_memory import keep_freed_memory
 
-Call = Callable[[], Any]
-
-
-@dataclass(frozen=True)
-class Size:
-    """A round's networks and data; image is (channels, size, size) or None."""
-
-    network: NetworkConfig
-    bc: BCNetworkConfig
-    vector: int
-    stack: int
-    action_dim: int
-    batch: int
-    critic_updates: int
-    image: tuple[int, int, int] | None = None
-
-    @property
-    def flops(self) -> RoundFlops:
-        """Necessary operations."""
-        features = self.vector * self.stack
-        if self.image is None:
-            return state_flops(self.network, self.batch, features, self.action_dim)
-        return pixel_flops(self.network, self.batch, *self.image[:2], features, self.action_dim)
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """What the networks read."""
-        vector = {"state" if self.image is None else "proprio": (self.vector * self.stack,)}
-        return vector if self.image is None else {**vector, "camera": self.image}
-
-
-_SMALL = NetworkConfig(
-    actor=ActorConfig(hidden=(256, 256)), critic=CriticConfig(num_critics=2, hidden=(256, 256))
-)
-_SMALL_BC = BCNetworkConfig(actor=ActorConfig(hidden=(256, 256, 256), dropout=0.0))
-SIZES = {
-    "state": Size(NetworkConfig.state(), BCNetworkConfig(), 23, 3, 7, 256, 5),
-    "pixel": Size(
-        NetworkConfig.pixel_vit(), BCNetworkConfig.pixel_resnet18(), 9, 3, 7, 256, 1, image=(3, 96, 96)
-    ),
-    "quickstart": Size(_SMALL, _SMALL_BC, 39, 1, 4, 128, 2),
-}
-
-
-def transitions(size: Size, count: int, device: torch.device) -> dict[str, Any]:
-    """Random transitions for the baseline, as arrays of stacked observations."""
-
-    def side() -> dict[str, torch.Tensor]:
-        return {
-            key: torch.rand(count, *shape, device=device) * 2 - 1
-            if len(shape) == 1
-            else torch.randint(0, 256, (count, *shape), dtype=torch.uint8, device=device)
-            for key, shape in size.shapes.items()
-        }
-
-    return {
-        "obs": side(),
-        "next_obs": side(),
-        "action": torch.rand(count, size.action_dim, device=device) * 2 - 1,
-        "reward": torch.rand(count, device=device),
-        "discount": torch.full((count,), 0.97, device=device),
-    }
-
-
-def filled_buffer(size: Size, count: int, device: torch.device) -> ReplayBuffer:
-    """A replay buffer of `count` random steps in episodes of 100."""
-    key = "state" if size.image is None else "proprio"
-    space = {key: ObsSpec((size.vector,))}
-    if size.image is not None:
-        space["camera"] = ObsSpec(size.image, torch.uint8)
-    envs = 10
-    buffer = ReplayBuffer(
-        space,
-        size.action_dim,
-        capacity=count,
-        max_episode_steps=100,
-        num_envs=envs,
-        device=device,
-        stacks={key: size.stack},
-    )
-
-    def observe() -> dict[str, torch.Tensor]:
-        return {
-            name: torch.rand(envs, *spec.shape)
-            if spec.dtype == torch.float32
-            else torch.randint(0, 256, (envs, *spec.shape), dtype=torch.uint8)
-            for name, spec in space.items()
-        }
-
-    def propose() -> torch.Tensor:
-        return torch.rand(envs, 1, size.action_dim) * 2 - 1
-
-    no = torch.zeros(envs, dtype=torch.bool)
-    for step in range(count // envs):
-        if step % 100 == 0:
-            buffer.start_episode(None, observe(), propose())
-        truncated = ~no if step % 100 == 99 else no
-        buffer.append(propose()[:, 0], torch.rand(envs), no, truncated, observe(), propose())
-    return buffer
-
-
-def make_round(agent: IBRLAgent, buffer: ReplayBuffer, size: Size, *, sample: bool) -> Call:
-    """Our update round, with a fresh batch for every critic update or always the same one."""
-    fixed = buffer.sample(size.batch)
-
-    def one_round() -> None:
-        batch = fixed
-        for _ in range(size.critic_updates):
-            batch = buffer.sample(size.batch) if sample else fixed
-            agent.update_critic(batch)
-        agent.update_actor(batch)
-
-    return one_round
-
-
-def candidates(size: Size, args: argparse.Namespace) -> tuple[dict[str, Call], dict[str, str]]:
-    """Everything that is timed at one size, and what could not be."""
-    device, count = torch.device(args.device), 1000 if args.quick else 2000
-    buffer, calls, failed = filled_buffer(size, count, device), {}, {}
-    for precision in ("fp32", "bf16"):
-        torch.manual_seed(0)
-        networks = build_networks(size.network, size.shapes, size.action_dim)
-        bc_policy = build_bc_policy(size.bc, size.shapes, size.action_dim)
-        agent = IBRLAgent(networks, IBRLConfig(precision=precision), bc_policy, seed=0, device=device)
-        calls[f"ours {precision}"] = make_round(agent, buffer, size, sample=False)
-        calls[f"ours {precision} + sampling"] = make_round(agent, buffer, size, sample=True)
-    if args.compile:
-        torch.manual_seed(0)
-        networks = build_networks(size.network, size.shapes, size.action_dim)
-        agent = IBRLAgent(networks, IBRLConfig(), bc_policy, seed=0, device=device)
-        agent._regress = torch.compile(agent._regress)  # type: ignore[method-assign]
-        agent._target = torch.compile(agent._target)  # type: ignore[method-assign]
-        agent.update_actor = torch.compile(agent.update_actor)  # type: ignore[method-assign]
-        compiled = make_round(agent, buffer, size, sample=False)
-        try:
-            compiled()
-            calls["ours fp32, torch.compile"] = compiled
-        except Exception as error:
-            failed["ours fp32, torch.compile"] = f"{type(error).__name__}: {error}"[:500]
-    if not args.no_plain:
-        bc_policy = (
-            build_bc_policy(size.bc, size.shapes, size.action_dim).requires_grad_(False).eval().to(device)
-        )
-        plain = PlainIBRL(
-            size.network,
-            size.shapes,
-            size.action_dim,
-            bc_policy,
-            transitions(size, count, device),
-            batch_size=size.batch,
-            critic_updates=size.critic_updates,
-            device=device,
-        )
-        calls["plain fp32 + sampling"] = plain.round
-    return calls, failed
+# calls between two events, so that the first one's way to the GPU does not count
+CUDA_CALLS = 10
 
 
 def products(device: torch.device) -> dict[str, tuple[Call, float]]:
     """Matrix products whose fastest is the peak: name -> call, operations."""
-    shapes = [(8192, 8192, 8192)] if device.type == "cuda" else [(1024, 1024, 1024), (256, 1024, 1024)]
     onednn, found = _find_onednn(), {}
+    if device.type == "cuda":
+        return cuda_products(device)
+    shapes = [(1024, 1024, 1024), (256, 1024, 1024)]
     for m, k, n in shapes:
         for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
             a, b = torch.randn(m, k, device=device).to(dtype), torch.randn(n, k, device=device).to(dtype)
-            repeats = max(1, round(2e9 / (2 * m * k * n))) if device.type == "cpu" else 1
+            repeats = max(1, round(2e9 / (2 * m * k * n)))
 
             def multiply(a: torch.Tensor = a, b: torch.Tensor = b, repeats: int = repeats) -> None:
                 for _ in range(repeats):
                     torch.mm(a, b.t())
 
             found[f"{precision} torch.mm {m}x{k}x{n}"] = (multiply, 2.0 * m * k * n * repeats)
-            if onednn is None or device.type == "cuda" or precision == "bf16":
+            if onednn is None or precision == "bf16":
                 continue
 
             def multiply_onednn(a: torch.Tensor = a, b: torch.Tensor = b, repeats: int = repeats) -> None:
@@ -219,15 +58,31 @@ def products(device: torch.device) -> dict[str, tuple[Call, float]]:
     return found
 
 
+def cuda_products(device: torch.device) -> dict[str, tuple[Call, float]]:
+    """One large product in each precision."""
+    size, found = 8192, {}
+    for precision in ("fp32", "tf32", "bf16"):
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+
+        def multiply(a: torch.Tensor = a, b: torch.Tensor = b, precision: str = precision) -> None:
+            with float32_products("tf32" if precision == "tf32" else "ieee"):
+                torch.mm(a, b)
+
+        found[f"{precision} torch.mm {size}x{size}x{size}"] = (multiply, 2.0 * size**3)
+    return found
+
+
 def seconds(call: Call, device: torch.device, clock: str) -> float:
-    """One call's time, by the wall, by the processor time of this process, or between two CUDA events."""
+    """One call's time, by the wall, by this process's processor time, or on a GPU between two events."""
     if device.type == "cuda":
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
-        call()
+        for _ in range(CUDA_CALLS):
+            call()
         end.record()
         end.synchronize()
-        return start.elapsed_time(end) / 1e3
+        return start.elapsed_time(end) / 1e3 / CUDA_CALLS
     now = time.perf_counter if clock == "wall" else time.process_time
     begin = now()
     call()
@@ -247,31 +102,50 @@ def measure(
     return taken
 
 
-def bench_size(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """One size: times, shares of the peak, and the baseline's factor."""
+def bench_size(name: str, args: argparse.Namespace, bandwidth: float) -> dict[str, Any]:
+    """One size: times, shares of the peak, multiples of the floor, and the baseline's factor."""
     size, device = SIZES[name], torch.device(args.device)
     gemms = products(device)
-    calls, failed = candidates(size, args)
+    calls, failed = candidates(
+        size,
+        device,
+        1000 if args.quick else 2000,
+        plain=not args.no_plain,
+        compiled=args.compile,
+        captured=not args.no_captured,
+        seeds=tuple(args.seeds),
+    )
     taken = measure({**{n: call for n, (call, _) in gemms.items()}, **calls}, device, args.clock, args.rounds)
     rates = {n: flops / statistics.median(taken[n]) for n, (_, flops) in gemms.items()}
-    peak = {p: max(rate for n, rate in rates.items() if n.startswith(p)) for p in ("fp32", "bf16")}
-    flops = size.flops.of_round(size.critic_updates)
-    rows = {}
+    peak = {p: max(r for n, r in rates.items() if n.startswith(p)) for p in {n.split()[0] for n in rates}}
+    rows, plain = {}, "plain fp32 + sampling"
     for candidate in calls:
         median = statistics.median(taken[candidate])
-        precision = "bf16" if "bf16" in candidate else "fp32"
+        precision = next(p for p in ("tf32", "bf16", "fp32") if p in candidate)
+        learners = int(candidate.split()[-2]) if candidate.endswith("seeds") else 1
+        cost = size.cost(2 if precision == "bf16" else 4).of_round(size.critic_updates) * learners
+        floor = cost.floor_seconds(peak[precision], bandwidth)
         rows[candidate] = {
             "median_ms": 1e3 * median,
             "fastest_ms": 1e3 * min(taken[candidate]),
             "slowest_ms": 1e3 * max(taken[candidate]),
-            "gflop_per_s": flops / median / 1e9,
-            "share_of_peak": flops / median / peak[precision],
+            "learners": learners,
+            "rounds_per_second": learners / median,
+            "gflop_per_s": cost.flops / median / 1e9,
+            "share_of_peak": cost.flops / median / peak[precision],
+            "floor_ms": 1e3 * floor,
+            "bound": "operations" if cost.flops / peak[precision] >= cost.bytes / bandwidth else "bytes",
+            "times_floor": median / floor,
         }
+        if plain in rows:
+            rows[candidate]["speedup_over_plain"] = rows[plain]["median_ms"] * learners / (1e3 * median)
     return {
         "batch": size.batch,
         "critics": size.network.critic.num_critics,
         "critic_updates": size.critic_updates,
-        "gflop": flops / 1e9,
+        "gflop": size.cost(4).of_round(size.critic_updates).flops / 1e9,
+        "gbytes_fp32": size.cost(4).of_round(size.critic_updates).bytes / 1e9,
+        "gbytes_bf16": size.cost(2).of_round(size.critic_updates).bytes / 1e9,
         "products_gflop_per_s": {n: rate / 1e9 for n, rate in rates.items()},
         "peak_gflop_per_s": {p: rate / 1e9 for p, rate in peak.items()},
         "rounds": args.rounds,
@@ -283,12 +157,17 @@ def bench_size(name: str, args: argparse.Namespace) -> dict[str, Any]:
 def print_table(results: Mapping[str, Any]) -> None:
     """Everything measured, one line each."""
     for name, result in results.items():
-        peak = ", ".join(f"{p} {rate:.0f}" for p, rate in result["peak_gflop_per_s"].items())
-        print(f"\n{name}: {result['gflop']:.1f} GFLOP a round; peak {peak} GFLOP/s")
+        peak = ", ".join(f"{p} {rate:.0f}" for p, rate in sorted(result["peak_gflop_per_s"].items()))
+        moved = f"{result['gbytes_fp32']:.2f} GB (bf16 {result['gbytes_bf16']:.2f})"
+        print(f"\n{name}: {result['gflop']:.1f} GFLOP, {moved} a round; peak {peak} GFLOP/s")
         for candidate, row in result["updates"].items():
-            print(f"  {candidate:28s} {row['median_ms']:10.2f} ms {row['share_of_peak']:7.1%} of peak")
+            faster = f"{row['speedup_over_plain']:6.1f} x plain" if "speedup_over_plain" in row else ""
+            print(
+                f"  {candidate:36s} {row['median_ms']:10.3f} ms {row['share_of_peak']:7.1%} of peak "
+                f"{row['times_floor']:6.1f} x floor ({row['bound']}) {faster}"
+            )
         for candidate, reason in result["failed"].items():
-            print(f"  {candidate:28s} failed: {reason}")
+            print(f"  {candidate:36s} failed: {reason}")
 
 
 def draw(results: Mapping[str, Any], path: Path) -> None:
@@ -324,6 +203,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--compile", action="store_true", help="also torch.compile of our update")
+    parser.add_argument("--no-captured", action="store_true", help="GPU: no CUDA graphs")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[2, 4], help="GPU: learners at once")
     parser.add_argument("--no-plain", action="store_true", help="leave out the plain baseline")
     parser.add_argument(
         "--no-keep-memory", action="store_true", help="leave the C library's allocator as it is"
@@ -337,11 +218,13 @@ def main() -> None:
     if args.clock == "cpu" and (args.threads != 1 or args.device != "cpu"):
         parser.error("--clock cpu: expected --threads 1 and --device cpu")
     if args.quick:
-        args.rounds, args.sizes = 2, [name for name in args.sizes if name != "pixel"]
+        args.rounds, args.sizes = 2, [name for name in args.sizes if SIZES[name].image is None]
     torch.set_num_threads(args.threads)
     kept = not args.no_keep_memory and keep_freed_memory()
     facts = {**machine_facts(args.device), "clock": args.clock, "keep_freed_memory": kept}
-    results = {name: bench_size(name, args) for name in args.sizes}
+    bandwidth = copy_bandwidth(args.device)
+    facts["copy_bytes_per_second"] = bandwidth
+    results = {name: bench_size(name, args, bandwidth) for name in args.sizes}
     print_table(results)
     stem = "bench_update" if args.device == "cpu" else "bench_update_cuda"
     write_results(args.out / f"{stem}.json", {"machine": facts, "sizes": results})

@@ -1,16 +1,23 @@
 #!/usr/bin/env bash
-# One sitting on a GPU machine, under nine minutes, without network:  bench/gpu_session.sh [--dry-run] [OUT_DIR]
+# One sitting on a GPU machine, under nine minutes, without network:
+#   bench/gpu_session.sh [--dry-run] [--train "PRESET [bench_train.py's options]"] [OUT_DIR]
 # Needs python3 with torch, pybind11, pytest, numpy, h5py and matplotlib, nvcc, cmake and ninja; no simulator.
 # Builds the extension with CUDA, runs every CUDA test, then the GPU benches. OUT_DIR (bench/results) gets the JSON
 # files and session.txt with every table. --dry-run goes the same way on a machine without a GPU: the CUDA kernels
 # are compiled where nvcc is there, the CUDA tests are skipped one by one, the benches run shortly on the CPU.
+# --train runs a whole training after that (it needs the simulator and takes minutes more).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 device=cuda
-if [[ "${1:-}" == "--dry-run" ]]; then
-    device=cpu
+train=""
+while [[ "${1:-}" == --* ]]; do
+    case "$1" in
+        --dry-run) device=cpu ;;
+        --train) train="${2:?expected a preset after --train}" && shift ;;
+        *) echo "gpu_session.sh: expected --dry-run or --train, got $1" >&2 && exit 2 ;;
+    esac
     shift
-fi
+done
 out="$(mkdir -p "${1:-bench/results}" && cd "${1:-bench/results}" && pwd)"
 python="$(command -v python3)"
 export PYTHONPATH="$PWD" PYTHONUNBUFFERED=1 MPLBACKEND=Agg
@@ -49,13 +56,23 @@ for part in ops nn data agents training deploy; do
 done
 step 150 "CUDA tests" "$python" -m pytest -q -m cuda -p no:cacheprovider "${tests[@]}"
 
-# the benches that are there; every one takes --device and --out
+# the benches; every one takes --device and --out
 if [[ "$device" == cuda ]]; then
-    [[ -f bench/bench_ops.py ]] && step 100 "ops" "$python" bench/bench_ops.py --device cuda --out "$out"
-    [[ -f bench/bench_update.py ]] && step 100 "update rounds" "$python" bench/bench_update.py --device cuda --out "$out"
-    [[ -f bench/bench_replay.py ]] && step 60 "replay" "$python" bench/bench_replay.py --device cuda --out "$out"
+    step 60 "ops" "$python" bench/bench_ops.py --device cuda --no-compile --out "$out"
+    step 60 "replay" "$python" bench/bench_replay.py --device cuda --out "$out"
+    step 110 "update rounds" "$python" bench/bench_update.py --device cuda --out "$out"
+    # compiling takes long and may fail: by itself, and last
+    step 80 "update rounds, torch.compile" "$python" bench/bench_update.py --device cuda --sizes state \
+        --compile --no-captured --out "$out/compile"
 else
-    step 100 "ops" "$python" bench/bench_ops.py --device cpu --rounds 1 --no-compile --out "$out"
+    step 60 "ops" "$python" bench/bench_ops.py --device cpu --rounds 1 --no-compile --out "$out"
+    step 60 "replay" "$python" bench/bench_replay.py --device cpu --quick --out "$out"
+    step 60 "update rounds" "$python" bench/bench_update.py --device cpu --quick --sizes quickstart --out "$out"
+fi
+
+# a whole run from pixels, where a simulator is installed and it is asked for: beyond the nine minutes
+if [[ -n "$train" ]]; then
+    step 560 "a whole run" "$python" bench/bench_train.py $train --device "$device" --out "$out"
 fi
 
 printf '\n%d step(s) failed; results in %s\n' "$failures" "$(basename "$out")"

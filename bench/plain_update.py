@@ -58,6 +58,35 @@ class PixelHead(nn.Module):
         return self.q(torch.cat([reduced, extra], 1))[:, 0]
 
 
+class TrunkHead(nn.Module):
+    """A critic on image tokens as DrQ has it: flattened, linear, LayerNorm, tanh, then the Q-MLP."""
+
+    def __init__(self, network: NetworkConfig, tokens: int, dim: int, extra: int) -> None:
+        super().__init__()
+        embed = network.critic.embed_dim
+        self.trunk = nn.Sequential(nn.Linear(tokens * dim, embed), nn.LayerNorm(embed), nn.Tanh())
+        self.q = mlp([embed + extra, *network.critic.hidden, 1], norm=network.critic.layer_norm)
+
+    def forward(self, features: tuple[Tensor, Tensor], action: Tensor) -> Tensor:
+        tokens, proprio = features
+        return self.q(torch.cat([self.trunk(tokens.flatten(1)), proprio, action], 1))[:, 0]
+
+
+class DrQ(nn.Module):
+    """DrQ's four convolutions."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for number in range(4):
+            layers += [nn.Conv2d(32 if number else channels, 32, 3, 1 if number else 2), nn.ReLU()]
+        self.convs = nn.Sequential(*layers)
+        self.num_tokens, self.dim = ((size - 3) // 2 + 1 - 6) ** 2, 32
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.convs(image).flatten(2).transpose(1, 2)
+
+
 class ViT(nn.Module):
     """The paper's small vision transformer (Fig. 17) from PyTorch's own layers."""
 
@@ -65,7 +94,8 @@ class ViT(nn.Module):
         super().__init__()
         self.convs = nn.Sequential(nn.Conv2d(channels, 128, 8, 4), nn.ReLU(), nn.Conv2d(128, 128, 3, 2))
         side = ((size - 8) // 4 + 1 - 3) // 2 + 1
-        self.position = nn.Parameter(0.02 * torch.randn(1, side * side, 128))
+        self.num_tokens, self.dim = side * side, 128
+        self.position = nn.Parameter(0.02 * torch.randn(1, self.num_tokens, self.dim))
         self.layer = nn.TransformerEncoderLayer(128, 4, 512, 0.0, "gelu", batch_first=True, norm_first=True)
         self.norm = nn.LayerNorm(128)
 
@@ -101,24 +131,26 @@ class PlainIBRL:
         device: torch.device,
     ) -> None:
         self.bc, self.data, self.batch_size, self.critic_updates = bc_policy, data, batch_size, critic_updates
-        self.vector = next(key for key, shape in shapes.items() if len(shape) == 1)
+        self.vector = next((key for key, shape in shapes.items() if len(shape) == 1), None)
         self.image = next((key for key, shape in shapes.items() if len(shape) == 3), None)
-        proprio, members = shapes[self.vector][0], network.critic.num_critics
-        hidden, dropout = list(network.actor.hidden), network.actor.dropout
+        proprio, members = shapes[self.vector][0] if self.vector else 0, network.critic.num_critics
+        hidden, dropout, norm = list(network.actor.hidden), network.actor.dropout, network.actor.layer_norm
         self.encoder: nn.Module = nn.Identity()
         self.compress: nn.Module = nn.Identity()
         make: Callable[[], nn.Module]
         if self.image is not None:
             channels, size, _ = shapes[self.image]
-            self.encoder = ViT(channels, size).to(device)
-            tokens = self.encoder.position.shape[1]
+            spatial, compress = network.critic.head == "spatial", network.actor.compress_dim
+            self.encoder = (ViT if spatial else DrQ)(channels, size).to(device)
+            tokens, dim = self.encoder.num_tokens, self.encoder.dim
             self.compress = nn.Sequential(
-                nn.Linear(tokens * 128, 128), nn.LayerNorm(128), nn.Dropout(dropout), nn.ReLU()
+                nn.Linear(tokens * dim, compress), nn.LayerNorm(compress), nn.Dropout(dropout), nn.ReLU()
             )
-            actor_in, make = 128 + proprio, lambda: PixelHead(network, tokens, 128, proprio + action_dim)
+            head = PixelHead if spatial else TrunkHead
+            actor_in, make = compress + proprio, lambda: head(network, tokens, dim, proprio + action_dim)
         else:
             actor_in, make = proprio, lambda: StateHead(network, proprio, action_dim)
-        body = mlp([actor_in, *hidden, action_dim], norm=network.actor.layer_norm, dropout=dropout)
+        body = mlp([actor_in, *hidden, action_dim], norm=norm, dropout=dropout)
         self.actor = nn.ModuleList([self.compress, body]).to(device)
         self.critics = nn.ModuleList(make() for _ in range(members)).to(device)
         self.target_actor, self.target_critics = copy.deepcopy(self.actor), copy.deepcopy(self.critics)
@@ -142,7 +174,7 @@ class PlainIBRL:
 
     def encode(self, obs: dict) -> tuple[Tensor, Tensor]:
         """Image tokens (nothing without an image) and the vector."""
-        vector = obs[self.vector]
+        vector = obs[self.vector] if self.vector else obs[self.image].new_zeros(self.batch_size, 0)
         return (self.encoder(obs[self.image]) if self.image is not None else vector[:, :0]), vector
 
     def act(self, actor: nn.ModuleList, features: tuple[Tensor, Tensor]) -> Tensor:

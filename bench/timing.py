@@ -9,7 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -92,6 +93,17 @@ def copy_bandwidth(device: torch.device | str = "cpu", *, megabytes: int = 256) 
     return 2 * source.numel() * 4 / timing["copy"].median
 
 
+@contextmanager
+def float32_products(precision: str) -> Iterator[None]:
+    """What CUDA products of float32 may round to: `ieee` nothing, `tf32` 10 bits of mantissa."""
+    backend: Any = torch.backends.cuda.matmul
+    before, backend.fp32_precision = backend.fp32_precision, precision
+    try:
+        yield
+    finally:
+        backend.fp32_precision = before
+
+
 def gemm_peak(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -104,12 +116,8 @@ def gemm_peak(
     size = size or (8192 if device.type == "cuda" else 2048)
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     out = torch.empty_like(a)
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    try:
+    with float32_products("tf32" if tf32 else "ieee"):
         timing = compare({"gemm": lambda: torch.mm(a, b, out=out)}, device=device, rounds=7)
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
     return 2.0 * size**3 / timing["gemm"].median
 
 

@@ -9,6 +9,7 @@
 #include "bindings/bind_op.h"
 #include "common/cpu_isa.h"
 #include "common/philox.h"
+#include "kernels/adam_update.h"
 #include "kernels/ensemble_norm_relu.h"
 #include "kernels/ibrl_select.h"
 #include "kernels/ibrl_target.h"
@@ -71,6 +72,38 @@ PolyakUpdateList polyak_update_list(const Addresses& targets, const Addresses& o
     return list;
 }
 
+// Owns the list that the kernel's Args point into.
+struct AdamUpdateList {
+    std::vector<ibrl::AdamGradient> gradients;
+    ibrl::AdamUpdateArgs args;
+    operator ibrl::AdamUpdateArgs() const {
+        ibrl::AdamUpdateArgs complete = args;
+        complete.gradients = gradients.data();
+        complete.num_gradients = static_cast<int64_t>(gradients.size());
+        return complete;
+    }
+};
+
+AdamUpdateList adam_update_list(Address values, Address exp_avg, Address exp_avg_sq, Address step,
+                                const Addresses& gradients, const Numbers& offsets, const Numbers& counts,
+                                Address target, int64_t target_begin, double learning_rate, double beta1,
+                                double beta2, double eps, double rho, bool is_float64) {
+    AdamUpdateList list{{},
+                        {values, exp_avg, exp_avg_sq, step, nullptr, 0, target, target_begin, learning_rate,
+                         beta1, beta2, eps, rho, is_float64}};
+    for (size_t t = 0; t < gradients.size(); ++t)
+        list.gradients.push_back({gradients[t], offsets[t], counts[t]});
+    return list;
+}
+
+// How many elements all tensors of a list have.
+template <typename Tensors>
+int64_t total_count(const Tensors& tensors) {
+    int64_t elements = 0;
+    for (const auto& tensor : tensors) elements += tensor.count;
+    return elements;
+}
+
 }  // namespace
 
 void bind_kernels(py::module_& m) {
@@ -124,11 +157,12 @@ void bind_kernels(py::module_& m) {
         m, "ibrl_select", ibrl::fields_of<ibrl::IbrlSelectArgs>, IBRL_KERNELS(ibrl_select),
         [](const auto& args) { return args.values.batch * args.values.proposals * args.values.subset_size; });
     ibrl::bind_op<Addresses, Addresses, Numbers, double, bool>(
-        m, "polyak_update", polyak_update_list, IBRL_KERNELS(polyak_update), [](const auto& list) {
-            int64_t elements = 0;
-            for (const auto& tensor : list.tensors) elements += tensor.count;
-            return elements;
-        });
+        m, "polyak_update", polyak_update_list, IBRL_KERNELS(polyak_update),
+        [](const auto& list) { return total_count(list.tensors); });
+    ibrl::bind_op<Address, Address, Address, Address, Addresses, Numbers, Numbers, Address, int64_t, double,
+                  double, double, double, double, bool>(
+        m, "adam_update", adam_update_list, IBRL_KERNELS(adam_update),
+        [](const auto& list) { return total_count(list.gradients) * 2; });
 
     const auto activations = [](const auto& args) { return args.members * args.batch * args.width; };
     ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t, int64_t,

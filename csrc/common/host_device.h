@@ -1,6 +1,8 @@
 // Lets one inline function serve the CPU and the CUDA kernels with the same rounding.
 #pragma once
 
+#include <cmath>
+
 #ifdef __CUDACC__
 #define IBRL_HD __host__ __device__
 #define IBRL_UNROLL _Pragma("unroll")
@@ -25,6 +27,39 @@ IBRL_HD inline double multiply_then_add(double a, double b, double c) {
     return __dadd_rn(__dmul_rn(a, b), c);
 #else
     return a * b + c;
+#endif
+}
+
+// Rounded as IEEE 754 says, whatever the compiler's options.
+IBRL_HD inline float square_root(float x) {
+#ifdef __CUDA_ARCH__
+    return __fsqrt_rn(x);
+#else
+    return std::sqrt(x);
+#endif
+}
+
+IBRL_HD inline double square_root(double x) {
+#ifdef __CUDA_ARCH__
+    return __dsqrt_rn(x);
+#else
+    return std::sqrt(x);
+#endif
+}
+
+IBRL_HD inline float divide(float a, float b) {
+#ifdef __CUDA_ARCH__
+    return __fdiv_rn(a, b);
+#else
+    return a / b;
+#endif
+}
+
+IBRL_HD inline double divide(double a, double b) {
+#ifdef __CUDA_ARCH__
+    return __ddiv_rn(a, b);
+#else
+    return a / b;
 #endif
 }
 

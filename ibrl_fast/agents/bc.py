@@ -12,9 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ibrl_fast import ops
+from ibrl_fast.agents.flat_adam import FlatAdam
+from ibrl_fast.agents.flat_parameters import FlatParameters
+from ibrl_fast.agents.precision import Precision, PrecisionName, check_precision
 from ibrl_fast.agents.random_source import RandomSource
 from ibrl_fast.data import Demonstration
 from ibrl_fast.nn import BCPolicy
+
+# one optimiser step: tensor code alone, the same every time; returns the loss, [], on the device
+Step = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,8 @@ class BCConfig:
         learning_rate: Adam's.
         random_shift_pad: largest shift of the images in pixels; 0 turns the augmentation off.
         evaluate_every: steps between success evaluations, whose best is kept; 0 keeps the last weights.
+        precision: of matrix products and convolutions (tf32: on CUDA); weights and optimiser stay in full
+            precision.
     """
 
     updates: int = 20_000
@@ -34,6 +42,7 @@ class BCConfig:
     learning_rate: float = 1e-4
     random_shift_pad: int = 4
     evaluate_every: int = 0
+    precision: PrecisionName = "fp32"
 
     def __post_init__(self) -> None:
         for name in ("updates", "batch_size"):
@@ -44,6 +53,7 @@ class BCConfig:
                 raise ValueError(f"{name}: expected >= 0, got {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate: expected > 0, got {self.learning_rate}")
+        check_precision(self.precision)
 
 
 @dataclass(frozen=True)
@@ -136,6 +146,7 @@ def train_bc(
     seed: int = 0,
     progress: Callable[[int, float], None] | None = None,
     evaluate: Callable[[BCPolicy], float] | None = None,
+    wrap_step: Callable[[Step, torch.Generator], Step] | None = None,
 ) -> BCResult:
     """Fit a policy to demonstrations by mean squared error, in place.
 
@@ -147,6 +158,8 @@ def train_bc(
         seed: of batches, augmentation and dropout; the initial weights are the policy's own.
         progress: called with (updates done, loss) every 50 updates and at the end; may raise to stop.
         evaluate: returns the policy's success rate in [0, 1]; called as configured and at the end.
+        wrap_step: makes another way to run the step from it and the generator that it draws from; the loss
+            that this returns may lie in the same memory every time.
 
     Raises:
         ValueError: demonstrations that the policy cannot read, or evaluate_every without evaluate.
@@ -156,35 +169,45 @@ def train_bc(
             f"evaluate: expected a function for evaluate_every {config.evaluate_every}, got None"
         )
     device = next(policy.parameters()).device
+    precision = Precision(config.precision, device)
     random = RandomSource(seed, device, torch.float32)
     shapes = {key: tuple(shape) for key, shape in policy.shapes.items()}
     sampler = DemonstrationSampler(demos, shapes, stacks or {}, config.random_shift_pad, random, device)
     if sampler.actions.shape[1] != policy.action_dim:
         raise ValueError(f"actions: expected [*, {policy.action_dim}], got {list(sampler.actions.shape)}")
-    optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, fused=True, capturable=True)
+    optimizer = FlatAdam(FlatParameters(policy.parameters()), config.learning_rate)
 
+    def step() -> Tensor:
+        # regress the demonstrated actions
+        with precision.products():
+            obs, action = sampler.sample(config.batch_size)
+            mask = None
+            if policy.dropout > 0:
+                mask = random.dropout_mask(config.batch_size, policy.dropout_width, policy.dropout)
+            with precision.autocast():
+                predicted = policy(obs, mask)
+            loss = F.mse_loss(predicted.float(), action)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss.detach()
+
+    run_step = step if wrap_step is None else wrap_step(step, random.generator)
     losses: list[Tensor] = []
     success_rates: list[tuple[int, float]] = []
     best_weights = None
     for update in range(1, config.updates + 1):
-        # regress the demonstrated actions
-        obs, action = sampler.sample(config.batch_size)
-        mask = None
-        if policy.dropout > 0:
-            mask = random.dropout_mask(config.batch_size, policy.dropout_width, policy.dropout)
-        loss = F.mse_loss(policy(obs, mask), action)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        losses = [*losses[-99:], loss.detach()]
+        losses = [*losses[-99:], run_step().clone()]
         if progress is not None and (update % 50 == 0 or update == config.updates):
-            progress(update, float(loss.detach()))
+            progress(update, float(losses[-1]))
         # equal losses hide very different policies: keep the one that succeeds most, the latest among equals
         last = update == config.updates
         if config.evaluate_every and evaluate and (last or update % config.evaluate_every == 0):
             success_rates.append((update, float(evaluate(policy))))
             if success_rates[-1][1] >= max(rate for _, rate in success_rates):
                 best_weights = copy.deepcopy(policy.state_dict())
+    # the gradients are of no more use, and would keep a captured step's memory
+    policy.zero_grad(set_to_none=True)
     kept_update = config.updates
     if best_weights is not None:
         policy.load_state_dict(best_weights)

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ibrl_fast.agents.precision import PrecisionName, check_precision
+
 
 @dataclass(frozen=True)
 class ProposalRule:
@@ -47,7 +49,8 @@ class TD3Config:
         noise_clip: c, bound of the target's noise.
         polyak: rho, target = rho * target + (1 - rho) * online.
         subset_size: K, critics whose minimum values an action (RED-Q); drawn afresh for every use.
-        precision: of matrix products and convolutions; weights, losses and optimiser stay in full precision.
+        precision: of matrix products and convolutions (tf32: on CUDA); weights, losses and optimiser stay in
+            full precision.
     """
 
     learning_rate: float = 1e-4
@@ -55,7 +58,7 @@ class TD3Config:
     noise_clip: float = 0.3
     polyak: float = 0.99
     subset_size: int = 2
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: PrecisionName = "fp32"
 
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:
@@ -68,8 +71,7 @@ class TD3Config:
             raise ValueError(f"polyak: expected in [0, 1), got {self.polyak}")
         if self.subset_size < 1:
             raise ValueError(f"subset_size: expected >= 1, got {self.subset_size}")
-        if self.precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision: expected fp32 or bf16, got {self.precision}")
+        check_precision(self.precision)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ibrl_fast.agents.config import IBRLConfig
+from ibrl_fast.agents.precision import in_precision
 from ibrl_fast.agents.td3 import Action, Features, TD3Agent
 from ibrl_fast.data import Batch
 from ibrl_fast.nn import Networks
@@ -46,13 +47,22 @@ class IBRLAgent(TD3Agent):
         self.bootstrap_rule = config.bootstrap_rule
 
     @torch.no_grad()
+    @in_precision
     def il_actions(self, obs: dict[str, Tensor]) -> Tensor:
         """The imitation policy's proposals `[N, samples, action_dim]`, without noise."""
         action = self.bc_policy(obs).to(self.dtype)
         return action.unsqueeze(1) if action.dim() == 2 else action
 
     @torch.no_grad()
-    def act(self, obs: dict[str, Tensor], explore: bool, *, source: Source = "hybrid") -> Action:
+    @in_precision
+    def act(
+        self,
+        obs: dict[str, Tensor],
+        explore: bool,
+        *,
+        source: Source = "hybrid",
+        il_action: Tensor | None = None,
+    ) -> Action:
         """Choose actions for N environments (Alg. 1 lines 7 to 9).
 
         Args:
@@ -61,11 +71,14 @@ class IBRLAgent(TD3Agent):
                 otherwise the choice is deterministic: no noise, all critics, the best proposal.
             source: who may propose: `hybrid` as configured, `il` the imitation policy alone (warm-up, its own
                 evaluation), `rl` the actor alone.
+            il_action: `[N, samples, action_dim]`, what il_actions says of obs, where it is known already.
         """
         if source not in ("hybrid", "rl", "il"):
             raise ValueError(f"source: expected hybrid, rl or il, got {source}")
-        self._check_obs(obs)
-        il_action = self.il_actions(obs)
+        size = self._check_obs(obs)
+        if il_action is None:
+            il_action = self.il_actions(obs)
+        self._check_proposals("il_action", il_action, size)
         features = self._encode(obs)
         # the proposals that may act, RL first
         proposals = []
@@ -78,6 +91,7 @@ class IBRLAgent(TD3Agent):
             chosen.source = torch.ones_like(chosen.source)
         return chosen
 
+    @in_precision
     def update_critic(self, batch: Batch, *, bootstrap: Source = "hybrid") -> dict[str, Tensor]:
         """One step of all critics and the encoder, and the EMA of the critics (Alg. 1 lines 16 to 19).
 
@@ -111,11 +125,13 @@ class IBRLAgent(TD3Agent):
     def _check_batch(self, batch: Batch) -> None:
         """Refuse a batch whose parts do not fit together, the cached IL actions included."""
         super()._check_batch(batch)
-        shape = tuple(batch.il_action_next.shape)
-        if len(shape) != 3 or shape[1] < 1 or (shape[0], shape[2]) != (len(batch), self.action_dim):
-            raise ValueError(
-                f"il_action_next: expected {[len(batch), 'S', self.action_dim]}, got {list(shape)}"
-            )
+        self._check_proposals("il_action_next", batch.il_action_next, len(batch))
+
+    def _check_proposals(self, name: str, proposals: Tensor, size: int) -> None:
+        """Refuse proposals that are not `[size, samples, action_dim]` with at least one sample."""
+        shape = tuple(proposals.shape)
+        if len(shape) != 3 or shape[1] < 1 or (shape[0], shape[2]) != (size, self.action_dim):
+            raise ValueError(f"{name}: expected {[size, 'S', self.action_dim]}, got {list(shape)}")
 
     def _modules(self) -> dict[str, nn.Module]:
         """Everything with weights, by name."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ibrl_fast import ops
 from ibrl_fast.agents.config import ProposalRule, TD3Config
+from ibrl_fast.agents.flat_adam import FlatAdam
+from ibrl_fast.agents.flat_parameters import FlatParameters
+from ibrl_fast.agents.precision import Precision, in_precision
 from ibrl_fast.agents.proposals import bootstrap_target, select_action
 from ibrl_fast.agents.random_source import RandomSource
-from ibrl_fast.agents.ranges import nvtx_range
 from ibrl_fast.data import Batch
 from ibrl_fast.nn import Networks
 
@@ -66,6 +67,7 @@ class TD3Agent:
         self.config = config
         self.device = torch.device(device)
         self.dtype = dtype
+        self.precision = Precision(config.precision, self.device)
         self.random = RandomSource(seed, self.device, dtype)
         self.shapes = networks.shapes
         self.encoder = networks.encoder.to(self.device, dtype)
@@ -79,20 +81,20 @@ class TD3Agent:
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self._all_critics = torch.arange(self.num_critics, device=self.device)
-        # the encoder learns from the critics alone
-        self._actor_parameters = list(self.actor.parameters())
+        # the encoder learns from the critics alone; an optimiser moves its target along
         self._critic_parameters = list(self.critic.parameters())
         trained_by_critic = [*self.encoder.parameters(), *self._critic_parameters]
-        self.actor_optimizer = self._adam(self._actor_parameters)
-        self.critic_optimizer = self._adam(trained_by_critic)
-        self._target_actor_parameters = list(self.target_actor.parameters())
-        self._target_critic_parameters = list(self.target_critic.parameters())
+        self.actor_optimizer = self._adam(self.actor.parameters(), self.target_actor)
+        self.critic_optimizer = self._adam(trained_by_critic, self.target_critic)
         self.critic_updates = 0
         self.actor_updates = 0
+        # how often load_state_dict was called: tensors that a captured graph knows may be others since
+        self.loads = 0
 
     # ---- acting
 
     @torch.no_grad()
+    @in_precision
     def act(self, obs: dict[str, Tensor], explore: bool) -> Action:
         """Choose actions for N environments.
 
@@ -132,6 +134,7 @@ class TD3Agent:
 
     # ---- updates
 
+    @in_precision
     def update_critic(self, batch: Batch) -> dict[str, Tensor]:
         """One step of all critics and the encoder, and the EMA of the critics (Alg. 1 lines 16 to 19).
 
@@ -150,8 +153,6 @@ class TD3Agent:
             q = self.critic(features, batch.action.unsqueeze(0))[0].to(self.dtype)
         loss = (q - target).square().mean(1).sum()
         self._step(loss, self.critic_optimizer)
-        with nvtx_range("ema"):
-            ops.polyak_update(self._target_critic_parameters, self._critic_parameters, self.config.polyak)
         self.critic_updates += 1
         return {
             "critic_loss": loss.detach(),
@@ -160,6 +161,7 @@ class TD3Agent:
             "il_share_bootstrap": (choice > 0).to(self.dtype).mean(),
         }
 
+    @in_precision
     def update_actor(self, batch: Batch) -> dict[str, Tensor]:
         """One step of the actor and its EMA (Alg. 1 lines 21 and 22); the encoder learns nothing from it.
 
@@ -174,8 +176,6 @@ class TD3Agent:
             q = self.critic(features, action.unsqueeze(0))[0].to(self.dtype)
         loss = -q.amin(0).mean()
         self._step(loss, self.actor_optimizer)
-        with nvtx_range("ema"):
-            ops.polyak_update(self._target_actor_parameters, self._actor_parameters, self.config.polyak)
         self.actor_updates += 1
         return {"actor_loss": loss.detach()}
 
@@ -236,19 +236,17 @@ class TD3Agent:
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """Matrix products in the configured precision."""
-        if self.config.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return self.precision.autocast()
 
-    def _adam(self, parameters: list[nn.Parameter]) -> torch.optim.Adam:
-        """Adam in one kernel, its step counter on the device, so that an update can be captured."""
-        return torch.optim.Adam(parameters, lr=self.config.learning_rate, fused=True, capturable=True)
+    def _adam(self, parameters: Iterable[nn.Parameter], target: nn.Module) -> FlatAdam:
+        """Adam for the parameters, whose last ones the target follows; all in flat storage."""
+        group, followers = FlatParameters(parameters), FlatParameters(target.parameters())
+        return FlatAdam(group, self.config.learning_rate, target=followers, rho=self.config.polyak)
 
     @staticmethod
-    def _step(loss: Tensor, optimizer: torch.optim.Adam) -> None:
-        """Gradients of the loss for the optimiser's parameters alone, and one step."""
-        for parameter in optimizer.param_groups[0]["params"]:
-            parameter.grad = None
+    def _step(loss: Tensor, optimizer: FlatAdam) -> None:
+        """Gradients of the loss for the optimiser's parameters alone, one step, and the EMA of its target."""
+        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
@@ -311,6 +309,7 @@ class TD3Agent:
         self.random.load_state_dict(state["random"])
         self.critic_updates = int(state["critic_updates"])
         self.actor_updates = int(state["actor_updates"])
+        self.loads += 1
 
 
 @contextmanager

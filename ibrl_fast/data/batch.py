@@ -38,6 +38,16 @@ class Batch:
         """The batch size."""
         return int(self.action.shape[0])
 
+    def copy_(self, other: Batch) -> None:
+        """Overwrites every tensor with that of a batch of the same shapes."""
+        for field in fields(self):
+            mine, theirs = getattr(self, field.name), getattr(other, field.name)
+            if isinstance(mine, dict):
+                for key, value in mine.items():
+                    value.copy_(theirs[key])
+            else:
+                mine.copy_(theirs)
+
     def to(self, target: torch.dtype | torch.device | str, *, non_blocking: bool = False) -> Batch:
         """A copy with every floating tensor in a dtype, or with every tensor on a device."""
         if isinstance(target, torch.dtype) and not target.is_floating_point:

@@ -141,6 +141,11 @@ class ReplayBuffer:
         """Online transitions held."""
         return self._index.size - self._index.num_demo_steps
 
+    @property
+    def seed(self) -> int:
+        """Of row sampling and augmentation."""
+        return self._sampler.seed
+
     def is_demo(self, rows: Tensor) -> Tensor:
         """Which of a batch's `rows` [batch] come from demonstrations: [batch] bool."""
         return rows < self._plan.layout.demo_rows
@@ -278,7 +283,25 @@ class ReplayBuffer:
         Errors: ValueError when the buffer is empty.
         """
         with self._lock:
-            return self._sampler.sample(batch_size, self._index.num_demo_steps, self._index.size)
+            batch = self.draw(batch_size)
+            self.after_reads()
+            return batch
+
+    @property
+    def draws_on_device(self) -> bool:
+        """Whether a draw is device work alone, which a CUDA graph can repeat."""
+        return self._plan.storage != "host"
+
+    def draw(self, batch_size: int) -> Batch:
+        """What `sample` returns, by tensor code alone; between `before_reads` and `after_reads`."""
+        return self._sampler.sample(batch_size, self._index.num_demo_steps, self._index.size)
+
+    def before_reads(self) -> None:
+        """To be called before draws are put on the current stream."""
+
+    def after_reads(self) -> None:
+        """To be called after draws were put on the current stream: writes wait for them."""
+        self._storage.mark_read()
 
     def sample_mixed(self, batch_size: int, demo_fraction: float) -> Batch:
         """A batch whose first `batch_size * demo_fraction` (rounded) transitions are demonstrations.
@@ -291,9 +314,11 @@ class ReplayBuffer:
             raise ValueError(f"demo_fraction: expected a value in [0, 1], got {demo_fraction}")
         demo_size = int(check_integer("batch_size", batch_size, 1) * demo_fraction + 0.5)
         with self._lock:
-            return self._sampler.sample(
+            batch = self._sampler.sample(
                 batch_size, self._index.num_demo_steps, self._index.size, demo_size=demo_size
             )
+            self.after_reads()
+            return batch
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that later samples and appends depend on, bit for bit, as tensors, numbers and strings.

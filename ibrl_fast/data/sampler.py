@@ -83,7 +83,6 @@ class BatchSampler:
             )
         batch = self._gather(rows)
         self._counter.add_(1)
-        self._storage.mark_read()
         return batch.to(self._plan.device, non_blocking=True) if self._moved else batch
 
     def _draw(self, what: str, rows: Tensor, table: Tensor, count: Tensor, held: int, *, stream: int) -> None:

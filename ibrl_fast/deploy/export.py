@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tempfile
 import warnings
@@ -152,8 +153,9 @@ def export_torchscript(module: nn.Module, path: str | PathLike[str]) -> Path:
         path: the file to write; replaced as a whole or not at all.
     """
     scripted = module if isinstance(module, torch.jit.ScriptModule) else script_policy(module)
+    # a copy has only its own parameters; an agent's are views into storage that would be saved as a whole
     with _replacing(path) as target:
-        torch.jit.save(scripted, str(target))
+        torch.jit.save(copy.deepcopy(scripted), str(target))
     return Path(path)
 
 
@@ -183,13 +185,14 @@ def export_aoti(module: nn.Module, path: str | PathLike[str]) -> Path:
         ) from error
 
     # the batch axis of every observation is one free dimension; an example of 1 would fix it
+    # (a copy has only its own parameters, as in export_torchscript)
     contract = ObservationContract.from_json(str(module.contract_json))
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     with warnings.catch_warnings():
         # torch's own tree utilities warn about themselves
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*LeafSpec.*")
         program = torch.export.export(
-            _ActOnly(module),
+            _ActOnly(copy.deepcopy(module)),
             (_example(module, contract, 2),),
             dynamic_shapes={"obs": {key: {0: batch} for key in contract.observations}},
         )

@@ -3,6 +3,7 @@
 All take ``out=`` tensors, are usable under ``torch.compile`` and, on CUDA, inside a captured graph.
 """
 
+from ibrl_fast.ops.adam_update import adam_update
 from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu
 from ibrl_fast.ops.ibrl_select import ibrl_select
 from ibrl_fast.ops.ibrl_target import ibrl_target
@@ -14,6 +15,7 @@ from ibrl_fast.ops.sample_rows import sample_rows
 from ibrl_fast.ops.spatial_embed import spatial_embed
 
 __all__ = [
+    "adam_update",
     "ensemble_norm_relu",
     "ibrl_select",
     "ibrl_target",

@@ -137,5 +137,17 @@ def check_out(
     return out
 
 
+def is_dense(tensor: Tensor) -> bool:
+    """Whether the elements fill one block of memory, in whatever order (channels_last, for example)."""
+    if tensor.is_contiguous():
+        return True
+    expected = 1
+    for stride, size in sorted((s, n) for s, n in zip(tensor.stride(), tensor.shape) if n != 1):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
 def _shape_text(shape: Sequence[int | str]) -> str:
     return "[" + ", ".join(str(size) for size in shape) + "]"

@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ibrl_fast.ops._registry import MAX_CUDA_WIDTH
+from ibrl_fast.ops.autocast import product_dtype
 from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu
 from ibrl_fast.ops.linear import linear
 
@@ -85,18 +86,10 @@ def mlp_in_batches(
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     for start in range(0, len(parameters) - 2, 4):
         weight, *affine = parameters[start : start + 4]
-        products = _BatchedProduct.apply(x, weight, _product_dtype(x))
+        products = _BatchedProduct.apply(x, weight, product_dtype(x))
         x = ensemble_norm_relu(products, *(parameter.to(dtype) for parameter in affine))
     x = x.expand(parameters[0].shape[0], -1, -1)
     return torch.baddbmm(parameters[-1].unsqueeze(1), x, parameters[-2].transpose(1, 2))
-
-
-def _product_dtype(x: Tensor) -> torch.dtype:
-    """What autocast would compute x's products in."""
-    device = x.device.type
-    if x.dtype == torch.float64 or not torch.is_autocast_enabled(device):
-        return x.dtype
-    return torch.get_autocast_dtype(device)
 
 
 class _BatchedProduct(torch.autograd.Function):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ibrl_fast.ops.autocast import product_dtype
+
 
 def image_layout(image: Tensor) -> Tensor:
     """Channels last in memory, and under autocast its dtype: one copy does what autocast's would do anyway.
@@ -20,7 +22,4 @@ def image_layout(image: Tensor) -> Tensor:
     Returns:
         The same values and shape.
     """
-    dtype, device = image.dtype, image.device.type
-    if dtype == torch.float32 and torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-    return image.to(dtype, memory_format=torch.channels_last)
+    return image.to(product_dtype(image), memory_format=torch.channels_last)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ibrl_fast.ops._registry import check_tensor, register
+from ibrl_fast.ops._registry import check_tensor, is_dense, register
 
 _DTYPES = (torch.float32, torch.float64)
 
@@ -44,7 +44,7 @@ def polyak_update(targets: Sequence[Tensor], online: Sequence[Tensor], rho: floa
         check_tensor(f"online[{i}]", source, target.shape, (dtype,), device)
         if target.is_contiguous() and source.is_contiguous():
             continue
-        if not _is_dense(target):
+        if not is_dense(target):
             strides = tuple(target.stride())
             raise ValueError(f"targets[{i}]: expected a tensor dense in memory, got strides {strides}")
         if target.stride() != source.stride():
@@ -55,16 +55,6 @@ def polyak_update(targets: Sequence[Tensor], online: Sequence[Tensor], rho: floa
             )
     with torch.no_grad():
         _polyak_update(list(targets), list(online), rho)
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    # its elements fill one block of memory, in whatever order (channels_last, for example)
-    expected = 1
-    for stride, size in sorted((s, n) for s, n in zip(tensor.stride(), tensor.shape) if n != 1):
-        if stride != expected:
-            return False
-        expected *= size
-    return True
 
 
 def _arguments(targets: list[Tensor], online: list[Tensor], rho: float) -> tuple[Any, ...]:

@@ -132,7 +132,8 @@ def spatial_embed_backward(
         grad_weights: as weights, or None where they are not wanted.
     """
     members, proposals, batch, embed_dim = extra.shape
-    count = getattr(_core, f"spatial_embed_scratch_{extra.device.type}")
+    on_cuda = extra.device.type == "cuda"
+    count = _core.spatial_embed_scratch_cuda if on_cuda else _core.spatial_embed_scratch_cpu
     code, channels = DTYPE_CODES[patches.dtype], patches.shape[1]
     size = count(members, proposals, batch, channels, embed_dim, code, grad_weights is not None)
     grads = (grad_extra, grad_patches, *(grad_weights or (None, None, None)))

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ibrl_fast.agents import IBRLAgent, TD3Agent, TD3Config
+from ibrl_fast.agents.precision import Precision
 from ibrl_fast.data import ReplayBuffer, observation_specs
 from ibrl_fast.data.demonstrations import DemonstrationSet
 from ibrl_fast.deploy.export import make_policy_module, script_policy
@@ -23,10 +24,12 @@ from ibrl_fast.envs import make_pool
 from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.envs.rollout import episode_seeds
 from ibrl_fast.nn import BCPolicy, ObservationScaler, build_networks
+from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.checkpoint import load_run
 from ibrl_fast.training.collector import Collector
 from ibrl_fast.training.config import TrainConfig, config_from_dict
 from ibrl_fast.training.evaluate import EvaluationResult, EvaluationSpec, Evaluator
+from ibrl_fast.training.graph_capture import UpdateRound, resolve_capture
 from ibrl_fast.training.imitation import fit_bc, load_demos, make_bc_policy, stream_seed
 from ibrl_fast.training.logging import PhaseTimer
 from ibrl_fast.training.observation_plan import (
@@ -78,18 +81,22 @@ class RunParts:
 # ---- the parts
 
 
-def check_device(device: str) -> None:
-    """Checks that the learner's device is there.
+def check_device(config: TrainConfig) -> None:
+    """Checks that the learner's device is there, and can do what the run asks of it.
 
     Raises:
-        ValueError: no device of that name, or none on this machine.
+        ValueError: no device of that name, none on this machine, or none for this precision or for capture.
     """
+    device = config.device
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"device: expected one that torch can use here, got {device} ({str(error).splitlines()[0]})"
         ) from error
+    resolve_capture(config.capture, device)
+    for part in (config.agent, config.bc):
+        Precision(part.precision, torch.device(device))
 
 
 def make_rl_agent(
@@ -159,6 +166,28 @@ def make_buffer(
     return ReplayBuffer(specs, pool.task.action_dim, **parameters)
 
 
+def make_collector(
+    config: TrainConfig, pool: BasePool, plan: ObservationPlan, agent: TD3Agent, buffer: ReplayBuffer
+) -> Collector:
+    """What acts in the pool and fills the buffer."""
+    acting = Acting(agent, capture=resolve_capture(config.capture, config.device))
+    return Collector(pool, acting, buffer, stacks=plan.stacks, seed=stream_seed(config.seed, "collector"))
+
+
+def make_update_round(
+    config: TrainConfig, agent: TD3Agent, buffer: ReplayBuffer, timer: PhaseTimer
+) -> UpdateRound:
+    """What trains the agent on the buffer."""
+    return UpdateRound(
+        agent,
+        buffer,
+        batch_size=config.batch_size,
+        critic_updates=config.critic_updates,
+        capture=resolve_capture(config.capture, config.device),
+        timer=timer,
+    )
+
+
 @torch.no_grad()
 def propose_for_demos(
     agent: IBRLAgent, demos: DemonstrationSet, stacks: Mapping[str, int]
@@ -217,14 +246,7 @@ def build_run(
     buffer = make_buffer(config, pool, plan, demos.num_steps, len(demos), progress.say)
     proposals = propose_for_demos(agent, demos, plan.stacks) if isinstance(agent, IBRLAgent) else None
     buffer.add_demonstrations(demos.demos, proposals)
-    collector = Collector(
-        pool,
-        agent,
-        buffer,
-        stacks=plan.stacks,
-        device=config.device,
-        seed=stream_seed(config.seed, "collector"),
-    )
+    collector = make_collector(config, pool, plan, agent, buffer)
     if bc_policy is not None:
         with timer("evaluate"):
             ((_, bc_result),) = evaluator.finished(wait=True)
@@ -243,14 +265,7 @@ def restore_run(
     agent = restore_agent(config, plan, content)
     buffer = make_buffer(config, pool, plan, content["num_demo_steps"], content["num_demos"], say)
     buffer.load_state_dict(content["buffer"])
-    collector = Collector(
-        pool,
-        agent,
-        buffer,
-        stacks=plan.stacks,
-        device=config.device,
-        seed=stream_seed(config.seed, "collector"),
-    )
+    collector = make_collector(config, pool, plan, agent, buffer)
     collector.load_state_dict(content["collector"])
     evaluator = make_evaluator(config, plan, closers)
     torch.set_rng_state(content["torch_rng"].cpu())
@@ -286,7 +301,10 @@ def load_policy_module(run: Path) -> nn.Module:
     """
     content = load_run(run)
     config = config_from_dict(json.loads(content["config"]))
-    config = dataclasses.replace(config, device="cpu")
+    # the weights are read on the CPU, in full precision
+    config = dataclasses.replace(
+        config, device="cpu", agent=dataclasses.replace(config.agent, precision="fp32")
+    )
     plan = plan_from_contract(ObservationContract.from_json(content["contract"]))
     if config.method == "bc":
         return make_policy_module(restore_bc_policy(config, plan, content), plan.contract)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ibrl_fast.agents import IBRLAgent, TD3Agent
 from ibrl_fast.data import ReplayBuffer
 from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.envs.stacking import ObservationStacker
+from ibrl_fast.training.acting import Acting
 
 ActingMode = Literal["agent", "il", "random"]
 
@@ -37,32 +37,28 @@ class Collector:
 
     Args:
         pool: N environments with same-step autoreset.
-        agent: acts on stacked observations and proposes imitation actions.
+        acting: acts on stacked observations and proposes imitation actions.
         buffer: receives unstacked observations, actions, rewards and the imitation proposals of every state.
         stacks: frames by observation key.
-        device: where the agent lives.
         seed: of the random actions of the `random` mode.
     """
 
     def __init__(
         self,
         pool: BasePool,
-        agent: TD3Agent,
+        acting: Acting,
         buffer: ReplayBuffer,
         *,
         stacks: dict[str, int],
-        device: str,
         seed: int,
     ) -> None:
         self._pool = pool
-        self._agent = agent
+        self._acting = acting
         self._buffer = buffer
-        self._device = torch.device(device)
         self._stacker = ObservationStacker(pool.num_envs, stacks)
         self._random = np.random.default_rng(seed)
         self._lengths = np.zeros(pool.num_envs, dtype=np.int64)
         self._il_steps = np.zeros(pool.num_envs, dtype=np.int64)
-        self._stacked: dict[str, Tensor] = {}
         self._il_action: Tensor | None = None
 
     def start(self, seed: int) -> None:
@@ -91,15 +87,9 @@ class Collector:
 
         # The true successors first, with their imitation actions: an ended episode's row of `observations`
         # already holds the next episode's start
-        if ended.any():
-            successors = info["final_obs"]
-            stacked = self._to_device(self._stacker.push(successors))
-            il_action_next = self._propose(stacked)
-        else:
-            successors = observations
-            self._see(self._stacker.push(observations))
-            il_action_next = self._il_action
-        self._buffer.append(actions_host, rewards, terminated, truncated, successors, il_action_next)
+        successors = info["final_obs"] if ended.any() else observations
+        self._see(self._stacker.push(successors))
+        self._buffer.append(actions_host, rewards, terminated, truncated, successors, self._il_action)
         if not ended.any():
             return []
 
@@ -121,19 +111,13 @@ class Collector:
         return records
 
     def _see(self, stacked: dict[str, np.ndarray]) -> None:
-        self._stacked = self._to_device(stacked)
-        self._il_action = self._propose(self._stacked)
-
-    def _propose(self, stacked: dict[str, Tensor]) -> Tensor | None:
-        """The imitation policy's actions [N, S, A]; None for a method without one."""
-        return self._agent.il_actions(stacked) if isinstance(self._agent, IBRLAgent) else None
-
-    def _to_device(self, stacked: dict[str, np.ndarray]) -> dict[str, Tensor]:
-        return {key: torch.from_numpy(value).to(self._device) for key, value in stacked.items()}
+        """Looks at the observations to act on, or to store: their imitation actions are computed once."""
+        self._acting.see({key: torch.from_numpy(value) for key, value in stacked.items()})
+        self._il_action = self._acting.propose()
 
     def _choose(self, mode: ActingMode) -> tuple[Tensor, np.ndarray]:
         if mode == "agent":
-            chosen = self._agent.act(self._stacked, explore=True)
+            chosen = self._acting.act()
             return chosen.action, (chosen.source != 0).cpu().numpy()
         if mode == "il":
             assert self._il_action is not None

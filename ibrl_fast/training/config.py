@@ -168,6 +168,8 @@ class TrainConfig:
     """The run's folder; {task}, {method} and {seed} are filled in."""
     device: str = "cpu"
     """torch device of the learner."""
+    capture: bool | None = None
+    """Whether updates, acting and imitation steps are replayed as CUDA graphs; None: on CUDA devices."""
     num_threads: int = 0
     """torch CPU threads; 0 chooses: 1 for networks narrower than 512, else all cores."""
     total_env_steps: int = 20_000

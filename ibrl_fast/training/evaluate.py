@@ -7,15 +7,9 @@ i has its own seed, so that the set of episodes depends on neither the number of
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import queue
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +18,11 @@ import imageio
 import numpy as np
 import torch
 
+from ibrl_fast.deploy.export import export_torchscript
 from ibrl_fast.envs import make_pool
 from ibrl_fast.envs.rollout import evaluate_policy, wilson_interval
+from ibrl_fast.training.evaluation_process import EvaluationError, EvaluationProcess
 
-WORKER_MODULE = "ibrl_fast.training.evaluation_worker"
 VIDEO_SIZE = 240
 
 ActFunction = Callable[[dict[str, torch.Tensor]], tuple[torch.Tensor, torch.Tensor]]
@@ -190,10 +185,10 @@ class Evaluator:
     def __init__(self, spec: EvaluationSpec, workers: int = 0) -> None:
         self._spec = spec
         self._finished: list[tuple[int, EvaluationResult]] = []
-        self._pending: dict[int, list[tuple[_Worker, int]]] = {}
+        self._pending: dict[int, list[tuple[EvaluationProcess, int]]] = {}
         self._local: EpisodeRunner | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="ibrl_fast_eval_") if workers else None
-        self._workers = [_Worker(spec, index) for index in range(workers)]
+        self._workers = [EvaluationProcess(dataclasses.asdict(spec), index) for index in range(workers)]
 
     def submit(
         self,
@@ -220,7 +215,7 @@ class Evaluator:
         # Hand over a file, so that training may go on changing the parameters
         assert self._folder is not None
         path = Path(self._folder.name) / f"policy_{key}_{len(os.listdir(self._folder.name))}.pt"
-        torch.jit.save(policy, str(path))
+        export_torchscript(policy, path)
         parts = []
         for index, worker in enumerate(self._workers[: len(chosen)]):
             job = {
@@ -235,13 +230,18 @@ class Evaluator:
         """Results since the last call, in the order of submission; with `wait`, of everything submitted.
 
         Raises:
-            RuntimeError: a worker failed; the message holds its last words.
+            EvaluationError: an evaluation failed twice; it is dropped, all others can still be had.
         """
         for key in list(self._pending):
-            parts = [worker.receive(ticket, wait=wait) for worker, ticket in self._pending[key]]
-            if any(part is None for part in parts):
+            try:
+                answers = [process.receive(ticket, wait=wait) for process, ticket in self._pending[key]]
+            except EvaluationError:
+                del self._pending[key]
+                raise
+            if any(answer is None for answer in answers):
                 break
-            self._finished.append((key, merge_parts([part for part in parts if part is not None])))
+            parts = [EpisodePart(**answer) for answer in answers if answer is not None]
+            self._finished.append((key, merge_parts(parts)))
             del self._pending[key]
         results, self._finished = self._finished, []
         return results
@@ -257,79 +257,3 @@ class Evaluator:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
-
-
-class _Worker:
-    """One background process: JSON lines to its stdin, one JSON line back per job."""
-
-    def __init__(self, spec: EvaluationSpec, index: int) -> None:
-        # A session of its own: Ctrl-C reaches the trainer alone, which then ends the worker in good order
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", WORKER_MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            start_new_session=True,
-        )
-        self._index = index
-        self._sent = 0
-        self._results: dict[int, EpisodePart] = {}
-        self._lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-        self._write(dataclasses.asdict(spec))
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
-        self._lines.put(None)
-
-    def _write(self, message: Mapping[str, Any]) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(message) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            self._fail()
-
-    def _fail(self) -> None:
-        status = self._process.wait()
-        self._errors.seek(0)
-        words = self._errors.read().strip().splitlines()[-8:]
-        what = f"evaluation worker {self._index}: expected a result, got its end (exit status {status})"
-        raise RuntimeError("\n".join([what, *words]))
-
-    def send(self, job: Mapping[str, Any]) -> int:
-        """Queues a job; returns its ticket."""
-        self._sent += 1
-        self._write({"ticket": self._sent, **job})
-        return self._sent
-
-    def receive(self, ticket: int, *, wait: bool) -> EpisodePart | None:
-        """The episodes of a job, or None if it is not done and `wait` is False."""
-        while ticket not in self._results:
-            try:
-                line = self._lines.get(block=wait)
-            except queue.Empty:
-                return None
-            if line is None:
-                self._fail()
-                return None
-            answer = json.loads(line)
-            done = answer.pop("ticket")
-            self._results[done] = EpisodePart(**answer)
-        return self._results[ticket]
-
-    def close(self) -> None:
-        """Ends the process; one that ended by itself is no error here."""
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._errors.close()

@@ -16,6 +16,7 @@ from ibrl_fast.envs.rollout import episode_seeds
 from ibrl_fast.nn import BCPolicy, ObservationScaler, build_bc_policy
 from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.evaluate import EvaluationSpec, Evaluator
+from ibrl_fast.training.graph_capture import step_capture
 from ibrl_fast.training.observation_plan import ObservationPlan
 from ibrl_fast.training.progress import RunProgress
 
@@ -121,6 +122,7 @@ def fit_bc(
                 seed=stream_seed(config.seed, "bc"),
                 progress=report,
                 evaluate=evaluate if selection is not None else None,
+                wrap_step=step_capture(config.capture, config.device),
             )
         finally:
             if selection is not None:

@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 METRICS_NAME = "metrics.jsonl"
 
 # The phases that `PhaseTimer` may be asked for; each is an NVTX range and a `seconds/<phase>` metric
-PHASES = ("collect", "sample", "critic", "actor", "evaluate", "checkpoint", "bc")
+PHASES = ("collect", "sample", "critic", "actor", "update", "evaluate", "checkpoint", "bc")
 
 
 class MetricsLogger:
@@ -99,7 +99,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 class MetricsAccumulator:
-    """Means of device tensors over a logging interval, read from the device once, not at every update."""
+    """Means of device tensors over a logging interval, read from the device once, not at every update.
+
+    The sums stay where they are from their first use on, so that a CUDA graph can add to them.
+    """
 
     def __init__(self) -> None:
         self._sums: dict[str, torch.Tensor] = {}
@@ -110,25 +113,46 @@ class MetricsAccumulator:
         for key, value in metrics.items():
             total = self._sums.get(key)
             if total is None:
-                self._sums[key] = value.detach().to(torch.float64).clone()
-            else:
-                total.add_(value.detach())
-            self._counts[key] += 1
+                total = self._sums[key] = torch.zeros((), dtype=torch.float64, device=value.device)
+            elif total.device != value.device:
+                # loaded from a file
+                total = self._sums[key] = total.to(value.device)
+            total.add_(value.detach())
+        self.count(dict.fromkeys(metrics, 1))
+
+    def count(self, times: Mapping[str, int]) -> None:
+        """Notes that so many values were added to each sum, where that happened without `add`."""
+        for key, number in times.items():
+            self._counts[key] += number
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Values added to each sum since the last `pop`."""
+        return {key: number for key, number in self._counts.items() if number}
 
     def pop(self) -> dict[str, float]:
-        """The means since the last call, as Python floats; empties the accumulator."""
-        means = {key: float(total) / self._counts[key] for key, total in self._sums.items()}
-        self._sums.clear()
+        """The means since the last call, as Python floats, read in one transfer; empties the accumulator."""
+        counts = self.counts
+        totals = torch.stack([self._sums[key] for key in counts]).tolist() if counts else []
+        for total in self._sums.values():
+            total.zero_()
         self._counts.clear()
-        return means
+        return {key: total / number for (key, number), total in zip(counts.items(), totals, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
         """What was added since the last `pop`."""
-        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+        counts = self.counts
+        return {"sums": {key: self._sums[key].clone() for key in counts}, "counts": counts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where `state_dict` stood."""
-        self._sums = {key: total.clone() for key, total in state["sums"].items()}
+        for total in self._sums.values():
+            total.zero_()
+        for key, total in state["sums"].items():
+            if key in self._sums:
+                self._sums[key].copy_(total)
+            else:
+                self._sums[key] = total.clone()
         self._counts = defaultdict(int, state["counts"])
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +16,16 @@ from ibrl_fast.deploy.export import export_policy, make_policy_module, script_po
 from ibrl_fast.deploy.policy_module import enable_rl
 from ibrl_fast.envs import resolve_task
 from ibrl_fast.envs.rendering import RenderingUnavailableError, check_rendering
-from ibrl_fast.training.build import build_run, check_device, restore_run
+from ibrl_fast.training.build import build_run, check_device, make_update_round, restore_run
 from ibrl_fast.training.checkpoint import CHECKPOINT_NAME, load_run, save_checkpoint
 from ibrl_fast.training.collector import ActingMode, EpisodeRecord
 from ibrl_fast.training.config import TrainConfig, config_from_dict, config_to_dict, save_config
 from ibrl_fast.training.evaluate import EvaluationResult
 from ibrl_fast.training.gate import DeploymentGate
+from ibrl_fast.training.graph_capture import UpdateRound
 from ibrl_fast.training.host_memory import keep_freed_memory
-from ibrl_fast.training.logging import MetricsAccumulator, MetricsLogger, PhaseTimer
+from ibrl_fast.training.interruption import stop_on_signals
+from ibrl_fast.training.logging import MetricsLogger, PhaseTimer
 from ibrl_fast.training.progress import RunProgress
 from ibrl_fast.training.report import plot_phase_seconds, write_report
 from ibrl_fast.training.result import Counters, TrainResult, describe
@@ -51,7 +51,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, *, quiet: bool = False) -> None:
         resolve_task(config.env.task)
-        check_device(config.device)
+        check_device(config)
         self.config = config
         self.run_dir = config.resolved_run_dir()
         self._quiet = quiet
@@ -81,7 +81,7 @@ class Trainer:
         self._timer = PhaseTimer()
         self._progress = RunProgress(quiet=self._quiet)
 
-        with self._interruptible(), self._progress, ExitStack() as closers:
+        with stop_on_signals(self._stop), self._progress, ExitStack() as closers:
             resume_at = None
             if self._content is None:
                 save_config(config, self.run_dir)
@@ -100,10 +100,15 @@ class Trainer:
                 self._gate.load_state_dict(self._content["gate"])
             self._logger = MetricsLogger(self.run_dir, resume_at=resume_at)
             closers.callback(self._logger.close)
-            self._metrics = MetricsAccumulator()
+            self._update_round: UpdateRound | None = None
+            if self._parts.buffer is not None:
+                self._update_round = make_update_round(
+                    config, self._parts.agent, self._parts.buffer, self._timer
+                )
             self._recent: deque[EpisodeRecord] = deque(maxlen=100)
             if self._content is not None:
-                self._metrics.load_state_dict(self._content["metrics"])
+                if self._update_round is not None:
+                    self._update_round.load_state_dict(self._content["metrics"])
                 self._recent.extend(EpisodeRecord(**record) for record in self._content["recent"])
             return self._run()
 
@@ -168,11 +173,11 @@ class Trainer:
         if counters.episodes >= config.warmup_episodes:
             if counters.rounds == 0:
                 for _ in range(config.warmup_updates):
-                    self._update_round()
+                    self._update()
             counters.steps_owed += config.env.num_envs
             while counters.steps_owed >= config.update_frequency:
                 counters.steps_owed -= config.update_frequency
-                self._update_round()
+                self._update()
 
         # What the schedule asks for
         if self._env_steps >= counters.next_evaluation:
@@ -188,19 +193,12 @@ class Trainer:
             return "agent"
         return "il" if self.config.method == "ibrl" else "random"
 
-    def _update_round(self) -> None:
-        """G critic updates, then one actor update on the last batch."""
-        parts, config, timer = self._parts, self.config, self._timer
-        assert parts.buffer is not None
-        for _ in range(config.critic_updates):
-            with timer("sample"):
-                batch = parts.buffer.sample(config.batch_size)
-            with timer("critic"):
-                self._metrics.add(parts.agent.update_critic(batch))
-        with timer("actor"):
-            self._metrics.add(parts.agent.update_actor(batch))
+    def _update(self) -> None:
+        """One update round, and its record when that is due."""
+        assert self._update_round is not None
+        self._update_round()
         self._counters.rounds += 1
-        if self._counters.rounds % config.log_every_updates == 0:
+        if self._counters.rounds % self.config.log_every_updates == 0:
             self._log_training()
 
     # ---- evaluation ----
@@ -260,7 +258,8 @@ class Trainer:
         now = time.perf_counter()
         then, steps, rounds = self._marked
         self._marked = (now, self._env_steps, self._counters.rounds)
-        metrics: dict[str, Any] = self._metrics.pop()
+        assert self._update_round is not None
+        metrics: dict[str, Any] = self._update_round.pop()
         metrics["env_steps_per_second"] = (self._env_steps - steps) / (now - then)
         metrics["updates_per_second"] = (
             (self._counters.rounds - rounds) * self.config.critic_updates / (now - then)
@@ -287,7 +286,7 @@ class Trainer:
                 "counters": vars(self._counters),
                 "torch_rng": torch.get_rng_state(),
                 "gate": None if self._gate is None else self._gate.state_dict(),
-                "metrics": self._metrics.state_dict(),
+                "metrics": None if self._update_round is None else self._update_round.state_dict(),
                 "recent": [vars(record) for record in self._recent],
                 "seconds": dict(self._timer.seconds),
                 **self._parts.state_dict(),
@@ -347,22 +346,3 @@ class Trainer:
             policy_path=None if interrupted else self.run_dir / POLICY_NAME,
             interrupted=interrupted,
         )
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM ask the loop to stop after the step at hand; a second Ctrl-C stops at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def ask(number: int, _frame: Any) -> None:
-            if self._stop.is_set():
-                raise KeyboardInterrupt
-            self._stop.set()
-
-        previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)

@@ -53,6 +53,23 @@ def test_resume_is_bit_for_bit(config: TD3Config, network: Any) -> None:
         assert all(torch.equal(value, theirs["modules"][part][name]) for name, value in weights.items()), part
 
 
+def test_shared_storage_makes_no_file_larger() -> None:
+    def size(state: Any) -> int:
+        file = io.BytesIO()
+        torch.save(state, file)
+        return len(file.getvalue())
+
+    def clones(state: Any) -> Any:
+        if isinstance(state, dict):
+            return {key: clones(value) for key, value in state.items()}
+        return state.clone() if isinstance(state, torch.Tensor) else state
+
+    agent = make_agent(IBRLConfig(), pixel_networks())
+    step(agent, 0)
+    state = agent.state_dict()
+    assert size(state) <= size(clones(state))
+
+
 def test_the_seed_decides_everything() -> None:
     first, second = (make_agent(IBRLConfig(beta=2.0), state_networks(), seed=3) for _ in range(2))
     assert [step(first, 0), step(first, 1)] == [step(second, 0), step(second, 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from cli_helpers import tiny_arguments
 import ibrl_fast
 from ibrl_fast import load_policy, read_demonstrations
 from ibrl_fast.cli import COMMANDS, main
-from ibrl_fast.training.config import load_config
+from ibrl_fast.training.checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
+from ibrl_fast.training.config import config_to_dict, load_config
 from ibrl_fast.training.logging import read_metrics
 
 
@@ -77,6 +79,20 @@ def test_export(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     obs = {"state": torch.randn(5, 39, generator=torch.Generator().manual_seed(0))}
     torch.testing.assert_close(
         load_policy(out).act(obs), load_policy(run / "policy.pt").act(obs), rtol=0, atol=0
+    )
+
+
+def test_a_run_from_a_gpu_is_exported_on_the_cpu(run: Path, tmp_path: Path) -> None:
+    """Its precision and its graphs are of no concern to the policy."""
+    content = load_checkpoint(run)
+    config = load_config(run)
+    config = replace(config, device="cuda", capture=True, agent=replace(config.agent, precision="tf32"))
+    content["config"] = json.dumps(config_to_dict(config))
+    save_checkpoint(tmp_path / CHECKPOINT_NAME, content)
+    main(["export", str(tmp_path), "--out", str(tmp_path / "exported.pt")])
+    obs = {"state": torch.zeros(2, 39)}
+    assert torch.equal(
+        load_policy(tmp_path / "exported.pt").act(obs), load_policy(run / "policy.pt").act(obs)
     )
 
 

@@ -37,6 +37,9 @@ Capsys = pytest.CaptureFixture[str]
         (["train", "--sead", "3"], ["--sead"]),
         (["train", "--device", "cuda:77"], ["device: expected one that torch can use here, got cuda:77"]),
         (["train", "--device", "toaster"], ["device: expected one that torch can use here, got toaster"]),
+        (["train", "--capture", "True"], ["capture: expected False or None on cpu", "got True"]),
+        (["train", "--agent.precision", "tf32"], ["precision: expected fp32 or bf16 on cpu", "got tf32"]),
+        (["train", "--bc.precision", "tf32"], ["precision: expected fp32 or bf16 on cpu", "got tf32"]),
         (["demos", "assembly"], ["--out"]),
         (
             ["demos", "assembly", "--out", "x.hdf5", "--episodes", "0"],

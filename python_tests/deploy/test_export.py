@@ -23,7 +23,7 @@ from policies import (
     state_contract,
 )
 
-from ibrl_fast.agents import IBRLConfig, ProposalRule
+from ibrl_fast.agents import IBRLConfig, ProposalRule, TD3Config
 from ibrl_fast.deploy import ObservationContract, ObservationField, PolicyFileError, load_policy
 from ibrl_fast.deploy.export import contract_from_space, export_policy, make_policy_module, script_policy
 
@@ -276,3 +276,20 @@ def test_saved_script_needs_no_gradient(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         loaded = torch.jit.load(tmp_path / "policy.pt")
     assert not loaded(random_obs(contract, 2)).requires_grad
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_file_holds_the_policy_alone(file_format: str, tmp_path: Path) -> None:
+    # the encoder shares its storage with critics that the policy does not have
+    contract = pixel_contract()
+    agent = make_agent(contract, TD3Config(), num_critics=200)
+    module = make_policy_module(agent, contract)
+    path = export_policy(module, tmp_path / f"policy{SUFFIX[file_format]}", format=file_format)
+    parameters = sum(4 * parameter.numel() for parameter in module.parameters())
+    critics = sum(4 * parameter.numel() for parameter in agent.critic.parameters())
+    assert parameters < 100_000 and critics > 1_500_000
+    # beside parameters: code, in a package also machine code
+    assert path.stat().st_size < parameters + {"torchscript": 500_000, "aoti": 5_000_000}[file_format]
+    if file_format == "torchscript":
+        for parameter in torch.jit.load(path).parameters():
+            assert parameter.untyped_storage().nbytes() == 4 * parameter.numel()

@@ -135,12 +135,29 @@ def test_settling_does_not_depend_on_the_draw_where_it_is_cached(task: str) -> N
         np.testing.assert_array_equal(state["physics"][0], physics_of(env))
 
 
+def test_vectors_outside_the_draw_settle_anew() -> None:
+    """A box where the hand starts: given vectors may put objects where no draw does."""
+    env = make_published("metaworld/button-press")
+    pool = make_pool("metaworld/button-press", backend="native", num_threads=1, **ORIGINAL)
+    env._freeze_rand_vec, env._last_rand_vec = True, np.array([0.0, 0.5, 0.115])
+    expected, _ = env.reset()
+    pool.reset(options={"rand_vec": env._last_rand_vec[None]})
+    np.testing.assert_array_equal(pool.get_state()["observation"][0], expected)
+    np.testing.assert_array_equal(pool.get_state()["physics"][0], physics_of(env))
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_draws_follow_the_published_distribution(task: str) -> None:
     stats = pytest.importorskip("scipy.stats")
     env = make_published(task)
     env.seed(0)
-    env._reset_hand = lambda *args, **kwargs: setattr(env, "init_tcp", env.tcp_center)  # the draw alone
+
+    def skip_settling() -> None:
+        """The draw alone; positions are those of the untouched scene."""
+        mujoco.mj_forward(env.model, env.data)
+        env.init_tcp = env.tcp_center
+
+    env._reset_hand = skip_settling
     pool = make_pool(task, backend="native", num_threads=1, num_envs=20, **ORIGINAL)
     published, drawn = [], []
     for _ in range(300):
@@ -192,6 +209,45 @@ def test_states_continue_on_the_other_backend(task: str, direction: str) -> None
         actions = rng.uniform(-1, 1, (1, 4))
         assert_same_step(first.step(actions), second.step(actions))
     assert_same_state(first.get_state(), second.get_state())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_steps_equal_wherever_objects_lie(task: str) -> None:
+    """Places that neither experts nor random hands reach: objects anywhere, the hand around them."""
+    reference = make_pool(task, backend="reference", num_envs=1, max_episode_steps=500, **ORIGINAL)
+    native = make_pool(task, backend="native", num_envs=1, max_episode_steps=500, **ORIGINAL)
+    reference.reset(seed=11), native.reset(seed=12)
+    env, rng, rewards = reference._envs[0].env, np.random.default_rng(0), set()
+    for _ in range(15):
+        scatter(env, rng)
+        native.set_state(reference.get_state())
+        grip = rng.choice([-1.0, 1.0])
+        for _ in range(5):
+            actions = np.append(rng.uniform(-1, 1, 3), grip)[None]
+            expected = reference.step(actions)
+            assert_same_step(expected, native.step(actions))
+            rewards.add(float(expected[1][0]))
+    assert len(rewards) > 5
+
+
+def scatter(env, rng: np.random.Generator) -> None:
+    """Moves what is not the arm, upright, and the hand near the first object; all settle for a moment."""
+    model, qpos = env.model, env.data.qpos.copy()
+    low, high = (-0.3, 0.5, 0.0), (0.3, 0.9, 0.3)
+    for joint in range(model.njnt):
+        name, start = model.joint(joint).name, model.jnt_qposadr[joint]
+        if name.startswith("right_j") or name in ("r_close", "l_close"):
+            continue
+        if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
+            near_goal = env._get_pos_goal() + rng.normal(size=3) * 0.1
+            qpos[start : start + 3] = near_goal if rng.random() < 0.5 else rng.uniform(low, high)
+            qpos[start + 3 : start + 7] = env.init_qpos[start + 3 : start + 7]
+        else:
+            qpos[start] = rng.uniform(*model.jnt_range[joint])
+    env.set_state(qpos, np.zeros(model.nv))
+    hand = env._get_pos_objects()[:3] + rng.normal(size=3) * 0.05 + (0, 0, 0.06)
+    env.data.mocap_pos[0] = np.clip(hand, env.mocap_low, env.mocap_high)
+    mujoco.mj_step(env.model, env.data, nstep=40)
 
 
 @pytest.mark.slow

@@ -54,7 +54,15 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
     target, action = empty(batch), empty(batch, 7)
     features, embedded = random(batch, 5, 2, 24), empty(2, 3, batch, 24)
     products, hidden = random(2, batch, 24), empty(2, batch, 24)
+    flat = [random(96), random(96), random(96).square(), random(80)]
+    step_counter = torch.tensor([7], device=device)
     return {
+        "adam_update": Case(
+            ops.adam_update,
+            (flat[0], [random(3, 5), random(70)], [0, 16], flat[1], flat[2], step_counter),
+            {"learning_rate": 0.01, "target": flat[3], "rho": 0.9},
+            (*flat, step_counter),
+        ),
         "sample_rows": Case(
             ops.sample_rows,
             (torch.arange(50, device=device), torch.tensor([40], device=device), batch),

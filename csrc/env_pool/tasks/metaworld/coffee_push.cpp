@@ -1,97 +1,12 @@
 // Push a mug under a coffee machine. Source: metaworld 3.1.1, SawyerCoffeePushEnvV3.
-#include <algorithm>
-
-#include "env_pool/tasks/metaworld/tasks.h"
+#include "env_pool/tasks/metaworld/coffee_mug.h"
 
 namespace ibrl::metaworld {
-namespace {
-
-class CoffeePush final : public SawyerEnv {
-  public:
-    CoffeePush(std::shared_ptr<const mjModel> base, const SawyerSpec& spec, const Settled* settled)
-        : SawyerEnv(std::move(base), spec, settled),
-          mug_(body("obj")),
-          machine_(body("coffee_machine")),
-          goal_(site("mug_goal")),
-          mug_geom_(find_id(model(), mjOBJ_GEOM, "mug")) {}
-
-  protected:
-    bool accepts(const double* rv) const override { return norm2(rv[0] - rv[3], rv[1] - rv[4]) >= 0.15; }
-
-    void edit_model(const double* rv) override {
-        target_pos_ = {rv[3], rv[4], rv[5]};
-        set_body_pos(machine_, {rv[3], rv[4] + 0.22, rv[5]});
-        set_site_pos(goal_, target_pos_);
-    }
-
-    void place(const double* rv) override {
-        // The published code stops the arm's joints 9..14, not the mug, whose speed it keeps.
-        set_positions(0, rv, 3, 9, 6);
-        obj_init_pos_ = {rv[0], rv[1], rv[2]};
-        edit_model(rv);
-        max_push_distance_ = norm2(rv[0] - rv[3], rv[1] - rv[4]);
-    }
-
-    void observe_objects(double* frame) const override {
-        std::copy_n(body_position(mug_), 3, frame + 4);
-        quaternion_from_matrix(data_->geom_xmat + 9 * mug_geom_, frame + 7);
-    }
-
-    Evaluation evaluate(const double* obs, const float* action, bool want_reward) const override {
-        const double* mug = obs + 4;
-        Evaluation result;
-        result.success = distance3(mug, target_pos_.data()) <= 0.07;
-        if (!want_reward) return result;
-
-        // Errors in x and y count twice.
-        const double error[3] = {(mug[0] - target_pos_[0]) * 2.0, (mug[1] - target_pos_[1]) * 2.0,
-                                 mug[2] - target_pos_[2]};
-        const double start[3] = {(obj_init_pos_[0] - target_pos_[0]) * 2.0,
-                                 (obj_init_pos_[1] - target_pos_[1]) * 2.0,
-                                 obj_init_pos_[2] - target_pos_[2]};
-        const double to_target = norm3(error);
-        if (to_target < 0.05) {
-            result.reward = 10.0;
-            return result;
-        }
-        const Scalar in_place = long_tail_tolerance(to_target, 0.0, 0.05, norm3(start));
-        const Scalar grasped = caging_reward(action, mug,
-                                             {.obj_radius = 0.02,
-                                              .pad_success_thresh = 0.05,
-                                              .object_reach_radius = 0.04,
-                                              .xz_thresh = 0.05,
-                                              .desired_gripper_effort = 0.7,
-                                              .medium_density = true});
-        Scalar reward = hamacher_product(grasped, in_place);
-        if (distance3(mug, tcp_center().data()) < 0.04 && obs[3] > 0.0) {
-            reward = reward + (Scalar(1.0) + Scalar(5.0) * in_place);
-        }
-        result.reward = reward.value;
-        return result;
-    }
-
-    void list_attributes(std::vector<Attribute>* list) override {
-        list->push_back({"maxPushDist", &max_push_distance_, 1, true});
-        list->push_back({"obj_init_angle", &obj_init_angle_, 1, true});
-    }
-
-  private:
-    int mug_, machine_, goal_, mug_geom_;
-    double max_push_distance_ = 0.0, obj_init_angle_ = 0.3;
-};
-
-}  // namespace
 
 SawyerTask coffee_push_task() {
-    SawyerSpec spec{.model_path = "sawyer_xyz/sawyer_coffee.xml",
-                    .hand_low = {-0.5, 0.40, 0.05},
-                    .hand_high = {0.5, 1.0, 0.5},
-                    .hand_init = {0.0, 0.4, 0.2},
-                    .random_low = {-0.1, 0.55, -0.001, -0.05, 0.7, -0.001},
-                    .random_high = {0.1, 0.65, 0.001, 0.05, 0.75, 0.001},
-                    .goal_low = {-0.05, 0.7, -0.001},
-                    .goal_high = {0.05, 0.75, 0.001}};
-    return {spec, true, make_sawyer<CoffeePush>};
+    const SawyerSpec spec = coffee_mug_spec(kMugFrontLow, kMugFrontHigh, kMugSpoutLow, kMugSpoutHigh);
+    const CoffeeMug::Parts parts{.spout = 3, .distance_name = "maxPushDist"};
+    return {spec, true, make_sawyer_from<CoffeeMug>(parts)};
 }
 
 }  // namespace ibrl::metaworld

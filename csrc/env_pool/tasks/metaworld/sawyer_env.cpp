@@ -11,6 +11,7 @@ namespace {
 // Bounds to which the published step() clips the hand and the gripper of both frames.
 constexpr double kFrameLow[4] = {-0.525, 0.348, -0.0525, -1.0};
 constexpr double kFrameHigh[4] = {0.525, 1.025, 0.7, 1.0};
+constexpr double kPadReach = 0.05;     // between a pad and the object that it cages, m
 constexpr float kActionScale = 0.01f;  // m per unit of action and simulation step
 
 double clip(double x, double low, double high) {
@@ -49,9 +50,10 @@ void SawyerEnv::reset(bool frozen) {
     // survive.
     if (!frozen) draw();
     edit_model(rand_vec_.data());
-    if (settled_ != nullptr) {
+    if (settled_ != nullptr && is_drawable()) {
         mj_setState(model(), data_.get(), settled_->physics.data(), mjSTATE_INTEGRATION);
         std::copy(settled_->body_xpos.begin(), settled_->body_xpos.end(), data_->xpos);
+        std::copy(settled_->body_xquat.begin(), settled_->body_xquat.end(), data_->xquat);
         std::copy(settled_->site_xpos.begin(), settled_->site_xpos.end(), data_->site_xpos);
         for (mjWarningStat& warning : data_->warning) warning.number = 0;
         init_tcp_ = settled_->tcp;
@@ -90,6 +92,7 @@ Settled SawyerEnv::settle() {
     result.physics.resize(mj_stateSize(model(), mjSTATE_INTEGRATION));
     mj_getState(model(), data_.get(), result.physics.data(), mjSTATE_INTEGRATION);
     result.body_xpos.assign(data_->xpos, data_->xpos + 3 * model()->nbody);
+    result.body_xquat.assign(data_->xquat, data_->xquat + 4 * model()->nbody);
     result.site_xpos.assign(data_->site_xpos, data_->site_xpos + 3 * model()->nsite);
     result.tcp = init_tcp_;
     return result;
@@ -101,6 +104,13 @@ void SawyerEnv::draw() {
             rand_vec_[i] = rng_.uniform(spec_.random_low[i], spec_.random_high[i]);
         }
     } while (!accepts(rand_vec_.data()));
+}
+
+bool SawyerEnv::is_drawable() const {
+    for (std::size_t i = 0; i < rand_vec_.size(); ++i) {
+        if (rand_vec_[i] < spec_.random_low[i] || rand_vec_[i] > spec_.random_high[i]) return false;
+    }
+    return true;
 }
 
 bool SawyerEnv::set_rand_vec(const double* rand_vec) {
@@ -248,13 +258,7 @@ Scalar SawyerEnv::caging_reward(const float* action, const double* obj_pos, cons
     }
     const Scalar caging_y = hamacher_product(sides[0], sides[1]);
 
-    // The gripper's centre over the object in x and z.
-    const Vec3 tcp = tcp_center();
-    const double margin =
-        norm2(obj_init_pos_[0] - init_tcp_[0], obj_init_pos_[2] - init_tcp_[2]) - caging.xz_thresh;
-    const Scalar caging_xz =
-        long_tail_tolerance(norm2(tcp[0] - obj_pos[0], tcp[2] - obj_pos[2]), 0.0, caging.xz_thresh, margin);
-    const Scalar caged = hamacher_product(caging_y, caging_xz);
+    const Scalar caged = hamacher_product(caging_y, tcp_over(obj_pos, caging.xz_thresh));
 
     // Closing counts once the object is caged.
     const Scalar gripping =
@@ -262,6 +266,7 @@ Scalar SawyerEnv::caging_reward(const float* action, const double* obj_pos, cons
     Scalar result = hamacher_product(caged, gripping);
     if (caging.high_density) result = (result + caged) / 2.0;
     if (caging.medium_density) {
+        const Vec3 tcp = tcp_center();
         const double reach_margin =
             std::abs(distance3(obj_init_pos_.data(), init_tcp_.data()) - caging.object_reach_radius);
         const Scalar reach = long_tail_tolerance(distance3(obj_pos, tcp.data()), 0.0,
@@ -271,13 +276,38 @@ Scalar SawyerEnv::caging_reward(const float* action, const double* obj_pos, cons
     return result;
 }
 
+double SawyerEnv::pinch_reward(const double* obj_pos, double obj_radius, double grip_slack,
+                               double xz_thresh) const {
+    const Scalar caged =
+        hamacher_product(pads_around(obj_pos, obj_radius, kPadReach), tcp_over(obj_pos, xz_thresh));
+    const Scalar gripped =
+        caged.value > 0.95 ? pads_around(obj_pos, obj_radius, obj_radius + grip_slack) : Scalar(0.0);
+    return ((caged + gripped) / 2.0).value;
+}
+
+Scalar SawyerEnv::pads_around(const double* obj_pos, double nearest, double farthest) const {
+    // Margins follow the pads as they are now: the published code keeps live views of them.
+    const double left = body_position(left_pad_)[1] - obj_pos[1];
+    const double right = obj_pos[1] - body_position(right_pad_)[1];
+    return hamacher_product(
+        long_tail_tolerance(right, nearest, farthest, std::abs(std::abs(right) - kPadReach)),
+        long_tail_tolerance(left, nearest, farthest, std::abs(std::abs(left) - kPadReach)));
+}
+
+Scalar SawyerEnv::tcp_over(const double* obj_pos, double xz_thresh) const {
+    const Vec3 tcp = tcp_center();
+    const double start = norm2(obj_init_pos_[0] - init_tcp_[0], obj_init_pos_[2] - init_tcp_[2]);
+    return long_tail_tolerance(norm2(tcp[0] - obj_pos[0], tcp[2] - obj_pos[2]), 0.0, xz_thresh,
+                               start - xz_thresh);
+}
+
 // ---- state ----
 
 void SawyerEnv::list_all_attributes(std::vector<Attribute>* list) const {
     auto* self = const_cast<SawyerEnv*>(this);
     list->push_back({"_target_pos", self->target_pos_.data(), 3});
     list->push_back({"init_tcp", self->init_tcp_.data(), 3});
-    list->push_back({"obj_init_pos", self->obj_init_pos_.data(), 3});
+    if (start_is_kept_) list->push_back({"obj_init_pos", self->obj_init_pos_.data(), 3});
     self->list_attributes(list);
 }
 

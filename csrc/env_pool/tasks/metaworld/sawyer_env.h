@@ -18,6 +18,7 @@ constexpr int kObservationDim = 39;  // current frame, previous frame, goal 3 (m
 constexpr int kActionDim = 4;        // hand displacement 3 (units of 0.01 m), gripper effort
 constexpr int kFrameSkip = 5;
 constexpr int kSettlingSteps = 50;
+constexpr int kArmJoints = 9;  // where the arm comes first in a model, the scene's joints start here
 
 using Vec3 = std::array<double, 3>;
 
@@ -35,6 +36,7 @@ struct SawyerSpec {
 struct Settled {
     std::vector<double> physics;               // mjSTATE_INTEGRATION
     std::vector<double> body_xpos, site_xpos;  // where the last pass found bodies and sites, m
+    std::vector<double> body_xquat;
     Vec3 tcp;
 };
 
@@ -100,6 +102,12 @@ class SawyerEnv : public Env {
     // Reward for closing the gripper around an object at obj_pos (m).
     Scalar caging_reward(const float* action, const double* obj_pos, const Caging& caging) const;
 
+    // Reward for an object between the pads, however the gripper is driven: some tasks' own caging. Fingers
+    // that are up to grip_slack (m) wider than the object hold it.
+    double pinch_reward(const double* obj_pos, double obj_radius, double grip_slack, double xz_thresh) const;
+    Scalar pads_around(const double* obj_pos, double nearest, double farthest) const;  // in y, [0, 1]
+    Scalar tcp_over(const double* obj_pos, double xz_thresh) const;                    // in x and z, [0, 1]
+
     const SawyerSpec& spec_;
     ModelView view_;
     DataPtr data_;
@@ -107,9 +115,11 @@ class SawyerEnv : public Env {
     Vec3 init_tcp_{};
     Vec3 target_pos_{};
     Vec3 obj_init_pos_{};
+    bool start_is_kept_ = true;  // false where the published obj_init_pos is a window on a body that moves
 
   private:
     void draw();
+    bool is_drawable() const;  // given random vectors may lie outside the task's distribution
     void first_substep();
     void list_all_attributes(std::vector<Attribute>* list) const;
 

@@ -1,0 +1,88 @@
+"""The precision of matrix products and convolutions, for as long as an update or a forward pass takes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal, TypeVar, cast, get_args
+
+import torch
+
+PrecisionName = Literal["fp32", "tf32", "bf16"]
+
+# what keeps a precision for products and for convolutions
+_BACKENDS: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def check_precision(name: str) -> None:
+    """Refuses what is no precision.
+
+    Raises:
+        ValueError: naming the choices.
+    """
+    if name not in get_args(PrecisionName):
+        raise ValueError(f"precision: expected fp32, tf32 or bf16, got {name}")
+
+
+class Precision:
+    """One precision on one device; weights, losses and optimiser stay in full precision whatever it is.
+
+    Args:
+        name: `fp32` rounds nothing, `tf32` rounds the inputs of products to 10 bits of mantissa, `bf16` takes
+            them in bfloat16.
+        device: where the products are computed.
+
+    Raises:
+        ValueError: tf32 on a device that is no CUDA device.
+    """
+
+    def __init__(self, name: PrecisionName, device: torch.device) -> None:
+        check_precision(name)
+        if name == "tf32" and device.type != "cuda":
+            raise ValueError(
+                f"precision: expected fp32 or bf16 on {device}, got tf32 (CUDA devices alone have it)"
+            )
+        self.name = name
+        self._device_type = device.type
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Around a forward pass: its products in bfloat16, if that is the precision.
+
+        Casts of weights are not kept: a CUDA graph must not read one that another graph or no graph wrote.
+        """
+        if self.name != "bf16":
+            return nullcontext()
+        return torch.autocast(self._device_type, dtype=torch.bfloat16, cache_enabled=False)
+
+    @contextmanager
+    def products(self) -> Iterator[None]:
+        """Around forward and backward: what float32 products and convolutions may round to.
+
+        PyTorch keeps this for the process, and lets convolutions round by default: what was set comes back.
+        """
+        wanted = "tf32" if self.name == "tf32" else "ieee"
+        changed = []
+        try:
+            for backend in _BACKENDS:
+                before = backend.fp32_precision
+                if before != wanted:
+                    changed.append((backend, before))
+                    backend.fp32_precision = wanted
+            yield
+        finally:
+            for backend, before in changed:
+                backend.fp32_precision = before
+
+
+def in_precision(method: Method) -> Method:
+    """Runs a method, backward included, in the precision of its object (its attribute `precision`)."""
+
+    @functools.wraps(method)
+    def scoped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self.precision.products():
+            return method(self, *args, **kwargs)
+
+    return cast(Method, scoped)

@@ -1,0 +1,153 @@
+"""Small agents, filled buffers and their devices for the tests of graph capture."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+import torch
+
+from ibrl_fast.agents import IBRLAgent, IBRLConfig, ProposalRule, TD3Agent, TD3Config
+from ibrl_fast.data import ObsSpec, ReplayBuffer
+from ibrl_fast.nn import (
+    ActorConfig,
+    BCNetworkConfig,
+    CriticConfig,
+    DrQConfig,
+    NetworkConfig,
+    ResNet18Config,
+    ViTConfig,
+    build_bc_policy,
+    build_networks,
+)
+from ibrl_fast.ops.ensemble_mlp import mlp_in_batches
+from ibrl_fast.ops.spatial_embedding import embed_at_once
+
+ACTION_DIM, BATCH = 3, 8
+STATE = {"state": ObsSpec((6,))}
+PIXELS = {"camera": ObsSpec((3, 36, 36), torch.uint8), "proprio": ObsSpec((4,))}
+
+
+def networks(kind: str, num_critics: int) -> NetworkConfig:
+    """Narrow networks of the paper's kinds: `state`, `vit` and `drq`."""
+    if kind == "state":
+        return NetworkConfig(
+            actor=ActorConfig(hidden=(16, 16), dropout=0.5),
+            critic=CriticConfig(num_critics=num_critics, hidden=(16, 16)),
+        )
+    drq = kind == "drq"
+    return NetworkConfig(
+        actor=ActorConfig(hidden=(12, 12), layer_norm=True, compress_dim=10, dropout=0.5),
+        critic=CriticConfig(
+            num_critics=num_critics, hidden=(12, 12), head="trunk" if drq else "spatial", embed_dim=16
+        ),
+        encoder=DrQConfig(channels=4) if drq else ViTConfig(token_dim=16, mlp_dim=32),
+    )
+
+
+def specs(kind: str) -> dict[str, ObsSpec]:
+    return STATE if kind == "state" else PIXELS
+
+
+# name -> (kind of network, critics, critic updates a round, configuration)
+CASES: dict[str, tuple[str, int, int, TD3Config]] = {
+    "ibrl-state-E5-G5": ("state", 5, 5, IBRLConfig()),
+    "ibrl-soft-state": ("state", 5, 2, IBRLConfig(beta=5.0)),
+    "ibrl-paired-rule": (
+        "state",
+        5,
+        1,
+        IBRLConfig(acting_rule=ProposalRule("paired"), bootstrap_rule=ProposalRule("lcb")),
+    ),
+    "td3-state": ("state", 3, 2, TD3Config()),
+    "ibrl-vit": ("vit", 3, 1, IBRLConfig()),
+    "ibrl-soft-drq": ("drq", 2, 2, IBRLConfig(beta=1.0)),
+}
+
+
+def make_agent(
+    kind: str, num_critics: int, config: TD3Config, device: torch.device | str = "cpu", agent: Any = None
+) -> Any:
+    """An agent with weights from a fixed seed; `agent` is a class to use instead of the configuration's."""
+    torch.manual_seed(1)
+    shapes = {key: spec.shape for key, spec in specs(kind).items()}
+    parts = build_networks(networks(kind, num_critics), shapes, ACTION_DIM)
+    if not isinstance(config, IBRLConfig):
+        return (agent or TD3Agent)(parts, config, seed=7, device=device)
+    encoder = None if kind == "state" else ResNet18Config(base_channels=2)
+    actor = ActorConfig(hidden=(8,), dropout=0.0, compress_dim=None)
+    bc = build_bc_policy(BCNetworkConfig(actor=actor, encoder=encoder), shapes, ACTION_DIM)
+    return (agent or IBRLAgent)(parts, config, bc, seed=7, device=device)
+
+
+def observations(kind: str, count: int, seed: int) -> dict[str, np.ndarray]:
+    """Random ones, unstacked."""
+    rng = np.random.default_rng(seed)
+    return {
+        key: rng.integers(0, 256, (count, *spec.shape), dtype=np.uint8)
+        if spec.is_image
+        else rng.normal(size=(count, *spec.shape)).astype(np.float32)
+        for key, spec in specs(kind).items()
+    }
+
+
+class Feeder:
+    """A buffer and the random steps that it is given, the same in every instance."""
+
+    def __init__(
+        self, kind: str, device: torch.device | str = "cpu", *, steps: int = 30, **options: Any
+    ) -> None:
+        self.kind, self.steps = kind, 0
+        self.buffer = ReplayBuffer(
+            specs(kind), ACTION_DIM, capacity=200, max_episode_steps=10, device=device, seed=5, **options
+        )
+        self.feed(steps)
+
+    def feed(self, steps: int) -> None:
+        for _ in range(steps):
+            rng = np.random.default_rng(self.steps)
+            if self.steps % 10 == 0:
+                self.buffer.start_episode(
+                    None, observations(self.kind, 1, self.steps), rng.uniform(-1, 1, (1, 1, ACTION_DIM))
+                )
+            self.buffer.append(
+                rng.uniform(-1, 1, (1, ACTION_DIM)),
+                rng.uniform(size=1),
+                np.array([self.steps % 20 == 9]),
+                np.array([self.steps % 20 == 19]),
+                observations(self.kind, 1, self.steps + 10_000),
+                rng.uniform(-1, 1, (1, 1, ACTION_DIM)),
+            )
+            self.steps += 1
+
+
+class TorchWithoutDeviceGenerators:
+    """PyTorch, but a generator is one of the CPU whatever the device."""
+
+    def Generator(self, device: torch.device) -> torch.Generator:
+        return torch.Generator()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+
+@pytest.fixture
+def cuda_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The formulas for CUDA on every device; those for the CPU look at values on the host."""
+    monkeypatch.setattr("ibrl_fast.nn.layers.prefers_ensemble_mlp", lambda x: True)
+    monkeypatch.setattr("ibrl_fast.nn.layers.ensemble_mlp", mlp_in_batches)
+    monkeypatch.setattr("ibrl_fast.nn.critics.prefers_spatial_embedding", lambda x: True)
+    monkeypatch.setattr("ibrl_fast.nn.critics.spatial_embedding", embed_at_once)
+
+
+@pytest.fixture
+def meta_device(monkeypatch: pytest.MonkeyPatch, cuda_formulas: None) -> torch.device:
+    """A device whose tensors have no values: what waits for a value fails, and what is written is lost.
+
+    Its generators live on the CPU.
+    """
+    monkeypatch.setattr("ibrl_fast.data.row_storage.make_write_queue", MagicMock(), raising=False)
+    monkeypatch.setattr("ibrl_fast.agents.random_source.torch", TorchWithoutDeviceGenerators())
+    return torch.device("meta")
