@@ -10,6 +10,7 @@
 #include "common/cpu_isa.h"
 #include "common/philox.h"
 #include "kernels/adam_update.h"
+#include "kernels/ensemble_norm_relu.h"
 #include "kernels/ibrl_select.h"
 #include "kernels/ibrl_target.h"
 #include "kernels/nstep_return.h"
@@ -181,15 +182,35 @@ void bind_kernels(py::module_& m) {
         m, "adam_update", adam_update_list, IBRL_KERNELS(adam_update),
         [](const auto& list) { return total_count(list.gradients) * 2; });
 
+    const auto activations = [](const auto& args) { return args.members * args.batch * args.width; };
+    ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t, int64_t,
+                  double, DType>(m, "ensemble_norm_relu", ibrl::fields_of<ibrl::EnsembleNormReluArgs>,
+                                 IBRL_KERNELS(ensemble_norm_relu), activations);
+    ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, Address, Address,
+                  Address, Address, int64_t, int64_t, int64_t, DType>(
+        m, "ensemble_norm_relu_backward", ibrl::fields_of<ibrl::EnsembleNormReluBackwardArgs>,
+        IBRL_KERNELS(ensemble_norm_relu_backward), activations);
+
     const auto elements = [](const auto& args) {
-        return args.proposals * args.batch * args.channels * args.embed_dim;
+        return args.members * args.proposals * args.batch * args.channels * args.embed_dim;
     };
     ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t,
-                  int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, double, DType>(
-        m, "spatial_embed", ibrl::fields_of<ibrl::SpatialEmbedArgs>, IBRL_KERNELS(spatial_embed), elements);
+                  int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, double,
+                  DType>(m, "spatial_embed", ibrl::fields_of<ibrl::SpatialEmbedArgs>,
+                         IBRL_KERNELS(spatial_embed), elements);
     ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, Address, Address,
                   Address, Address, Address, Address, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
-                  int64_t, int64_t, int64_t, int64_t, DType>(m, "spatial_embed_backward",
-                                                             ibrl::fields_of<ibrl::SpatialEmbedBackwardArgs>,
-                                                             IBRL_KERNELS(spatial_embed_backward), elements);
+                  int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, DType>(
+        m, "spatial_embed_backward", ibrl::fields_of<ibrl::SpatialEmbedBackwardArgs>,
+        IBRL_KERNELS(spatial_embed_backward), elements);
+    const auto bind_scratch = [&](const char* name, auto scratch) {
+        m.def(name, [=](int64_t members, int64_t proposals, int64_t batch, int64_t channels,
+                        int64_t embed_dim, DType dtype, bool of_weights) {
+            return scratch({members, proposals, batch, channels, embed_dim, dtype, of_weights});
+        });
+    };
+    bind_scratch("spatial_embed_scratch_cpu", ibrl::spatial_embed_scratch_cpu);
+#ifdef IBRL_WITH_CUDA
+    bind_scratch("spatial_embed_scratch_cuda", ibrl::spatial_embed_scratch_cuda);
+#endif
 }

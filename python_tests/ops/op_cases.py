@@ -53,6 +53,8 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
     gathered = [empty(batch, 3), empty(batch, 2 * 4)]
     images = (empty(batch, 6, 20, 20), empty(batch, 6, 20, 20))
     target, action = empty(batch), empty(batch, 7)
+    features, embedded = random(batch, 5, 2, 24), empty(2, 3, batch, 24)
+    products, hidden = random(2, batch, 24), empty(2, batch, 24)
     flat = [random(96), random(96), random(96).square(), random(80)]
     step_counter = torch.tensor([7], device=device)
     scattered, packed = random(9, 5), torch.zeros(96, dtype=torch.uint8, device=device)
@@ -106,6 +108,18 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
             (q, actions, subset),
             {"beta": 2.0, **drawing, "out": (action, drawn)},
             (action, drawn),
+        ),
+        "spatial_embed": Case(
+            ops.spatial_embed,
+            (features, random(2, 3, batch, 24), random(2, 24), random(2, 24), random(2, 5, 24)),
+            {"out": embedded},
+            (embedded,),
+        ),
+        "ensemble_norm_relu": Case(
+            ops.ensemble_norm_relu,
+            (products, random(2, 24), random(2, 24), random(2, 24)),
+            {"out": hidden},
+            (hidden,),
         ),
         "polyak_update": Case(ops.polyak_update, (targets, online, 0.9), {}, tuple(targets)),
     }

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from ibrl_fast import _core
-from ibrl_fast.ops import ensemble_mlp, spatial_embedding
+from ibrl_fast.ops.ensemble_mlp import mlp_in_batches
+from ibrl_fast.ops.spatial_embedding import embed_at_once
 
 
 class TorchWithoutDeviceGenerators:
@@ -26,12 +27,10 @@ class TorchWithoutDeviceGenerators:
 @pytest.fixture
 def cuda_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
     """The formulas for CUDA on every device; those for the CPU look at values on the host."""
-    mlp = getattr(ensemble_mlp, "mlp_in_batches", ensemble_mlp.ensemble_mlp_reference)
-    embedding = getattr(spatial_embedding, "embed_at_once", spatial_embedding.spatial_embedding_reference)
     monkeypatch.setattr("ibrl_fast.nn.layers.prefers_ensemble_mlp", lambda x: True)
-    monkeypatch.setattr("ibrl_fast.nn.layers.ensemble_mlp", mlp)
+    monkeypatch.setattr("ibrl_fast.nn.layers.ensemble_mlp", mlp_in_batches)
     monkeypatch.setattr("ibrl_fast.nn.critics.prefers_spatial_embedding", lambda x: True)
-    monkeypatch.setattr("ibrl_fast.nn.critics.spatial_embedding", embedding)
+    monkeypatch.setattr("ibrl_fast.nn.critics.spatial_embedding", embed_at_once)
 
 
 @pytest.fixture
@@ -40,10 +39,10 @@ def meta_device(monkeypatch: pytest.MonkeyPatch, cuda_formulas: None) -> torch.d
 
     Its generators live on the CPU, it has no autocast, and its kernels' scratch memory is the CPU's.
     """
-    monkeypatch.setattr("ibrl_fast.data.row_storage.make_write_queue", MagicMock(), raising=False)
+    monkeypatch.setattr("ibrl_fast.data.row_storage.make_write_queue", MagicMock())
     channels_last = partial(torch.Tensor.contiguous, memory_format=torch.channels_last)
-    monkeypatch.setattr("ibrl_fast.nn.encoders.image_layout", channels_last, raising=False)
-    scratch = getattr(_core, "spatial_embed_scratch_cpu", None)
+    monkeypatch.setattr("ibrl_fast.nn.encoders.image_layout", channels_last)
+    scratch = _core.spatial_embed_scratch_cpu
     monkeypatch.setattr(_core, "spatial_embed_scratch_meta", scratch, raising=False)
     monkeypatch.setattr("ibrl_fast.agents.random_source.torch", TorchWithoutDeviceGenerators())
     return torch.device("meta")
