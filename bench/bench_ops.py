@@ -11,7 +11,7 @@ same run.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +21,10 @@ from timing import RESULTS, compare, copy_bandwidth, machine_facts, write_result
 from torch import Tensor
 
 from ibrl_fast import ops
+from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu_reference
 from ibrl_fast.ops.nstep_return import nstep_return_reference
 from ibrl_fast.ops.replay_gather import replay_gather_reference, stacked_rows_reference
+from ibrl_fast.ops.spatial_embed import spatial_embed_reference
 
 BATCH = 256
 
@@ -206,7 +208,39 @@ def contests(device: torch.device) -> dict[str, Contest]:
         (optimizer, targets, online),
         9 * total * 4,
     )
+
+    # two pixel critics with one proposal, five state critics' hidden layer: forward, then with the backward
+    affine = [random(2, 1024), random(2, 1024), random(2, 128, 1024)]
+    for dtype in (torch.float32, torch.bfloat16):
+        embed = [random(BATCH, 128, 2, 1024).to(dtype), random(2, 1, BATCH, 1024).to(dtype), *affine]
+        layer = [random(5, BATCH, 1024).to(dtype), *(random(5, 1024) for _ in range(3))]
+        for name, function, reference, given, forward_passes, backward_passes in (
+            # times that the large tensor must be read or written
+            ("spatial_embed E=2", ops.spatial_embed, spatial_embed_reference, embed, 1, 2),
+            ("ensemble_norm_relu E=5", ops.ensemble_norm_relu, ensemble_norm_relu_reference, layer, 2, 3),
+        ):
+            name = f"{name} {str(dtype).removeprefix('torch.')}"
+            num_bytes = given[0].numel() * given[0].element_size()
+            found[name] = Contest(
+                lambda function=function, given=given: function(*given),
+                reference,
+                tuple(given),
+                forward_passes * num_bytes,
+            )
+            learned = [value.clone().requires_grad_(True) for value in given]
+            found[f"{name} with backward"] = Contest(
+                lambda function=function, learned=learned: both_ways(function, learned),
+                lambda *learned, reference=reference: both_ways(reference, learned),
+                tuple(learned),
+                (forward_passes + backward_passes) * num_bytes,
+            )
     return found
+
+
+def both_ways(function: Callable[..., Tensor], learned: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Forward and backward, for the gradients of all arguments."""
+    result = function(*learned)
+    return torch.autograd.grad(result, learned, torch.ones_like(result))
 
 
 def draw_chart(results: list[dict[str, Any]], path: Any) -> None:

@@ -28,7 +28,8 @@ from timing import RESULTS, machine_facts, write_results
 from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.logging import read_metrics
 from ibrl_fast.training.presets import preset
-from ibrl_fast.training.trainer import SUMMARY_NAME, Trainer
+from ibrl_fast.training.result import SUMMARY_NAME
+from ibrl_fast.training.trainer import Trainer
 
 
 def train_one(config: TrainConfig, rate: float) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def compare(
     device: torch.device | str = "cpu",
     rounds: int = 15,
     round_seconds: float = 0.02,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
     """Times candidates in turn, round after round, so that a slow moment of the machine hits them all alike.
 
@@ -48,24 +49,25 @@ def compare(
         device: where the work happens; on CUDA a round is measured between two events on the current stream.
         rounds: number of rounds, each of which gives one sample for every candidate.
         round_seconds: a round repeats a call until it takes about this long.
+        clock: on the CPU: `time.process_time` counts this process's threads alone, on a busy machine.
     """
     device = torch.device(device)
     calls = {}
     for name, call in candidates.items():
         for _ in range(3):
             call()
-        calls[name] = max(1, int(round_seconds / max(1e-7, _seconds(call, 1, device))))
+        calls[name] = max(1, int(round_seconds / max(1e-7, _seconds(call, 1, device, clock))))
     samples: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, call in candidates.items():
-            samples[name].append(_seconds(call, calls[name], device))
+            samples[name].append(_seconds(call, calls[name], device, clock))
     return {
         name: Timing(statistics.median(x), _quantile(x, 0.1), _quantile(x, 0.9), rounds, calls[name])
         for name, x in samples.items()
     }
 
 
-def _seconds(call: Callable[[], Any], times: int, device: torch.device) -> float:
+def _seconds(call: Callable[[], Any], times: int, device: torch.device, clock: Callable[[], float]) -> float:
     if device.type == "cuda":
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         torch.cuda.synchronize(device)
@@ -75,21 +77,26 @@ def _seconds(call: Callable[[], Any], times: int, device: torch.device) -> float
         end.record()
         end.synchronize()
         return start.elapsed_time(end) / 1e3 / times
-    begin = time.perf_counter()
+    begin = clock()
     for _ in range(times):
         call()
-    return (time.perf_counter() - begin) / times
+    return (clock() - begin) / times
 
 
 def _quantile(samples: list[float], share: float) -> float:
     return sorted(samples)[round(share * (len(samples) - 1))]
 
 
-def copy_bandwidth(device: torch.device | str = "cpu", *, megabytes: int = 256) -> float:
+def copy_bandwidth(
+    device: torch.device | str = "cpu",
+    *,
+    megabytes: int = 256,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """Bytes per second, read and written, of torch's copy between two buffers too large for the caches."""
     source = torch.zeros(megabytes * 2**20, dtype=torch.uint8, device=device).view(torch.float32)
     target = torch.empty_like(source)
-    timing = compare({"copy": lambda: target.copy_(source)}, device=device, rounds=7)
+    timing = compare({"copy": lambda: target.copy_(source)}, device=device, rounds=7, clock=clock)
     return 2 * source.numel() * 4 / timing["copy"].median
 
 

@@ -10,6 +10,7 @@
 #include "common/cpu_isa.h"
 #include "common/philox.h"
 #include "kernels/adam_update.h"
+#include "kernels/ensemble_norm_relu.h"
 #include "kernels/ibrl_select.h"
 #include "kernels/ibrl_target.h"
 #include "kernels/nstep_return.h"
@@ -17,6 +18,7 @@
 #include "kernels/random_shift_gather.h"
 #include "kernels/replay_gather.h"
 #include "kernels/sample_rows.h"
+#include "kernels/scatter_rows.h"
 #include "kernels/spatial_embed.h"
 
 namespace py = pybind11;
@@ -51,6 +53,16 @@ ibrl::ReplayGatherArgs replay_gather_args(const Addresses& sources, const Addres
                            stacks[s],
                            static_cast<DType>(source_dtypes[s]),
                            static_cast<DType>(out_dtypes[s])};
+    return args;
+}
+
+// One entry of each list belongs to one scatter.
+ibrl::ScatterRowsArgs scatter_rows_args(const Addresses& rows, const Addresses& values,
+                                        const Addresses& targets, const Numbers& num_rows,
+                                        const Numbers& row_bytes, const Numbers& counts) {
+    ibrl::ScatterRowsArgs args{{}, static_cast<int64_t>(targets.size())};
+    for (size_t s = 0; s < targets.size(); ++s)
+        args.scatters[s] = {rows[s], values[s], targets[s], num_rows[s], row_bytes[s], counts[s]};
     return args;
 }
 
@@ -125,7 +137,7 @@ void bind_kernels(py::module_& m) {
     });
 
     // Each op: what Python passes for the fields of its Args struct, and how many elements a call touches.
-    ibrl::bind_op<Address, Address, Address, int64_t, Address, int64_t>(
+    ibrl::bind_op<Address, Address, Address, Address, int64_t, Address, int64_t>(
         m, "sample_rows", ibrl::fields_of<ibrl::SampleRowsArgs>, IBRL_KERNELS(sample_rows),
         [](const auto& args) { return args.batch * 8; });
     ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t,
@@ -139,6 +151,13 @@ void bind_kernels(py::module_& m) {
             for (int64_t s = 0; s < args.count; ++s)
                 elements += args.batch * args.gathers[s].stack * args.gathers[s].features;
             return elements;
+        });
+    ibrl::bind_op<Addresses, Addresses, Addresses, Numbers, Numbers, Numbers>(
+        m, "scatter_rows", scatter_rows_args, IBRL_KERNELS(scatter_rows), [](const auto& args) {
+            int64_t bytes = 0;
+            for (int64_t s = 0; s < args.count; ++s)
+                bytes += args.scatters[s].count * args.scatters[s].row_bytes;
+            return bytes;
         });
     ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t, int64_t,
                   int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, double, double, DType>(
@@ -163,15 +182,35 @@ void bind_kernels(py::module_& m) {
         m, "adam_update", adam_update_list, IBRL_KERNELS(adam_update),
         [](const auto& list) { return total_count(list.gradients) * 2; });
 
+    const auto activations = [](const auto& args) { return args.members * args.batch * args.width; };
+    ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t, int64_t,
+                  double, DType>(m, "ensemble_norm_relu", ibrl::fields_of<ibrl::EnsembleNormReluArgs>,
+                                 IBRL_KERNELS(ensemble_norm_relu), activations);
+    ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, Address, Address,
+                  Address, Address, int64_t, int64_t, int64_t, DType>(
+        m, "ensemble_norm_relu_backward", ibrl::fields_of<ibrl::EnsembleNormReluBackwardArgs>,
+        IBRL_KERNELS(ensemble_norm_relu_backward), activations);
+
     const auto elements = [](const auto& args) {
-        return args.proposals * args.batch * args.channels * args.embed_dim;
+        return args.members * args.proposals * args.batch * args.channels * args.embed_dim;
     };
     ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t,
-                  int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, double, DType>(
-        m, "spatial_embed", ibrl::fields_of<ibrl::SpatialEmbedArgs>, IBRL_KERNELS(spatial_embed), elements);
+                  int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, double,
+                  DType>(m, "spatial_embed", ibrl::fields_of<ibrl::SpatialEmbedArgs>,
+                         IBRL_KERNELS(spatial_embed), elements);
     ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, Address, Address,
                   Address, Address, Address, Address, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
-                  int64_t, int64_t, int64_t, int64_t, DType>(m, "spatial_embed_backward",
-                                                             ibrl::fields_of<ibrl::SpatialEmbedBackwardArgs>,
-                                                             IBRL_KERNELS(spatial_embed_backward), elements);
+                  int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, DType>(
+        m, "spatial_embed_backward", ibrl::fields_of<ibrl::SpatialEmbedBackwardArgs>,
+        IBRL_KERNELS(spatial_embed_backward), elements);
+    const auto bind_scratch = [&](const char* name, auto scratch) {
+        m.def(name, [=](int64_t members, int64_t proposals, int64_t batch, int64_t channels,
+                        int64_t embed_dim, DType dtype, bool of_weights) {
+            return scratch({members, proposals, batch, channels, embed_dim, dtype, of_weights});
+        });
+    };
+    bind_scratch("spatial_embed_scratch_cpu", ibrl::spatial_embed_scratch_cpu);
+#ifdef IBRL_WITH_CUDA
+    bind_scratch("spatial_embed_scratch_cuda", ibrl::spatial_embed_scratch_cuda);
+#endif
 }

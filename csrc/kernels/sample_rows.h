@@ -1,4 +1,4 @@
-// Uniform draws with replacement from the first entries of a table.
+// Uniform draws with replacement from a run of a table's entries.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,9 @@
 namespace ibrl {
 
 struct SampleRowsArgs {
-    const int64_t* table;    // [capacity], entries from size on are not read
+    const int64_t* table;    // [capacity], entries outside begin .. begin + size - 1 are not read
     const int64_t* size;     // [1], number of valid entries, below 2^31
+    const int64_t* begin;    // [1], the first of them; null: 0
     const int64_t* counter;  // [1], state of the random stream, not modified
     int64_t seed;
     int64_t* rows;  // [batch]
@@ -19,7 +20,7 @@ struct SampleRowsArgs {
 IBRL_HD inline int64_t sample_one_row(const SampleRowsArgs& args, int64_t i) {
     const auto random =
         random4(args.seed, *args.counter, RandomStream::sample_rows, static_cast<uint32_t>(i));
-    return args.table[uniform_below(random, *args.size)];
+    return args.table[(args.begin ? *args.begin : 0) + uniform_below(random, *args.size)];
 }
 
 void sample_rows_cpu(const SampleRowsArgs& args, int threads);

@@ -11,17 +11,17 @@ namespace {
 // the gradient at the normalised value.
 template <typename T, typename V>
 IBRL_ALWAYS_INLINE void row_sums(const SpatialEmbedBackwardArgs& args, int64_t begin, int64_t end) {
-    const int64_t count = args.embed_dim;
+    const int64_t count = args.embed_dim, stride = args.members * count;
     const V* norm_weight = static_cast<const V*>(args.norm_weight);
     const V* norm_bias = static_cast<const V*>(args.norm_bias);
     for (int64_t b = begin; b < end; ++b)
         for (int64_t c = 0; c < args.channels; ++c)
             for (int64_t p = 0; p < args.proposals; ++p) {
-                const T* row = static_cast<const T*>(args.patches) + (b * args.channels + c) * count;
-                const T* extra = static_cast<const T*>(args.extra) + p * args.extra_proposal_stride +
-                                 b * args.extra_batch_stride;
-                const T* grad = static_cast<const T*>(args.grad_out) + p * args.grad_out_proposal_stride +
-                                b * args.grad_out_batch_stride;
+                const T* row = static_cast<const T*>(args.patches) + (b * args.channels + c) * stride;
+                const T* extra =
+                    static_cast<const T*>(args.extra) + p * args.extra_strides[1] + b * args.extra_strides[2];
+                const T* grad = static_cast<const T*>(args.grad_out) + p * args.grad_out_strides[1] +
+                                b * args.grad_out_strides[2];
                 const V* weight = static_cast<const V*>(args.channel_weight) + c * count;
                 const int64_t at = (p * args.batch + b) * args.channels + c;
                 const V mean = static_cast<const V*>(args.mean)[at],
@@ -54,6 +54,7 @@ IBRL_ALWAYS_INLINE void row_sums(const SpatialEmbedBackwardArgs& args, int64_t b
 template <typename T, typename V, typename P, int N>
 IBRL_ALWAYS_INLINE void grad_columns(const SpatialEmbedBackwardArgs& args, int64_t column) {
     constexpr int64_t n = sizeof(P) / sizeof(V);
+    const int64_t stride = args.members * args.embed_dim;
     const bool of_weights = args.grad_channel_weight != nullptr;
     const V* weight = static_cast<const V*>(args.channel_weight) + column;
     V* grad_weight = static_cast<V*>(args.grad_channel_weight) + (of_weights ? column : 0);
@@ -65,13 +66,13 @@ IBRL_ALWAYS_INLINE void grad_columns(const SpatialEmbedBackwardArgs& args, int64
     }
     for (int64_t b = 0; b < args.batch; ++b)
         for (int64_t p = 0; p < args.proposals; ++p) {
-            const int64_t first_row = b * args.channels * args.embed_dim + column;
+            const int64_t first_row = b * args.channels * stride + column;
             const T* rows = static_cast<const T*>(args.patches) + first_row;
             T* grad_rows = args.grad_patches ? static_cast<T*>(args.grad_patches) + first_row : nullptr;
-            const T* extra = static_cast<const T*>(args.extra) + p * args.extra_proposal_stride +
-                             b * args.extra_batch_stride + column;
-            const T* grad_out = static_cast<const T*>(args.grad_out) + p * args.grad_out_proposal_stride +
-                                b * args.grad_out_batch_stride + column;
+            const T* extra = static_cast<const T*>(args.extra) + p * args.extra_strides[1] +
+                             b * args.extra_strides[2] + column;
+            const T* grad_out = static_cast<const T*>(args.grad_out) + p * args.grad_out_strides[1] +
+                                b * args.grad_out_strides[2] + column;
             const int64_t statistics = (p * args.batch + b) * args.channels;
             const V* mean = static_cast<const V*>(args.mean) + statistics;
             const V* rstd = static_cast<const V*>(args.rstd) + statistics;
@@ -84,13 +85,14 @@ IBRL_ALWAYS_INLINE void grad_columns(const SpatialEmbedBackwardArgs& args, int64
             }
             for (int64_t c = 0; c < args.channels; ++c)
                 for (int k = 0; k < N; ++k) {
-                    const int64_t at = c * args.embed_dim + k * n;
-                    const P normal = (load<P>(rows + at) + added[k] - mean[c]) * rstd[c];
+                    const int64_t at = c * args.embed_dim + k * n, of_row = c * stride + k * n;
+                    const P normal = (load<P>(rows + of_row) + added[k] - mean[c]) * rstd[c];
                     const P value = normal * scale[k] + shift[k];
                     const P g = value <= V(0) ? P{} : error[k] * load<P>(weight + at);
                     const P back = (g * scale[k] - sums[2 * c] - normal * sums[2 * c + 1]) * rstd[c];
                     total[k] += back;
-                    if (grad_rows) store(grad_rows + at, p == 0 ? back : back + load<P>(grad_rows + at));
+                    if (grad_rows)
+                        store(grad_rows + of_row, p == 0 ? back : back + load<P>(grad_rows + of_row));
                     if (of_weights) {
                         grad_scale[k] += g * normal;
                         grad_shift[k] += g;
@@ -98,8 +100,8 @@ IBRL_ALWAYS_INLINE void grad_columns(const SpatialEmbedBackwardArgs& args, int64
                         store(grad_weight + at, load<P>(grad_weight + at) + active);
                     }
                 }
-            T* grad_extra = static_cast<T*>(args.grad_extra) + p * args.grad_extra_proposal_stride +
-                            b * args.grad_extra_batch_stride + column;
+            T* grad_extra = static_cast<T*>(args.grad_extra) + p * args.grad_extra_strides[1] +
+                            b * args.grad_extra_strides[2] + column;
             for (int k = 0; k < N; ++k) store(grad_extra + k * n, total[k]);
         }
     if (!of_weights) return;
@@ -118,20 +120,21 @@ struct Rows {
     }
 };
 
-// Whole tiles of columns, then what is left one by one.
 struct Columns {
-    template <typename T, typename V>
-    static IBRL_ALWAYS_INLINE void run(const SpatialEmbedBackwardArgs& args, int64_t begin, int64_t end) {
-        for (; begin + kTile<V> <= end; begin += kTile<V>)
-            grad_columns<T, V, typename Pack<V>::type, 4>(args, begin);
-        for (; begin < end; ++begin) grad_columns<T, V, V, 1>(args, begin);
+    template <typename T, typename V, typename P, int N>
+    static IBRL_ALWAYS_INLINE void run_tile(const SpatialEmbedBackwardArgs& args, int64_t column) {
+        grad_columns<T, V, P, N>(args, column);
     }
 };
 
 }  // namespace
 
+int64_t spatial_embed_scratch_cpu(const SpatialEmbedSizes& sizes) {
+    return 2 * sizes.proposals * sizes.batch * sizes.channels;
+}
+
 void spatial_embed_backward_cpu(const SpatialEmbedBackwardArgs& args, int threads) {
-    run_passes_for_dtype<Rows, Columns>(args, threads);
+    run_members_for_dtype<Rows, Columns>(args, threads);
 }
 
 }  // namespace ibrl

@@ -1,140 +1,215 @@
+#include "kernels/partial_sums.cuh"
+#include "kernels/spatial_embed_plan.cuh"
 #include "kernels/spatial_embed_rows.cuh"
 
 namespace ibrl {
 namespace {
 
-// The normalised value, LayerNorm's output and the gradient there, of one element.
-template <typename V>
-struct Element {
-    V normal, value, error;
-};
-
-template <typename T, typename V>
-__device__ Element<V> element(const SpatialEmbedBackwardArgs& args, int64_t p, int64_t b, int64_t c,
-                              int64_t h) {
-    const int64_t at = (p * args.batch + b) * args.channels + c;
-    const T patch = static_cast<const T*>(args.patches)[(b * args.channels + c) * args.embed_dim + h];
-    const T extra =
-        static_cast<const T*>(args.extra)[p * args.extra_proposal_stride + b * args.extra_batch_stride + h];
-    const T grad = static_cast<const T*>(
-        args.grad_out)[p * args.grad_out_proposal_stride + b * args.grad_out_batch_stride + h];
-    const V mean = static_cast<const V*>(args.mean)[at], rstd = static_cast<const V*>(args.rstd)[at];
-    const V normal = (convert_from<V>(patch) + convert_from<V>(extra) - mean) * rstd;
-    const V value =
-        normal * static_cast<const V*>(args.norm_weight)[h] + static_cast<const V*>(args.norm_bias)[h];
-    return {normal, value, convert_from<V>(grad)};
+SpatialEmbedSizes sizes_of(const SpatialEmbedBackwardArgs& args) {
+    return {args.members,
+            args.proposals,
+            args.batch,
+            args.channels,
+            args.embed_dim,
+            args.dtype,
+            args.grad_channel_weight != nullptr};
 }
 
-// Gradients of patches and extra: a block takes one batch entry, a warp one channel's row, proposal by
-// proposal.
-template <typename T, typename V, int kPerLane>
-__global__ void __launch_bounds__(kThreads)
-    spatial_embed_inputs_kernel(const __grid_constant__ SpatialEmbedBackwardArgs args) {
-    extern __shared__ __align__(16) unsigned char memory[];
-    V* shared = reinterpret_cast<V*>(memory);
-    const int embed_dim = static_cast<int>(args.embed_dim), lane = threadIdx.x % 32;
-    const int64_t b = blockIdx.x;
-    const V* norm_weight = static_cast<const V*>(args.norm_weight);
-    const V* channel_weight = static_cast<const V*>(args.channel_weight);
+// A block takes the rows of its channels and batch entries, some channels at a time.
+template <typename C, bool kOfWeights>
+__global__ void __launch_bounds__(kRowThreads, C::kBlocks)
+    spatial_embed_backward_kernel(const __grid_constant__ SpatialEmbedBackwardArgs args,
+                                  const SpatialEmbedPlan plan, const SpatialEmbedParts parts) {
+    using T = typename C::T;
+    using V = typename C::V;
+    constexpr int kCount = C::kCount, kRows = C::kRows;
+    __shared__ V shared[2][kRowWarps * 2 * kRows];
+    // The weights of a block that keeps to its channels; each thread reads what it wrote.
+    __shared__ V kept[kOfWeights ? kRows : 1][kOfWeights ? kCount * kRowThreads : 1];
+    const int width = static_cast<int>(args.embed_dim), proposals = static_cast<int>(args.proposals);
+    const int64_t member = blockIdx.z, stride = args.members * args.embed_dim;
+    const int first_channel = static_cast<int>(blockIdx.y * plan.channels);
+    const int last_channel = static_cast<int>(min(first_channel + plan.channels, args.channels));
+    const int64_t first_entry = blockIdx.x * plan.entries;
+    const int64_t last_entry = min(first_entry + plan.entries, args.batch);
+    const V inverse_width = V(1) / V(width);
 
-    for (int64_t p = 0; p < args.proposals; ++p) {
-        V total[kPerLane] = {};
-        for (int64_t c = threadIdx.x / 32; c < args.channels; c += kWarps) {
-            V grad[kPerLane], normal[kPerLane], first = 0, second = 0;
+    V scale[kCount], shift[kCount], added[kCount], error[kCount], total[kCount];
+    V grad_weight[kRows][kCount] = {}, grad_scale[kCount] = {}, grad_shift[kCount] = {};
+    C::load(static_cast<const V*>(args.norm_weight) + member * width, width, scale);
+    C::load(static_cast<const V*>(args.norm_bias) + member * width, width, shift);
+
+    const auto load_weight = [&](int c, V(&weight)[kCount]) {
+        C::load(static_cast<const V*>(args.channel_weight) + (member * args.channels + c) * width,
+                c < last_channel ? width : 0, weight);
+    };
+    if constexpr (kOfWeights)
 #pragma unroll
-            for (int k = 0; k < kPerLane; ++k) {
-                const int h = lane + 32 * k;
-                grad[k] = normal[k] = V(0);
-                if (h >= embed_dim) continue;
-                const Element<V> e = element<T, V>(args, p, b, c, h);
-                normal[k] = e.normal;
-                grad[k] =
-                    e.value <= V(0) ? V(0) : e.error * channel_weight[c * embed_dim + h] * norm_weight[h];
-                first += grad[k];
-                second += grad[k] * normal[k];
+        for (int r = 0; r < kRows; ++r) {
+            V weight[kCount];
+            load_weight(first_channel + r, weight);
+            C::store(kept[r], kCount * kRowThreads, weight);
+        }
+
+    int buffer = 0;
+    for (int64_t b = first_entry; b < last_entry; ++b)
+        for (int p = 0; p < proposals; ++p) {
+            C::load(static_cast<const T*>(args.extra) + row_offset(args.extra_strides, member, p, b), width,
+                    added);
+            C::load(static_cast<const T*>(args.grad_out) + row_offset(args.grad_out_strides, member, p, b),
+                    width, error);
+#pragma unroll
+            for (int k = 0; k < kCount; ++k) total[k] = 0;
+            const int64_t of_extra = (member * proposals + p) * args.batch + b;
+            for (int first = first_channel; first < last_channel; first += kRows, buffer ^= 1) {
+                V x[kRows][kCount], sums[2 * kRows];
+                // Channels past the last repeat it, weigh nothing and are not written.
+                typename C::Raw raw[kRows];
+#pragma unroll
+                for (int r = 0; r < kRows; ++r) {
+                    const int64_t row = b * args.channels + min(first + r, last_channel - 1);
+                    C::load_raw(static_cast<const T*>(args.patches) + row * stride + member * width, width,
+                                raw[r]);
+                }
+#pragma unroll
+                for (int r = 0; r < kRows; ++r) C::convert(raw[r], x[r]);
+
+                // The means of g and of g * normalised, where g is the gradient at the normalised value.
+                V rstd[kRows], grad[kRows][kCount];
+#pragma unroll
+                for (int r = 0; r < kRows; ++r) {
+                    const int c = min(first + r, last_channel - 1);
+                    const V mean = static_cast<const V*>(args.mean)[of_extra * args.channels + c];
+                    rstd[r] = static_cast<const V*>(args.rstd)[of_extra * args.channels + c];
+                    V weight[kCount];
+                    if constexpr (kOfWeights)
+                        C::load_shared(kept[r], weight);
+                    else
+                        load_weight(first + r, weight);
+                    sums[r] = sums[kRows + r] = 0;
+#pragma unroll
+                    for (int k = 0; k < kCount; ++k) {
+                        const V normal = (x[r][k] + added[k] - mean) * rstd[r];
+                        const V value = normal * scale[k] + shift[k];
+                        const V of_value = value <= V(0) ? V(0) : error[k] * weight[k];
+                        grad[r][k] = of_value * scale[k];
+                        sums[r] += grad[r][k];
+                        sums[kRows + r] += grad[r][k] * normal;
+                        if constexpr (kOfWeights) {
+                            grad_weight[r][k] += (value < V(0) ? V(0) : value) * error[k];
+                            grad_scale[k] += of_value * normal;
+                            grad_shift[k] += of_value;
+                        }
+                        x[r][k] = normal;
+                    }
+                }
+                block_sums(sums, shared[buffer]);
+
+            // Back through LayerNorm.
+#pragma unroll
+                for (int r = 0; r < kRows; ++r) {
+                    if (first + r >= last_channel) break;
+                    V back[kCount], weight[kCount];
+                    if constexpr (kOfWeights) C::load_shared(kept[r], weight);
+#pragma unroll
+                    for (int k = 0; k < kCount; ++k) {
+                        V of_normal = grad[r][k];
+                        if constexpr (kOfWeights) {
+                            const V value = x[r][k] * scale[k] + shift[k];
+                            of_normal = value <= V(0) ? V(0) : error[k] * weight[k] * scale[k];
+                        }
+                        back[k] =
+                            (of_normal - (sums[r] + x[r][k] * sums[kRows + r]) * inverse_width) * rstd[r];
+                        total[k] += back[k];
+                    }
+                    if (args.grad_patches == nullptr) continue;
+                    T* grad_row = static_cast<T*>(args.grad_patches) +
+                                  (b * args.channels + first + r) * stride + member * width;
+                    // The same thread wrote the earlier proposals' sum.
+                    if (p > 0)
+#pragma unroll
+                        for (int k = 0; k < kCount; ++k)
+                            if (C::inside(k, width)) back[k] += convert_from<V>(grad_row[C::at(k)]);
+                    C::store(grad_row, width, back);
+                }
             }
-            first = warp_sum(first) / V(embed_dim);
-            second = warp_sum(second) / V(embed_dim);
-            const V rstd = static_cast<const V*>(args.rstd)[(p * args.batch + b) * args.channels + c];
-            T* grad_row = static_cast<T*>(args.grad_patches);
-            if (grad_row) grad_row += (b * args.channels + c) * embed_dim;
-#pragma unroll
-            for (int k = 0; k < kPerLane; ++k) {
-                const int h = lane + 32 * k;
-                if (h >= embed_dim) continue;
-                const V back = (grad[k] - first - normal[k] * second) * rstd;
-                total[k] += back;
-                // The same lane wrote the earlier proposals' sum.
-                if (grad_row)
-                    grad_row[h] = ConvertTo<T>::from(p == 0 ? back : back + convert_from<V>(grad_row[h]));
+            if constexpr (kOfWeights) {
+                const int64_t row = blockIdx.y * args.members * proposals * args.batch + of_extra;
+                C::store(static_cast<V*>(args.scratch) + row * width, width, total);
+            } else {
+                C::store(static_cast<T*>(args.grad_extra) + row_offset(args.grad_extra_strides, member, p, b),
+                         width, total);
             }
         }
-        T* grad_extra = static_cast<T*>(args.grad_extra) + p * args.grad_extra_proposal_stride +
-                        b * args.grad_extra_batch_stride;
-        write_block_sum<T, V, kPerLane>(total, shared, grad_extra, embed_dim);
-        __syncthreads();
-    }
-}
 
-// Gradients of the weights of one channel and a block of columns; LayerNorm's are left per channel in
-// scratch.
-template <typename T, typename V>
-__global__ void __launch_bounds__(kThreads)
-    spatial_embed_weights_kernel(const __grid_constant__ SpatialEmbedBackwardArgs args) {
-    const int64_t h = int64_t{blockIdx.x} * kThreads + threadIdx.x, c = blockIdx.y;
-    if (h >= args.embed_dim) return;
-    const int64_t at = c * args.embed_dim + h;
-    const V weight = static_cast<const V*>(args.channel_weight)[at];
-    V sum = 0, scale = 0, shift = 0;
-    for (int64_t b = 0; b < args.batch; ++b)
-        for (int64_t p = 0; p < args.proposals; ++p) {
-            const Element<V> e = element<T, V>(args, p, b, c, h);
-            const V grad = e.value <= V(0) ? V(0) : e.error * weight;
-            sum += (e.value < V(0) ? V(0) : e.value) * e.error;
-            scale += grad * e.normal;
-            shift += grad;
-        }
-    static_cast<V*>(args.grad_channel_weight)[at] += sum;
-    static_cast<V*>(args.scratch)[at] = scale;
-    static_cast<V*>(args.scratch)[args.channels * args.embed_dim + at] = shift;
-}
-
-// LayerNorm's gradients: the sums over channels, in a fixed order.
-template <typename V>
-__global__ void __launch_bounds__(kThreads)
-    spatial_embed_norm_kernel(const __grid_constant__ SpatialEmbedBackwardArgs args) {
-    const int64_t h = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-    if (h >= args.embed_dim) return;
-    const V* scale = static_cast<const V*>(args.scratch);
-    const V* shift = scale + args.channels * args.embed_dim;
-    V scale_sum = 0, shift_sum = 0;
-    for (int64_t c = 0; c < args.channels; ++c) {
-        scale_sum += scale[c * args.embed_dim + h];
-        shift_sum += shift[c * args.embed_dim + h];
+    if constexpr (kOfWeights) {
+        V* channel_part = static_cast<V*>(args.scratch) + parts.extra;
+#pragma unroll
+        for (int r = 0; r < kRows; ++r)
+            if (first_channel + r < last_channel)
+                C::store(
+                    channel_part +
+                        ((blockIdx.x * args.members + member) * args.channels + first_channel + r) * width,
+                    width, grad_weight[r]);
+        const int64_t split = blockIdx.x * plan.channel_splits + blockIdx.y;
+        V* norm_part = channel_part + parts.channel_weight + (split * args.members + member) * width;
+        C::store(norm_part, width, grad_scale);
+        C::store(norm_part + parts.norm, width, grad_shift);
     }
-    static_cast<V*>(args.grad_norm_weight)[h] += scale_sum;
-    static_cast<V*>(args.grad_norm_bias)[h] += shift_sum;
 }
 
 struct Launch {
-    template <typename T, typename V, int kPerLane>
+    template <typename C>
     static void run(const SpatialEmbedBackwardArgs& args, cudaStream_t stream) {
-        const int bytes = static_cast<int>(kWarps * args.embed_dim * sizeof(V));
-        allow_shared(spatial_embed_inputs_kernel<T, V, kPerLane>, bytes);
-        spatial_embed_inputs_kernel<T, V, kPerLane>
-            <<<static_cast<unsigned>(args.batch), kThreads, bytes, stream>>>(args);
-        if (args.grad_channel_weight == nullptr) return;
-        const unsigned columns = blocks_for(args.embed_dim, kThreads);
-        spatial_embed_weights_kernel<T, V>
-            <<<dim3(columns, static_cast<unsigned>(args.channels)), kThreads, 0, stream>>>(args);
-        spatial_embed_norm_kernel<V><<<columns, kThreads, 0, stream>>>(args);
+        using V = typename C::V;
+        const SpatialEmbedSizes sizes = sizes_of(args);
+        const SpatialEmbedPlan plan(sizes);
+        const SpatialEmbedParts parts(sizes, plan);
+        const dim3 blocks(static_cast<unsigned>(plan.batch_splits),
+                          static_cast<unsigned>(plan.channel_splits), static_cast<unsigned>(args.members));
+        if (!sizes.of_weights) {
+            spatial_embed_backward_kernel<C, false><<<blocks, kRowThreads, 0, stream>>>(args, plan, parts);
+            return;
+        }
+        spatial_embed_backward_kernel<C, true><<<blocks, kRowThreads, 0, stream>>>(args, plan, parts);
+        const V* scratch = static_cast<const V*>(args.scratch);
+        const int64_t rows = args.members * args.embed_dim, splits = plan.batch_splits * plan.channel_splits;
+        const V* of_channels = scratch + parts.extra;
+        const V* of_norm = of_channels + parts.channel_weight;
+        const auto& strides = args.grad_extra_strides;
+        PartialSums sums{
+            {{scratch,
+              plan.channel_splits,
+              parts.extra / plan.channel_splits,
+              args.grad_extra,
+              false,
+              {args.members, args.proposals, args.batch},
+              {strides[0], strides[1], strides[2]},
+              args.embed_dim},
+             {of_channels, plan.batch_splits, rows * args.channels, args.grad_channel_weight, true},
+             {of_norm, splits, rows, args.grad_norm_weight, true},
+             {of_norm + parts.norm, splits, rows, args.grad_norm_bias, true}},
+            4};
+        launch_partial_sums<typename C::T, V>(sums, stream);
     }
 };
 
 }  // namespace
 
+int64_t spatial_embed_scratch_cuda(const SpatialEmbedSizes& sizes) {
+    const bool empty = sizes.members * sizes.proposals * sizes.batch * sizes.channels * sizes.embed_dim == 0;
+    return empty || !sizes.of_weights ? 0 : SpatialEmbedParts(sizes, SpatialEmbedPlan(sizes)).total();
+}
+
 void spatial_embed_backward_cuda(const SpatialEmbedBackwardArgs& args, int device, void* stream) {
-    launch_on_device<Launch>(args, device, stream);
+    if (args.members * args.proposals * args.batch * args.channels * args.embed_dim == 0) return;
+    DeviceGuard guard(device);
+    bool packed = inputs_packed(args) && rows_packed(args.grad_out, args.grad_out_strides, args.dtype) &&
+                  rows_packed(args.grad_extra, args.grad_extra_strides, args.dtype);
+    packed =
+        packed && pack_aligned(args.grad_patches, args.dtype) && pack_aligned(args.scratch, DType::float32);
+    launch_for_rows<Launch>(args, args.dtype, args.embed_dim, packed, static_cast<cudaStream_t>(stream));
+    cuda_check(cudaGetLastError(), "spatial_embed_backward");
 }
 
 }  // namespace ibrl

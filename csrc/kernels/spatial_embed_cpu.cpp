@@ -26,14 +26,14 @@ IBRL_ALWAYS_INLINE V sum_row(int64_t count, Body body) {
 // Mean and one over the standard deviation of the rows of batch entries [begin, end).
 template <typename T, typename V>
 IBRL_ALWAYS_INLINE void row_statistics(const SpatialEmbedArgs& args, int64_t begin, int64_t end) {
-    const int64_t count = args.embed_dim;
+    const int64_t count = args.embed_dim, stride = args.members * count;
     const V scale = V(1) / static_cast<V>(count);
     for (int64_t b = begin; b < end; ++b)
         for (int64_t c = 0; c < args.channels; ++c)
             for (int64_t p = 0; p < args.proposals; ++p) {
-                const T* row = static_cast<const T*>(args.patches) + (b * args.channels + c) * count;
-                const T* extra = static_cast<const T*>(args.extra) + p * args.extra_proposal_stride +
-                                 b * args.extra_batch_stride;
+                const T* row = static_cast<const T*>(args.patches) + (b * args.channels + c) * stride;
+                const T* extra =
+                    static_cast<const T*>(args.extra) + p * args.extra_strides[1] + b * args.extra_strides[2];
                 const V mean =
                     scale * sum_row<V>(count, [&](int64_t i, auto zero) __attribute__((always_inline)) {
                         using P = decltype(zero);
@@ -55,6 +55,7 @@ IBRL_ALWAYS_INLINE void row_statistics(const SpatialEmbedArgs& args, int64_t beg
 template <typename T, typename V, typename P, int N>
 IBRL_ALWAYS_INLINE void sum_columns(const SpatialEmbedArgs& args, int64_t column) {
     constexpr int64_t n = sizeof(P) / sizeof(V);
+    const int64_t stride = args.members * args.embed_dim;
     const V* weight = static_cast<const V*>(args.channel_weight) + column;
     P scale[N], shift[N];
     for (int k = 0; k < N; ++k) {
@@ -63,22 +64,20 @@ IBRL_ALWAYS_INLINE void sum_columns(const SpatialEmbedArgs& args, int64_t column
     }
     for (int64_t p = 0; p < args.proposals; ++p)
         for (int64_t b = 0; b < args.batch; ++b) {
-            const T* rows = static_cast<const T*>(args.patches) + b * args.channels * args.embed_dim + column;
-            const T* extra = static_cast<const T*>(args.extra) + p * args.extra_proposal_stride +
-                             b * args.extra_batch_stride + column;
+            const T* rows = static_cast<const T*>(args.patches) + b * args.channels * stride + column;
+            const T* extra = static_cast<const T*>(args.extra) + p * args.extra_strides[1] +
+                             b * args.extra_strides[2] + column;
             const V* mean = static_cast<const V*>(args.mean) + (p * args.batch + b) * args.channels;
             const V* rstd = static_cast<const V*>(args.rstd) + (p * args.batch + b) * args.channels;
             P added[N], total[N];
             for (int k = 0; k < N; ++k) added[k] = load<P>(extra + k * n), total[k] = P{};
             for (int64_t c = 0; c < args.channels; ++c)
                 for (int k = 0; k < N; ++k) {
-                    const int64_t at = c * args.embed_dim + k * n;
-                    const P normal = (load<P>(rows + at) + added[k] - mean[c]) * rstd[c];
-                    const P value = normal * scale[k] + shift[k];
-                    total[k] += (value < V(0) ? P{} : value) * load<P>(weight + at);
+                    const P x = load<P>(rows + c * stride + k * n) + added[k];
+                    const P value = (x - mean[c]) * rstd[c] * scale[k] + shift[k];
+                    total[k] += (value < V(0) ? P{} : value) * load<P>(weight + c * args.embed_dim + k * n);
                 }
-            T* out =
-                static_cast<T*>(args.out) + p * args.out_proposal_stride + b * args.out_batch_stride + column;
+            T* out = static_cast<T*>(args.out) + p * args.out_strides[1] + b * args.out_strides[2] + column;
             for (int k = 0; k < N; ++k) store(out + k * n, total[k]);
         }
 }
@@ -90,20 +89,18 @@ struct Rows {
     }
 };
 
-// Whole tiles of columns, then what is left one by one.
+// Packs and single values of columns, for the tiles of this pass.
 struct Columns {
-    template <typename T, typename V>
-    static IBRL_ALWAYS_INLINE void run(const SpatialEmbedArgs& args, int64_t begin, int64_t end) {
-        for (; begin + kTile<V> <= end; begin += kTile<V>)
-            sum_columns<T, V, typename Pack<V>::type, 4>(args, begin);
-        for (; begin < end; ++begin) sum_columns<T, V, V, 1>(args, begin);
+    template <typename T, typename V, typename P, int N>
+    static IBRL_ALWAYS_INLINE void run_tile(const SpatialEmbedArgs& args, int64_t column) {
+        sum_columns<T, V, P, N>(args, column);
     }
 };
 
 }  // namespace
 
 void spatial_embed_cpu(const SpatialEmbedArgs& args, int threads) {
-    run_passes_for_dtype<Rows, Columns>(args, threads);
+    run_members_for_dtype<Rows, Columns>(args, threads);
 }
 
 }  // namespace ibrl

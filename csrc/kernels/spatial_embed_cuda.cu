@@ -3,70 +3,140 @@
 namespace ibrl {
 namespace {
 
-// A block reduces one batch entry of one proposal: each warp holds a channel's row in registers, normalises
-// it and adds it, weighted, to its own sum.
-template <typename T, typename V, int kPerLane>
-__global__ void __launch_bounds__(kThreads)
-    spatial_embed_kernel(const __grid_constant__ SpatialEmbedArgs args) {
-    extern __shared__ __align__(16) unsigned char memory[];
-    V* shared = reinterpret_cast<V*>(memory);
-    const int embed_dim = static_cast<int>(args.embed_dim), lane = threadIdx.x % 32;
-    const int64_t b = blockIdx.x, p = blockIdx.y;
-    const T* extra =
-        static_cast<const T*>(args.extra) + p * args.extra_proposal_stride + b * args.extra_batch_stride;
-    const V* norm_weight = static_cast<const V*>(args.norm_weight);
-    const V* norm_bias = static_cast<const V*>(args.norm_bias);
+// Batch entries that a block takes at a time, so that both use a channel's weights while they are in
+// registers.
+constexpr int kEntries = 2;
 
-    V total[kPerLane] = {};
-    for (int64_t c = threadIdx.x / 32; c < args.channels; c += kWarps) {
-        const T* row = static_cast<const T*>(args.patches) + (b * args.channels + c) * embed_dim;
-        const V* weight = static_cast<const V*>(args.channel_weight) + c * embed_dim;
-        // Mean, then the mean square of what is left.
-        V x[kPerLane], sum = 0, square = 0;
+// A block reduces two batch entries of kProposals proposals of one member: it holds a few channels' rows of
+// both in registers and, while they last, fetches the next ones as it normalises these.
+template <typename C, int kProposals>
+__global__ void __launch_bounds__(kRowThreads, C::kBlocks)
+    spatial_embed_kernel(const __grid_constant__ SpatialEmbedArgs args) {
+    using T = typename C::T;
+    using V = typename C::V;
+    constexpr int kCount = C::kCount, kRows = C::kRows, kChannels = kRows / kEntries;
+    __shared__ V shared[2][kRowWarps * kRows];
+    const int width = static_cast<int>(args.embed_dim), channels = static_cast<int>(args.channels);
+    const int64_t member = blockIdx.z, stride = args.members * args.embed_dim;
+    const V inverse_width = V(1) / V(width);
+
+    // A last entry or proposal without a partner is computed twice and written once.
+    int64_t entry[kEntries], proposal[kProposals];
 #pragma unroll
-        for (int k = 0; k < kPerLane; ++k) {
-            const int h = lane + 32 * k;
-            x[k] = h < embed_dim ? convert_from<V>(row[h]) + convert_from<V>(extra[h]) : V(0);
-            sum += x[k];
-        }
-        const V mean = warp_sum(sum) / V(embed_dim);
+    for (int e = 0; e < kEntries; ++e) entry[e] = min(int64_t{blockIdx.x} * kEntries + e, args.batch - 1);
 #pragma unroll
-        for (int k = 0; k < kPerLane; ++k) {
-            x[k] -= mean;
-            square += lane + 32 * k < embed_dim ? x[k] * x[k] : V(0);
-        }
-        const V rstd = V(1) / sqrt(warp_sum(square) / V(embed_dim) + V(args.eps));
+    for (int p = 0; p < kProposals; ++p)
+        proposal[p] = min(int64_t{blockIdx.y} * kProposals + p, args.proposals - 1);
+
+    // What belongs to the thread's columns for all channels.
+    V scale[kCount], shift[kCount], added[kProposals][kEntries][kCount];
+    V total[kProposals][kEntries][kCount] = {};
+    C::load(static_cast<const V*>(args.norm_weight) + member * width, width, scale);
+    C::load(static_cast<const V*>(args.norm_bias) + member * width, width, shift);
 #pragma unroll
-        for (int k = 0; k < kPerLane; ++k) {
-            const int h = lane + 32 * k;
-            if (h >= embed_dim) continue;
-            const V value = x[k] * rstd * norm_weight[h] + norm_bias[h];
-            total[k] += (value < V(0) ? V(0) : value) * weight[h];
+    for (int p = 0; p < kProposals; ++p)
+#pragma unroll
+        for (int e = 0; e < kEntries; ++e)
+            C::load(static_cast<const T*>(args.extra) +
+                        row_offset(args.extra_strides, member, proposal[p], entry[e]),
+                    width, added[p][e]);
+
+    // Row r of a tile: channel r % kChannels of entry r / kChannels; channels past the last weigh nothing.
+    typename C::Raw raw[kRows];
+    const auto fetch = [&](int first) {
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+            const int c = min(first + r % kChannels, channels - 1);
+            const int64_t row = entry[r / kChannels] * channels + c;
+            C::load_raw(static_cast<const T*>(args.patches) + row * stride + member * width, width, raw[r]);
         }
-        if (lane == 0) {
-            const int64_t at = (p * args.batch + b) * args.channels + c;
-            static_cast<V*>(args.mean)[at] = mean;
-            static_cast<V*>(args.rstd)[at] = rstd;
+    };
+    constexpr bool kAhead = kProposals == 1;
+    if (kAhead && channels > 0) fetch(0);
+    for (int first = 0; first < channels; first += kChannels) {
+        V x[kRows][kCount], weight[kChannels][kCount];
+        if (!kAhead) fetch(first);
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) C::convert(raw[r], x[r]);
+        if (kAhead && first + kChannels < channels) fetch(first + kChannels);
+#pragma unroll
+        for (int c = 0; c < kChannels; ++c) {
+            const int64_t row = member * channels + first + c;
+            C::load(static_cast<const V*>(args.channel_weight) + row * width,
+                    first + c < channels ? width : 0, weight[c]);
+        }
+#pragma unroll
+        for (int p = 0; p < kProposals; ++p) {
+            // Mean, then the mean square of what is left.
+            V mean[kRows], rstd[kRows];
+#pragma unroll
+            for (int r = 0; r < kRows; ++r) {
+                mean[r] = 0;
+#pragma unroll
+                for (int k = 0; k < kCount; ++k) mean[r] += x[r][k] + added[p][r / kChannels][k];
+            }
+            block_sums(mean, shared[0]);
+#pragma unroll
+            for (int r = 0; r < kRows; ++r) {
+                mean[r] *= inverse_width;
+                rstd[r] = 0;
+#pragma unroll
+                for (int k = 0; k < kCount; ++k) {
+                    const V rest = x[r][k] + added[p][r / kChannels][k] - mean[r];
+                    if (C::inside(k, width)) rstd[r] += rest * rest;
+                }
+            }
+            block_sums(rstd, shared[1]);
+#pragma unroll
+            for (int r = 0; r < kRows; ++r) {
+                rstd[r] = rsqrt(rstd[r] * inverse_width + V(args.eps));
+                constexpr int kOf = kChannels;
+                const int e = r / kOf, c = r % kOf;
+#pragma unroll
+                for (int k = 0; k < kCount; ++k) {
+                    const V normal = (x[r][k] + added[p][e][k] - mean[r]) * rstd[r];
+                    const V value = normal * scale[k] + shift[k];
+                    total[p][e][k] += (value < V(0) ? V(0) : value) * weight[c][k];
+                }
+                if (int(threadIdx.x) == r && first + c < channels) {
+                    const int64_t row = (member * args.proposals + proposal[p]) * args.batch + entry[e];
+                    static_cast<V*>(args.mean)[row * channels + first + c] = mean[r];
+                    static_cast<V*>(args.rstd)[row * channels + first + c] = rstd[r];
+                }
+            }
         }
     }
-    T* out = static_cast<T*>(args.out) + p * args.out_proposal_stride + b * args.out_batch_stride;
-    write_block_sum<T, V, kPerLane>(total, shared, out, embed_dim);
+#pragma unroll
+    for (int p = 0; p < kProposals; ++p)
+#pragma unroll
+        for (int e = 0; e < kEntries; ++e)
+            if (blockIdx.x * kEntries + e < args.batch && blockIdx.y * kProposals + p < args.proposals)
+                C::store(
+                    static_cast<T*>(args.out) + row_offset(args.out_strides, member, proposal[p], entry[e]),
+                    width, total[p][e]);
 }
 
 struct Launch {
-    template <typename T, typename V, int kPerLane>
+    template <typename C, int kProposals>
+    static void with_proposals(const SpatialEmbedArgs& args, cudaStream_t stream) {
+        const dim3 blocks(blocks_for(args.batch, kEntries), blocks_for(args.proposals, kProposals),
+                          static_cast<unsigned>(args.members));
+        spatial_embed_kernel<C, kProposals><<<blocks, kRowThreads, 0, stream>>>(args);
+    }
+    template <typename C>
     static void run(const SpatialEmbedArgs& args, cudaStream_t stream) {
-        const int bytes = static_cast<int>(kWarps * args.embed_dim * sizeof(V));
-        const dim3 blocks(static_cast<unsigned>(args.batch), static_cast<unsigned>(args.proposals));
-        allow_shared(spatial_embed_kernel<T, V, kPerLane>, bytes);
-        spatial_embed_kernel<T, V, kPerLane><<<blocks, kThreads, bytes, stream>>>(args);
+        args.proposals == 1 ? with_proposals<C, 1>(args, stream) : with_proposals<C, 2>(args, stream);
     }
 };
 
 }  // namespace
 
 void spatial_embed_cuda(const SpatialEmbedArgs& args, int device, void* stream) {
-    launch_on_device<Launch>(args, device, stream);
+    if (args.members * args.batch * args.proposals * args.embed_dim == 0) return;
+    DeviceGuard guard(device);
+    const bool packed = inputs_packed(args) && rows_packed(args.out, args.out_strides, args.dtype);
+    launch_for_rows<Launch>(args, args.dtype, args.embed_dim, packed, static_cast<cudaStream_t>(stream));
+    cuda_check(cudaGetLastError(), "spatial_embed");
 }
 
 }  // namespace ibrl

@@ -1,11 +1,12 @@
-// How the CPU kernels of spatial_embed run: a pass over rows, then a pass over tiles of columns, each
-// compiled for every instruction set and element type.
+// How the CPU kernels of spatial_embed run: member by member, a pass over rows, then a pass over tiles of
+// columns, each compiled for every instruction set and element type.
 #pragma once
 
 #include <cstdint>
 
 #include "common/cpu_isa.h"
 #include "common/thread_pool.h"
+#include "kernels/spatial_embed.h"
 #include "kernels/spatial_embed_pack.h"
 
 namespace ibrl {
@@ -37,22 +38,67 @@ void run_pass(const Args& args, int64_t count, int64_t grain, int threads) {
     parallel_for(count, grain, threads, [&](int64_t begin, int64_t end) { pass(args, begin, end); });
 }
 
+// Whole tiles of columns, then what is left one by one.
+template <typename Columns>
+struct Tiles {
+    template <typename T, typename V, typename Args>
+    static IBRL_ALWAYS_INLINE void run(const Args& args, int64_t begin, int64_t end) {
+        for (; begin + kTile<V> <= end; begin += kTile<V>)
+            Columns::template run_tile<T, V, typename Pack<V>::type, 4>(args, begin);
+        for (; begin < end; ++begin) Columns::template run_tile<T, V, V, 1>(args, begin);
+    }
+};
+
+// Moves an address, null where a gradient is not wanted, by a number of elements.
+template <typename Element, typename Pointer>
+void advance(Pointer*& address, int64_t elements) {
+    using Typed = std::conditional_t<std::is_const_v<Pointer>, const Element, Element>;
+    if (address) address = static_cast<Typed*>(address) + elements;
+}
+
+// Leaves of the arguments what belongs to one member; `members` stays, for it is the patches' stride.
+template <typename T, typename V, typename Args>
+void keep_member(Args& args, int64_t member) {
+    const int64_t rows = args.proposals * args.batch;
+    advance<T>(args.patches, member * args.embed_dim);
+    advance<T>(args.extra, member * args.extra_strides[0]);
+    for (auto weight : {&Args::norm_weight, &Args::norm_bias})
+        advance<V>(args.*weight, member * args.embed_dim);
+    advance<V>(args.channel_weight, member * args.channels * args.embed_dim);
+    for (auto statistic : {&Args::mean, &Args::rstd})
+        advance<V>(args.*statistic, member * rows * args.channels);
+    if constexpr (std::is_same_v<Args, SpatialEmbedArgs>) {
+        advance<T>(args.out, member * args.out_strides[0]);
+    } else {
+        advance<T>(args.grad_out, member * args.grad_out_strides[0]);
+        advance<T>(args.grad_extra, member * args.grad_extra_strides[0]);
+        advance<T>(args.grad_patches, member * args.embed_dim);
+        for (auto grad : {&Args::grad_norm_weight, &Args::grad_norm_bias})
+            advance<V>(args.*grad, member * args.embed_dim);
+        advance<V>(args.grad_channel_weight, member * args.channels * args.embed_dim);
+    }
+}
+
 // Rows first, then columns: each output belongs to one tile, so nothing is summed across threads.
 template <typename Rows, typename Columns, typename T, typename V, typename Args>
-void run_passes(const Args& args, int threads) {
-    run_pass<Rows, T, V>(args, args.batch, 1, threads);
-    run_pass<Columns, T, V>(args, args.embed_dim, kTile<V>, threads);
+void run_members(const Args& all, int threads) {
+    for (int64_t member = 0; member < all.members; ++member) {
+        Args args = all;
+        keep_member<T, V>(args, member);
+        run_pass<Rows, T, V>(args, args.batch, 1, threads);
+        run_pass<Tiles<Columns>, T, V>(args, args.embed_dim, kTile<V>, threads);
+    }
 }
 
 template <typename Rows, typename Columns, typename Args>
-void run_passes_for_dtype(const Args& args, int threads) {
+void run_members_for_dtype(const Args& args, int threads) {
     switch (args.dtype) {
         case DType::float64:
-            return run_passes<Rows, Columns, double, double>(args, threads);
+            return run_members<Rows, Columns, double, double>(args, threads);
         case DType::bfloat16:
-            return run_passes<Rows, Columns, bfloat16, float>(args, threads);
+            return run_members<Rows, Columns, bfloat16, float>(args, threads);
         default:
-            return run_passes<Rows, Columns, float, float>(args, threads);
+            return run_members<Rows, Columns, float, float>(args, threads);
     }
 }
 

@@ -22,7 +22,8 @@ def main(arguments: Sequence[str]) -> None:
     rest = list(arguments)
     named = bool(rest) and not rest[0].startswith("-")
     default = preset(rest.pop(0)) if named else preset("quickstart")
-    rest = [_long(argument) for argument in rest]
+    profile = "--profile" in rest
+    rest = [_long(argument) for argument in rest if argument != "--profile"]
     if _value(rest, "--method") not in (None, "ibrl"):
         default = replace(default, gate=None)  # a gate belongs to ibrl alone
     config = tyro.cli(
@@ -30,12 +31,13 @@ def main(arguments: Sequence[str]) -> None:
         default=default,
         args=rest,
         prog="ibrl-fast train [PRESET]",
-        description=f"Train one run. Presets: {', '.join(PRESETS)}. Short flags: {', '.join(SHORT)}.",
+        description=f"Train one run. Presets: {', '.join(PRESETS)}. Short flags: {', '.join(SHORT)}. "
+        "--profile adds a trace of some steps and charts of where their time went.",
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
     )
     run_dir = config.resolved_run_dir()
     config = replace(config, run_dir=fresh_folder(run_dir))
-    print_result(finish(Trainer(config)))
+    print_result(finish(Trainer(config, profile=profile)))
 
 
 def _long(argument: str) -> str:

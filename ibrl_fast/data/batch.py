@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -40,13 +41,9 @@ class Batch:
 
     def copy_(self, other: Batch) -> None:
         """Overwrites every tensor with that of a batch of the same shapes."""
-        for field in fields(self):
-            mine, theirs = getattr(self, field.name), getattr(other, field.name)
-            if isinstance(mine, dict):
-                for key, value in mine.items():
-                    value.copy_(theirs[key])
-            else:
-                mine.copy_(theirs)
+        theirs = other.tensors()
+        for name, mine in self.tensors().items():
+            mine.copy_(theirs[name])
 
     def to(self, target: torch.dtype | torch.device | str, *, non_blocking: bool = False) -> Batch:
         """A copy with every floating tensor in a dtype, or with every tensor on a device."""
@@ -58,12 +55,27 @@ class Batch:
                 return value
             return value.to(target, non_blocking=non_blocking)
 
-        converted: dict[str, Any] = {}
+        return Batch.from_tensors({name: convert(value) for name, value in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by name; those of the observations as `obs/KEY` and `next_obs/KEY`."""
+        found: dict[str, Tensor] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            converted[field.name] = (
-                {key: convert(entry) for key, entry in value.items()}
-                if isinstance(value, dict)
-                else convert(value)
-            )
-        return Batch(**converted)
+            if isinstance(value, dict):
+                found |= {f"{field.name}/{key}": entry for key, entry in value.items()}
+            else:
+                found[field.name] = value
+        return found
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, Tensor]) -> Batch:
+        """The batch of what `tensors` returned."""
+        grouped: dict[str, Any] = {"obs": {}, "next_obs": {}}
+        for name, value in tensors.items():
+            field, _, key = name.partition("/")
+            if key:
+                grouped[field][key] = value
+            else:
+                grouped[field] = value
+        return Batch(**grouped)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ibrl_fast.data.buffer_plan import BufferPlan
 from ibrl_fast.data.episode_index import EpisodeIndex
-from ibrl_fast.data.row_storage import RowStorage
+from ibrl_fast.data.row_storage import ColumnShapes, RowStorage
 
 FORMAT = 1
 # Columns that the index restores, or that are not one entry per row.
@@ -28,8 +28,8 @@ def save_state(plan: BufferPlan, storage: RowStorage, index: EpisodeIndex, seed:
     """Copies of everything that the buffer's future depends on; rows never written are left out."""
     regions = _used_rows(plan, index.used)
     columns = {
-        name: torch.cat([column.tensor[region] for region in regions]).cpu()
-        for name, column in storage.columns.items()
+        name: torch.cat([column[region] for region in regions]).cpu()
+        for name, column in storage.tensors.items()
         if name not in _NOT_ROWS
     }
     return {
@@ -38,7 +38,7 @@ def save_state(plan: BufferPlan, storage: RowStorage, index: EpisodeIndex, seed:
         "columns": columns,
         "index": {name: torch.from_numpy(array) for name, array in index.state().items()},
         "seed": seed,
-        "counter": storage.columns["counter"].tensor.cpu().clone(),
+        "counter": storage.tensors["counter"].cpu().clone(),
     }
 
 
@@ -54,15 +54,26 @@ def check_state(plan: BufferPlan, state: Mapping[str, Any]) -> None:
             f"state: expected a buffer with {plan.fingerprint()}, got one with {state['buffer']}"
         )
     _check_index(plan, state["index"])
-    used = [int(count) for count in state["index"]["counts"][1:]]
-    for name, (shape, dtype) in plan.columns.items():
-        if name in _NOT_ROWS:
-            continue
-        saved = state["columns"].get(name)
-        expected = (sum(used), *shape[1:])
-        if not isinstance(saved, Tensor) or saved.dtype != dtype or tuple(saved.shape) != expected:
+    used = sum(int(count) for count in state["index"]["counts"][1:])
+    columns = {
+        name: ((used, *shape[1:]), dtype)
+        for name, (shape, dtype) in plan.columns.items()
+        if name not in _NOT_ROWS
+    }
+    _check_tensors("state['columns']", state["columns"], columns)
+    # A batch that was prepared, if there was one.
+    if prefetched := state.get("prefetched"):
+        shapes = plan.batch_shapes(prefetched["batch_size"])
+        _check_tensors("state['prefetched']['tensors']", prefetched["tensors"], shapes)
+
+
+def _check_tensors(name: str, tensors: Mapping[str, Any], shapes: ColumnShapes) -> None:
+    """Raises ValueError unless all these tensors are there."""
+    for key, (shape, dtype) in shapes.items():
+        saved = tensors.get(key)
+        if not isinstance(saved, Tensor) or saved.dtype != dtype or tuple(saved.shape) != shape:
             got = f"{saved.dtype} {list(saved.shape)}" if isinstance(saved, Tensor) else type(saved).__name__
-            raise ValueError(f"state['columns'][{name!r}]: expected {dtype} {list(expected)}, got {got}")
+            raise ValueError(f"{name}[{key!r}]: expected {dtype} {list(shape)}, got {got}")
 
 
 def _check_index(plan: BufferPlan, index: Mapping[str, Any]) -> None:
@@ -99,6 +110,6 @@ def load_state(plan: BufferPlan, storage: RowStorage, index: EpisodeIndex, state
         first = 0
         for region in _used_rows(plan, index.used):
             count = region.stop - region.start
-            storage.columns[name].tensor[region].copy_(saved[first : first + count])
+            storage.tensors[name][region].copy_(saved[first : first + count])
             first += count
-    storage.columns["counter"].tensor.copy_(state["counter"])
+    storage.tensors["counter"].copy_(state["counter"])

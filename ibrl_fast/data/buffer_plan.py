@@ -116,6 +116,25 @@ class BufferPlan:
             "counter": ((1,), torch.int64),
         }
 
+    def batch_shapes(self, batch_size: int) -> ColumnShapes:
+        """Shape and dtype of every tensor of a batch, by the names of `Batch.tensors`."""
+        observed: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
+        for key, spec in self.observation_space.items():
+            shape = (batch_size, self.stacks.get(key, 1) * spec.shape[0], *spec.shape[1:])
+            observed[key] = (shape, self.image_dtype if spec.is_image else torch.float32)
+        numbers = ((batch_size,), torch.float32)
+        proposals = ((batch_size, self.num_il_samples, self.action_dim), torch.float32)
+        return {
+            **{f"obs/{key}": each for key, each in observed.items()},
+            "action": ((batch_size, self.action_dim), torch.float32),
+            "reward": numbers,
+            "discount": numbers,
+            **{f"next_obs/{key}": each for key, each in observed.items()},
+            "il_action": proposals,
+            "il_action_next": proposals,
+            "rows": ((batch_size,), torch.int64),
+        }
+
     @property
     def required_bytes(self) -> int:
         """Bytes of all tensors and of the episode bookkeeping."""

@@ -76,6 +76,7 @@ class EpisodeIndex:
         size: transitions that can be sampled.
         num_demo_steps: how many of them are demonstrations.
         touched: table positions written since a caller last cleared this list.
+        evicted: rows (first, stop) of episodes dropped since a caller last cleared this list.
     """
 
     def __init__(self, layout: RowLayout) -> None:
@@ -86,6 +87,7 @@ class EpisodeIndex:
         self.size = 0
         self.num_demo_steps = 0
         self.touched: list[int] = []
+        self.evicted: list[tuple[int, int]] = []
         # Table position of each row, -1 where the row is no transition.
         self._slot: IntArray = np.full(layout.rows, -1, dtype=np.int64)
         self.demos: list[tuple[int, int]] = []
@@ -168,6 +170,7 @@ class EpisodeIndex:
     def _evict_oldest(self, env: int) -> None:
         """Drops an environment's oldest finished episode; the table's end fills the holes."""
         start, steps = self.finished[env].popleft()
+        self.evicted.append((start, start + steps + 1))
         rows = slice(start, start + steps)
         kept = self.size - steps
         slots = self._slot[rows].copy()
@@ -202,7 +205,7 @@ class EpisodeIndex:
         table = state["table"]
         self.size = table.size
         self.table[: self.size] = table
-        self.touched = list(range(self.size))
+        self.touched, self.evicted = list(range(self.size)), []
         self._slot.fill(-1)
         self._slot[table] = np.arange(self.size)
         self.num_demo_steps, *self.used = (int(count) for count in state["counts"])

@@ -6,17 +6,18 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ibrl_fast.data.batch import Batch
+from ibrl_fast.data.batch_request import BatchRequest
 from ibrl_fast.data.buffer_checkpoint import check_state, load_state, save_state
 from ibrl_fast.data.buffer_plan import BufferPlan
-from ibrl_fast.data.checks import check_integer
 from ibrl_fast.data.demonstration_set import Demonstration
 from ibrl_fast.data.episode_index import EpisodeIndex
+from ibrl_fast.data.episode_writer import EpisodeWriter
 from ibrl_fast.data.observation_space import ObsSpec
+from ibrl_fast.data.prefetch import Prefetch
 from ibrl_fast.data.row_storage import RowStorage, Storage
 from ibrl_fast.data.sampler import BatchSampler
 from ibrl_fast.data.transition_checks import TransitionChecks
@@ -28,7 +29,7 @@ class ReplayBuffer:
     Every observation is stored once: an episode of T steps takes T + 1 consecutive rows, the last of which
     (the tail) holds the final observation and its imitation proposals. Running episodes can be sampled at
     once: their n-step returns stop at the newest observation and bootstrap there. All methods may be called
-    from several threads (on CUDA: threads that share one stream, as PyTorch's default is).
+    from several threads, on CUDA also with different streams.
 
     Capacity: of each environment the newest `capacity // num_envs` steps are kept. Whole episodes, the oldest
     first, are evicted only when one more step would exceed this, or when episodes average less than a quarter
@@ -36,6 +37,9 @@ class ReplayBuffer:
     evicted.
 
     Randomness: rows and shifts are functions of (seed, number of batches drawn so far).
+
+    On a device, new steps are written on a stream of the buffer's own, beside the updates. A CUDA graph
+    captures `draw` alone; each replay of it is called between `before_reads` and `after_reads`.
     """
 
     def __init__(
@@ -110,16 +114,21 @@ class ReplayBuffer:
             storage=storage,
             extra_host_bytes=EpisodeIndex.required_bytes(self._plan.layout),
         )
+        self._writes = self._storage.writes
         self._index = EpisodeIndex(self._plan.layout)
-        # No row holds a step yet.
-        self._storage.columns["is_tail"].tensor.fill_(1)
+        self._writer = EpisodeWriter(self._plan, self._index, self._writes)
         self._sampler = BatchSampler(self._plan, self._storage)
+        self._prefetch = Prefetch(torch.device(device))
         self._checks = TransitionChecks(self._plan)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._reading = False
 
     @staticmethod
     def required_bytes(observation_space: Mapping[str, ObsSpec], action_dim: int, **parameters: Any) -> int:
-        """Exactly the bytes that a buffer with these parameters (those of `__init__`) allocates."""
+        """Exactly the bytes that a buffer with these parameters (those of `__init__`) allocates.
+
+        Beside them, on a device: batches, 8 bytes per row, pinned staging of a few times the largest append.
+        """
         return BufferPlan(dict(observation_space), action_dim, **parameters).required_bytes
 
     @property
@@ -163,42 +172,10 @@ class ReplayBuffer:
         Errors: ValueError or TypeError naming the demonstration and the field; ValueError where they do not
         fit.
         """
-        # Check everything first.
-        if (il_actions is None) != (self._plan.num_il_samples == 0):
-            raise ValueError(
-                f"il_actions: expected {'none' if il_actions is not None else 'proposals'} with "
-                f"num_il_samples {self._plan.num_il_samples}, got {'none' if il_actions is None else 'some'}"
-            )
-        if il_actions is not None and len(il_actions) != len(demos):
-            raise ValueError(f"il_actions: expected {len(demos)} entries, got {len(il_actions)}")
-        checked = []
-        for number, demo in enumerate(demos):
-            name = f"demos[{number}]."
-            steps = len(demo.actions)
-            values = self._checks.step(
-                name, steps, demo.actions, demo.rewards, demo.terminated, demo.truncated
-            )
-            proposals = None if il_actions is None else il_actions[number]
-            observed = self._checks.observation(name, steps + 1, demo.observations, proposals)
-            checked.append((steps, values, observed))
-
+        checked = self._checks.demonstrations(demos, il_actions)
         with self._lock:
-            free_steps = self._plan.demo_capacity - self._index.num_demo_steps
-            free_demos = self._plan.num_demos - len(self._index.demos)
-            new_steps = sum(steps for steps, _, _ in checked)
-            if new_steps > free_steps or len(checked) > free_demos:
-                raise ValueError(
-                    f"demos: expected at most {free_demos} more with {free_steps} steps in all, "
-                    f"got {len(checked)} with {new_steps} steps"
-                )
-            self._storage.wait_for_reads()
-            for steps, values, observed in checked:
-                first = self._index.add_demo(steps)
-                self._storage.write(slice(first, first + steps), values)
-                observed["episode_step"] = np.arange(steps + 1, dtype=np.int32)
-                observed["is_tail"] = (np.arange(steps + 1) == steps).astype(np.uint8)
-                self._storage.write(slice(first, first + steps + 1), observed)
-            self._publish()
+            self._check_not_reading("add_demonstrations")
+            self._writer.add_demonstrations(checked)
 
     def start_episode(
         self, env_ids: Sequence[int] | None, obs: Mapping[str, Any], il_action: Any = None
@@ -216,12 +193,8 @@ class ReplayBuffer:
         envs = self._checks.envs(env_ids)
         observed = self._checks.observation("", len(envs), obs, il_action)
         with self._lock:
-            self._storage.wait_for_reads()
-            rows = [self._index.start_episode(env) for env in envs]
-            observed["episode_step"] = np.zeros(len(envs), dtype=np.int32)
-            observed["is_tail"] = np.ones(len(envs), dtype=np.uint8)
-            self._storage.write(rows, observed)
-            self._publish()
+            self._check_not_reading("start_episode")
+            self._writer.start_episode(envs, observed)
 
     def append(
         self,
@@ -251,74 +224,83 @@ class ReplayBuffer:
         count = len(envs)
         values = self._checks.step("", count, action, reward, terminated, truncated)
         observed = self._checks.observation("next_", count, next_obs, il_action_next)
-        index = self._index
         with self._lock:
-            for env in envs:
-                if not index.running[env]:
-                    raise ValueError(
-                        f"append: expected start_episode first, got no episode in environment {env}"
-                    )
-                if index.steps[env] == self._plan.max_episode_steps:
-                    raise ValueError(
-                        f"append: expected an end after max_episode_steps = {index.steps[env]} steps, "
-                        f"got one more in environment {env}"
-                    )
-            # The tail becomes a transition, the next row the new tail.
-            self._storage.wait_for_reads()
-            steps = [index.steps[env] + 1 for env in envs]
-            rows = [index.append(env) for env in envs]
-            values["is_tail"] = np.zeros(count, dtype=np.uint8)
-            self._storage.write(rows, values)
-            observed["episode_step"] = np.asarray(steps, dtype=np.int32)
-            observed["is_tail"] = np.ones(count, dtype=np.uint8)
-            self._storage.write([row + 1 for row in rows], observed)
-            for env, ended in zip(envs, (values["terminated"] | values["truncated"]).tolist()):
-                if ended:
-                    index.end_episode(env)
-            self._publish()
+            self._check_not_reading("append")
+            self._writer.append(envs, values, observed)
 
     def sample(self, batch_size: int) -> Batch:
-        """A batch drawn uniformly, with replacement, from all transitions.
+        """A batch drawn uniformly, with replacement, from all transitions; the prepared one, if there is one.
 
-        Errors: ValueError when the buffer is empty.
+        Errors: ValueError when the buffer is empty, or a batch of another kind is prepared.
         """
-        with self._lock:
-            batch = self.draw(batch_size)
-            self.after_reads()
-            return batch
-
-    @property
-    def draws_on_device(self) -> bool:
-        """Whether a draw is device work alone, which a CUDA graph can repeat."""
-        return self._plan.storage != "host"
-
-    def draw(self, batch_size: int) -> Batch:
-        """What `sample` returns, by tensor code alone; between `before_reads` and `after_reads`."""
-        return self._sampler.sample(batch_size, self._index.num_demo_steps, self._index.size)
-
-    def before_reads(self) -> None:
-        """To be called before draws are put on the current stream."""
-
-    def after_reads(self) -> None:
-        """To be called after draws were put on the current stream: writes wait for them."""
-        self._storage.mark_read()
+        return self._sample(BatchRequest.of(batch_size))
 
     def sample_mixed(self, batch_size: int, demo_fraction: float) -> Batch:
         """A batch whose first `batch_size * demo_fraction` (rounded) transitions are demonstrations.
 
-        The others are online ones.
+        The others are online ones. A prepared batch is handed over, as by `sample`.
 
-        Errors: ValueError for a fraction outside [0, 1], or when a part is wanted of which there is none.
+        Errors: ValueError for a fraction outside [0, 1], when a part is wanted of which there is none, or
+        when a batch of another kind is prepared.
         """
-        if not 0.0 <= demo_fraction <= 1.0:
-            raise ValueError(f"demo_fraction: expected a value in [0, 1], got {demo_fraction}")
-        demo_size = int(check_integer("batch_size", batch_size, 1) * demo_fraction + 0.5)
+        return self._sample(BatchRequest.of(batch_size, demo_fraction))
+
+    def prefetch(self, batch_size: int, demo_fraction: float | None = None) -> None:
+        """Prepares the batch that the next `sample` (with a fraction: `sample_mixed`) of this size returns.
+
+        It is drawn now, and does not see steps appended later: the batches of a run depend on the seed and
+        the order of calls alone. On a device it is made on a stream of its own, beside updates that are
+        queued; the host does not wait. `state_dict` contains it.
+
+        Errors: those of `sample`; ValueError when a batch is prepared already.
+        """
+        request = BatchRequest.of(batch_size, demo_fraction)
         with self._lock:
-            batch = self._sampler.sample(
-                batch_size, self._index.num_demo_steps, self._index.size, demo_size=demo_size
-            )
-            self.after_reads()
-            return batch
+            self._prefetch.put(request, lambda: self._read(request))
+
+    @property
+    def draws_on_device(self) -> bool:
+        """Whether `draw` runs on the learner's device; else batches are gathered on the host and copied."""
+        return self._sampler.draws_on_device
+
+    def draw(self, batch_size: int) -> Batch:
+        """What `sample` returns, as tensor code alone: no lock, no check, no event; for graphs.
+
+        The random counter is read and advanced in device memory. Calls, and replays of a captured one, stand
+        between `before_reads` and `after_reads`, and the buffer is not empty.
+        """
+        return self._sampler.draw(batch_size)
+
+    def draw_mixed(self, batch_size: int, demo_fraction: float) -> Batch:
+        """What `sample_mixed` returns, in the way of `draw`."""
+        return self._sampler.draw(batch_size, BatchRequest.of(batch_size, demo_fraction).demo_size)
+
+    def before_reads(self) -> None:
+        """Begins reads on the current stream: those queued from now on see all steps appended so far.
+
+        The stream waits for writes under way, the host does not. Until `after_reads`, other threads' calls
+        wait, and appends of this thread are errors.
+        """
+        self._lock.acquire()
+        try:
+            self._check_not_reading("before_reads")
+            self._writes.before_reads()
+            self._reading = True
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def after_reads(self) -> None:
+        """Ends reads: those between `before_reads` and here are queued, on the stream that was current there.
+
+        Rows that they may reach are overwritten only when they are done.
+        """
+        with self._lock:
+            if not self._reading:
+                raise RuntimeError("after_reads: expected before_reads first")
+            self._writes.after_reads()
+            self._reading = False
+            self._lock.release()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that later samples and appends depend on, bit for bit, as tensors, numbers and strings.
@@ -326,7 +308,11 @@ class ReplayBuffer:
         The size is that of the rows written so far.
         """
         with self._lock:
-            return save_state(self._plan, self._storage, self._index, self._sampler.seed)
+            self.before_reads()
+            self._writes.finish()
+            state = save_state(self._plan, self._storage, self._index, self._sampler.seed)
+            self.after_reads()
+            return state | {"prefetched": self._prefetch.state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores what `state_dict` returned, in a buffer of the same sizes (storage and device may differ).
@@ -335,16 +321,30 @@ class ReplayBuffer:
         """
         check_state(self._plan, state)
         with self._lock:
-            self._storage.wait_for_reads()
+            self.before_reads()
+            self._writes.finish()
             load_state(self._plan, self._storage, self._index, state)
+            self._writes.replace()
+            self.after_reads()
+            self._writer.publish()
             self._sampler.seed = int(state["seed"])
-            self._publish()
+            self._prefetch.load(state.get("prefetched", {}))
 
-    def _publish(self) -> None:
-        """Shows the samplers what the index now holds."""
-        index, columns = self._index, self._storage.columns
-        if index.touched:
-            columns["table"].write(index.touched, index.table[index.touched])
-            index.touched.clear()
-        online = index.size - index.num_demo_steps
-        columns["counts"].write(slice(0, 3), np.asarray([index.size, index.num_demo_steps, online]))
+    def _sample(self, request: BatchRequest) -> Batch:
+        """The prepared batch, or a new one."""
+        with self._lock:
+            return self._read(request) if self._prefetch.is_empty else self._prefetch.take(request)
+
+    def _read(self, request: BatchRequest) -> Batch:
+        """Draws on the current stream."""
+        request.check_held(self._index)
+        self.before_reads()
+        try:
+            return self._sampler.draw(request.batch_size, request.demo_size)
+        finally:
+            self.after_reads()
+
+    def _check_not_reading(self, what: str) -> None:
+        """Raises RuntimeError inside reads, whose end is not known yet."""
+        if self._reading:
+            raise RuntimeError(f"{what}: expected after_reads first, got reads under way")

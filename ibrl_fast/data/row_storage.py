@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from ibrl_fast.data.write_queue import make_write_queue
+from ibrl_fast.ops.streams import streams_of
 
 Storage = Literal["device", "pinned", "host"]
 ColumnShapes = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
@@ -55,53 +56,12 @@ def require_memory(needed: Mapping[torch.device, int]) -> None:
             )
 
 
-class Column:
-    """One value per buffer row.
-
-    Attributes:
-        tensor: `[rows, ...]`, where samplers read it.
-    """
-
-    def __init__(
-        self, shape: Sequence[int], dtype: torch.dtype, device: torch.device, *, pinned: bool = False
-    ) -> None:
-        """Allocates zeros."""
-        self.tensor: Tensor = torch.zeros(tuple(shape), dtype=dtype, device=device, pin_memory=pinned)
-        # Host memory is written through numpy: a few rows cost a microsecond instead of a dispatcher call.
-        self._host: npt.NDArray[Any] | None = self.tensor.numpy() if device.type == "cpu" else None
-
-    def write(
-        self, rows: Sequence[int] | slice, values: npt.NDArray[Any], index: Tensor | None = None
-    ) -> None:
-        """Sets `values` [len(rows), ...], already of this column's dtype, at `rows`.
-
-        `index` are the same rows as a tensor on the column's device, where a caller writes several columns.
-        """
-        if self._host is not None:
-            self._host[rows] = values
-            return
-        given = torch.from_numpy(np.ascontiguousarray(values)).to(self.tensor.device)
-        if isinstance(rows, slice):
-            self.tensor[rows].copy_(given)
-        else:
-            self.tensor.index_copy_(0, row_index(rows, self.tensor.device) if index is None else index, given)
-
-    @property
-    def in_host_memory(self) -> bool:
-        """Whether the column is written through numpy."""
-        return self._host is not None
-
-
-def row_index(rows: Sequence[int], device: torch.device) -> Tensor:
-    """Rows as an index tensor."""
-    return torch.tensor(rows, dtype=torch.int64).to(device)
-
-
 class RowStorage:
     """Named columns over the same rows.
 
     Attributes:
-        columns: name to `Column`.
+        tensors: name to column [rows, ...], where samplers read it.
+        writes: the way to change them.
     """
 
     def __init__(
@@ -109,7 +69,7 @@ class RowStorage:
     ) -> None:
         """Allocates every column; images go to pinned host memory with `storage="pinned"`.
 
-        `extra_host_bytes` are what the caller allocates beside the columns.
+        `extra_host_bytes` are what the caller allocates beside the columns. No row holds a step yet.
 
         Errors: MemoryError, naming needed and available bytes, when it cannot fit.
         """
@@ -120,14 +80,19 @@ class RowStorage:
         for name, (shape, dtype) in shapes.items():
             needed[placed[name]] = needed.get(placed[name], 0) + column_bytes(shape, dtype)
         require_memory(needed)
-        self.columns = {
-            name: Column(
-                shape, dtype, placed[name], pinned=storage == "pinned" and placed[name].type != device.type
+        self.tensors: dict[str, Tensor] = {
+            name: torch.zeros(
+                shape,
+                dtype=dtype,
+                device=placed[name],
+                pin_memory=storage == "pinned" and placed[name].type != device.type,
             )
             for name, (shape, dtype) in shapes.items()
         }
-        # Pinned frames are read by the device while the host goes on: a write waits for the reads before it.
-        self._reads = torch.cuda.Event() if storage == "pinned" else None
+        self.tensors["is_tail"].fill_(1)
+        self.writes = make_write_queue(
+            self.tensors, self.tensors["is_tail"].shape[0], streams_of(self.tensors["is_tail"].device)
+        )
 
     @staticmethod
     def placement(dtype: torch.dtype, *, device: torch.device, storage: Storage) -> torch.device:
@@ -138,23 +103,4 @@ class RowStorage:
     @property
     def nbytes(self) -> int:
         """Bytes of all columns."""
-        return sum(column_bytes(c.tensor.shape, c.tensor.dtype) for c in self.columns.values())
-
-    def write(self, rows: Sequence[int] | slice, values: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Sets some columns at `rows`; see `Column.write`."""
-        index = None
-        for name, value in values.items():
-            column = self.columns[name]
-            if index is None and not column.in_host_memory and not isinstance(rows, slice):
-                index = row_index(rows, column.tensor.device)
-            column.write(rows, value, index)
-
-    def wait_for_reads(self) -> None:
-        """Returns when no kernel still reads rows that a caller is about to overwrite."""
-        if self._reads is not None:
-            self._reads.synchronize()
-
-    def mark_read(self) -> None:
-        """Notes that kernels reading these columns were put on the current stream."""
-        if self._reads is not None:
-            self._reads.record()
+        return sum(column_bytes(tensor.shape, tensor.dtype) for tensor in self.tensors.values())

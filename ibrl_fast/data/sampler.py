@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ibrl_fast import ops
 from ibrl_fast.data.batch import Batch
+from ibrl_fast.data.batch_upload import BatchUpload
 from ibrl_fast.data.buffer_plan import BufferPlan
-from ibrl_fast.data.checks import check_integer
 from ibrl_fast.data.row_storage import RowStorage
 
 # Tensors that one call of `ops.replay_gather` takes.
@@ -17,7 +17,7 @@ _MOST_SOURCES = 16
 
 
 class BatchSampler:
-    """Draws batches with tensor operations alone (no host synchronisation on a device).
+    """Draws batches with tensor operations alone; see `ReplayBuffer.draw`.
 
     Attributes:
         seed: of all draws; a batch is a function of it and of the counter column.
@@ -26,8 +26,7 @@ class BatchSampler:
     def __init__(self, plan: BufferPlan, storage: RowStorage) -> None:
         """Reads from `storage`, whose columns are those of `plan`."""
         self._plan = plan
-        self._storage = storage
-        tensors = {name: column.tensor for name, column in storage.columns.items()}
+        tensors = storage.tensors
         self._table, self._counter = tensors["table"], tensors["counter"]
         self._all_count, self._demo_count, self._online_count = tensors["counts"].split(1)
         self._reward, self._is_tail = tensors["reward"], tensors["is_tail"]
@@ -51,7 +50,8 @@ class BatchSampler:
         self._sources, self._num_now, self._num_later = [*now, *later], len(now), len(later)
         self._stacks = [*observed_stacks, 1, 1][: len(now)] + [*observed_stacks, 1][: len(later)]
         self._no_proposals = torch.zeros((1, 0, plan.action_dim), device=self._counter.device)
-        self._moved = self._counter.device.type != torch.device(plan.device).type
+        moves = self._counter.device.type != torch.device(plan.device).type
+        self._upload = BatchUpload(plan) if moves else None
         self.seed = plan.seed
 
     @property
@@ -66,37 +66,46 @@ class BatchSampler:
         words = np.random.SeedSequence(seed).generate_state(2 + len(self._images), np.uint64)
         self._streams = [int(word >> np.uint64(1)) for word in words]
 
-    def sample(self, batch_size: int, num_demo: int, size: int, *, demo_size: int | None = None) -> Batch:
-        """A batch of the buffer's `size` transitions, or `demo_size` of the `num_demo` and online ones after.
+    @property
+    def draws_on_device(self) -> bool:
+        """Whether batches are made where they are wanted."""
+        return self._upload is None
 
-        Errors: ValueError when a part is wanted of which there is none.
-        """
-        batch_size = check_integer("batch_size", batch_size, 1)
-        rows = torch.empty(batch_size, dtype=torch.int64, device=self._table.device)
-        if demo_size is None:
-            self._draw("transitions", rows, self._table, self._all_count, size, stream=0)
-        else:
-            self._draw("demonstrations", rows[:demo_size], self._table, self._demo_count, num_demo, stream=0)
-            online = self._table[num_demo:]
-            self._draw(
-                "online transitions", rows[demo_size:], online, self._online_count, size - num_demo, stream=1
-            )
-        batch = self._gather(rows)
-        self._counter.add_(1)
-        return batch.to(self._plan.device, non_blocking=True) if self._moved else batch
+    def draw(self, batch_size: int, demo_size: int | None = None) -> Batch:
+        """A batch of all transitions, or of `demo_size` demonstrations and online ones after them."""
+        if self._upload is None:
+            return self._draw(batch_size, demo_size, None)
+        return self._upload.send(batch_size, lambda out: self._draw(batch_size, demo_size, out))
 
-    def _draw(self, what: str, rows: Tensor, table: Tensor, count: Tensor, held: int, *, stream: int) -> None:
-        """Fills `rows` from `table[:count]`."""
-        if rows.shape[0] == 0:
-            return
-        if held == 0:
-            raise ValueError(f"sample: expected at least one of the {what}, got none in the buffer")
-        ops.sample_rows(
-            table, count, rows.shape[0], seed=self._streams[stream], counter=self._counter, out=rows
+    def _draw(self, batch_size: int, demo_size: int | None, out: Batch | None) -> Batch:
+        """A batch where the columns are sampled, written into `out` where given; advances the counter."""
+        rows = (
+            torch.empty(batch_size, dtype=torch.int64, device=self._table.device) if out is None else out.rows
         )
+        if demo_size is None:
+            self._draw_rows(rows, self._all_count, None, stream=0)
+        else:
+            self._draw_rows(rows[:demo_size], self._demo_count, None, stream=0)
+            self._draw_rows(rows[demo_size:], self._online_count, self._demo_count, stream=1)
+        batch = self._gather(rows, out)
+        self._counter.add_(1)
+        return batch
 
-    def _gather(self, rows: Tensor) -> Batch:
-        """The batch of these rows."""
+    def _draw_rows(self, rows: Tensor, count: Tensor, begin: Tensor | None, *, stream: int) -> None:
+        """Fills `rows` from `count` entries of the table."""
+        if rows.shape[0]:
+            ops.sample_rows(
+                self._table,
+                count,
+                rows.shape[0],
+                seed=self._streams[stream],
+                counter=self._counter,
+                begin=begin,
+                out=rows,
+            )
+
+    def _gather(self, rows: Tensor, out: Batch | None) -> Batch:
+        """The batch of these rows, written into `out` where given."""
         plan = self._plan
         reward, discount, next_rows = ops.nstep_return(
             self._reward,
@@ -107,15 +116,21 @@ class BatchSampler:
             nstep=plan.nstep,
             gamma=plan.gamma,
             bootstrap_on_truncation=plan.bootstrap_on_truncation,
+            out=None if out is None else (out.reward, out.discount, torch.empty_like(rows)),
         )
 
         # Vectors, proposals and actions.
         all_rows = [rows] * self._num_now + [next_rows] * self._num_later
+        targets = None if out is None else self._vectors_of(out)
         gathered: list[Tensor] = []
         for first in range(0, len(all_rows), _MOST_SOURCES):
             part = slice(first, first + _MOST_SOURCES)
             gathered += ops.replay_gather(
-                self._sources[part], all_rows[part], self._episode_step, stacks=self._stacks[part]
+                self._sources[part],
+                all_rows[part],
+                self._episode_step,
+                stacks=self._stacks[part],
+                out=None if targets is None else targets[part],
             )
         now, later = gathered[: self._num_now], gathered[self._num_now :]
         obs, next_obs = dict(zip(self._keys, now)), dict(zip(self._keys, later))
@@ -135,6 +150,7 @@ class BatchSampler:
                 out_dtype=plan.image_dtype,
                 seed=self._streams[2 + number],
                 counter=self._counter,
+                out=None if out is None else (out.obs[key], out.next_obs[key]),
             )
             assert next_shifted is not None
             obs[key], next_obs[key] = shifted, next_shifted
@@ -148,3 +164,14 @@ class BatchSampler:
             il_action_next=later[-1] if none is None else none,
             rows=rows,
         )
+
+    def _vectors_of(self, batch: Batch) -> list[Tensor]:
+        """What `ops.replay_gather` makes of a batch, in the order of its sources."""
+        has_proposals = self._plan.num_il_samples > 0
+        return [
+            *(batch.obs[key] for key in self._keys),
+            *([batch.il_action] if has_proposals else []),
+            batch.action,
+            *(batch.next_obs[key] for key in self._keys),
+            *([batch.il_action_next] if has_proposals else []),
+        ]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ibrl_fast.data.buffer_plan import BufferPlan
 from ibrl_fast.data.checks import check_action, check_flag, check_image, check_vector
+from ibrl_fast.data.demonstration_set import Demonstration
 
 Values = dict[str, npt.NDArray[Any]]
 
@@ -63,3 +64,24 @@ class TransitionChecks:
         elif il_action is not None:
             raise ValueError(f"{name}il_action: expected None with num_il_samples 0, got proposals")
         return values
+
+    def demonstrations(
+        self, demos: Sequence[Demonstration], il_actions: Sequence[Any] | None
+    ) -> list[tuple[int, Values, Values]]:
+        """Per demonstration its steps, and what is stored with its steps and its observations."""
+        samples = self._plan.num_il_samples
+        if (il_actions is None) != (samples == 0):
+            raise ValueError(
+                f"il_actions: expected {'none' if il_actions is not None else 'proposals'} with "
+                f"num_il_samples {samples}, got {'none' if il_actions is None else 'some'}"
+            )
+        if il_actions is not None and len(il_actions) != len(demos):
+            raise ValueError(f"il_actions: expected {len(demos)} entries, got {len(il_actions)}")
+        checked = []
+        for number, demo in enumerate(demos):
+            name = f"demos[{number}]."
+            steps = len(demo.actions)
+            values = self.step(name, steps, demo.actions, demo.rewards, demo.terminated, demo.truncated)
+            proposals = None if il_actions is None else il_actions[number]
+            checked.append((steps, values, self.observation(name, steps + 1, demo.observations, proposals)))
+        return checked

@@ -82,6 +82,7 @@ class SpatialEmbedding(nn.Module):
             `[K or num_critics, proposals, batch, embed_dim]`.
         """
         weight, bias = pick(self.input.weight, subset), pick(self.input.bias, subset)
+        patch_weight, extra_weight = weight.split([self.num_tokens, weight.shape[2] - self.num_tokens], 2)
         norm_weight, norm_bias = pick(self.norm.weight, subset), pick(self.norm.bias, subset)
         channel_weight = pick(self.channel_weight, subset)
         members, embed_dim = weight.shape[0], weight.shape[1]
@@ -90,14 +91,14 @@ class SpatialEmbedding(nn.Module):
         extra_part = torch.baddbmm(
             bias.unsqueeze(1),
             extra.reshape(1, proposals * batch, -1).expand(members, -1, -1),
-            weight[:, :, self.num_tokens :].transpose(1, 2),
+            extra_weight.transpose(1, 2),
         ).view(members, proposals, batch, embed_dim)
-        patch_weight = weight[:, :, : self.num_tokens]
-        if not torch.jit.is_scripting() and prefers_spatial_embedding(tokens):  # type: ignore[attr-defined]
-            return spatial_embedding(tokens, extra_part, patch_weight, norm_weight, norm_bias, channel_weight)
-        return spatial_embedding_reference(
-            tokens, extra_part, patch_weight, norm_weight, norm_bias, channel_weight
-        )
+        given = (tokens, extra_part, patch_weight, norm_weight, norm_bias, channel_weight)
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            return spatial_embedding_reference(*given)
+        if prefers_spatial_embedding(extra_part):
+            return spatial_embedding(*given)
+        return spatial_embedding_reference(*given)
 
 
 class TokenTrunk(nn.Module):

@@ -9,11 +9,19 @@ from torch.nn import functional as F
 from ibrl_fast.nn.config import DrQConfig, ResNet18Config, ViTConfig
 from ibrl_fast.nn.layers import Linear
 from ibrl_fast.ops.attention import attention
+from ibrl_fast.ops.image_layout import image_layout
 
 
 def _conv_size(size: int, kernel: int, stride: int, padding: int = 0) -> int:
     """Output pixels of a convolution along one side."""
     return (size + 2 * padding - kernel) // stride + 1
+
+
+def _channels_last(image: Tensor) -> Tensor:
+    """The image `[batch, channels, height, width]` as the convolutions read it."""
+    if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return image.contiguous(memory_format=torch.channels_last)
+    return image_layout(image)
 
 
 class TransformerLayer(nn.Module):
@@ -84,7 +92,7 @@ class ViTEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map `image` `[batch, channels, height, width]` to tokens `[batch, num_tokens, token_dim]`."""
-        patches = self.conv2(F.relu(self.conv1(image)))
+        patches = self.conv2(F.relu(self.conv1(_channels_last(image))))
         tokens = patches.flatten(2).transpose(1, 2) + self.position
         return self.norm(self.layers(tokens))
 
@@ -118,6 +126,7 @@ class DrQEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map `image` `[batch, channels, height, width]` to tokens `[batch, num_tokens, token_dim]`."""
+        image = _channels_last(image)
         for conv in self.convs:
             image = F.relu(conv(image))
         return image.flatten(2).transpose(1, 2)

@@ -4,6 +4,7 @@ All take ``out=`` tensors, are usable under ``torch.compile`` and, on CUDA, insi
 """
 
 from ibrl_fast.ops.adam_update import adam_update
+from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu
 from ibrl_fast.ops.ibrl_select import ibrl_select
 from ibrl_fast.ops.ibrl_target import ibrl_target
 from ibrl_fast.ops.nstep_return import nstep_return
@@ -11,9 +12,12 @@ from ibrl_fast.ops.polyak_update import polyak_update
 from ibrl_fast.ops.random_shift_gather import random_shift_gather
 from ibrl_fast.ops.replay_gather import replay_gather
 from ibrl_fast.ops.sample_rows import sample_rows
+from ibrl_fast.ops.scatter_rows import scatter_rows
+from ibrl_fast.ops.spatial_embed import spatial_embed
 
 __all__ = [
     "adam_update",
+    "ensemble_norm_relu",
     "ibrl_select",
     "ibrl_target",
     "nstep_return",
@@ -21,4 +25,6 @@ __all__ = [
     "random_shift_gather",
     "replay_gather",
     "sample_rows",
+    "scatter_rows",
+    "spatial_embed",
 ]

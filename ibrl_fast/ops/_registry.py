@@ -21,6 +21,9 @@ _LIBRARY = torch.library.Library("ibrl_fast", "DEF")
 # The element type codes of csrc/common/dtype.h.
 DTYPE_CODES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 
+# The widest rows that the CUDA kernels normalise: kMaxRowWidth in csrc/kernels/row_columns.cuh.
+MAX_CUDA_WIDTH = 2048
+
 
 def register(name: str, schema: str, arguments: Callable[..., tuple[Any, ...]], device_of: int = 0) -> Any:
     """Defines ``ibrl_fast::name`` and returns its callable overload.

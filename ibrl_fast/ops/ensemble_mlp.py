@@ -1,7 +1,8 @@
-"""An ensemble of MLPs on the CPU: one member after the other, forward and backward written out.
+"""An ensemble of MLPs.
 
-Batching saves no launches on a CPU. One member after the other, a subset needs no copy of its weights,
-LayerNorm is one pass with its weights, and the hand-written backward skips most of autograd's bookkeeping.
+On the CPU one member after the other, forward and backward written out: batching saves no launches there,
+a subset needs no copy of its weights, LayerNorm is one pass with its weights, and the hand-written backward
+skips most of autograd's bookkeeping. On CUDA batched products, with bias, LayerNorm and ReLU in one pass.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ibrl_fast.ops._registry import MAX_CUDA_WIDTH
+from ibrl_fast.ops.autocast import product_dtype
+from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu
 from ibrl_fast.ops.linear import linear
 
 _EPS = 1e-5
 
 
 def prefers_ensemble_mlp(x: Tensor) -> bool:
-    """Whether ensemble_mlp beats batched products for this input: on the CPU, unless it is traced."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+    """Whether ensemble_mlp beats its reference for this input: wherever it runs, unless it is traced."""
+    return x.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling()
 
 
 def ensemble_mlp_reference(
@@ -48,7 +52,7 @@ def ensemble_mlp(
     """Linear, (LayerNorm), ReLU per hidden layer and a last linear layer, per member; differentiable once.
 
     Args:
-        x: `[members or 1, batch, in_dim]`, on the CPU.
+        x: `[members or 1, batch, in_dim]`.
         parameters: per hidden layer weight `[E, out, in]`, bias `[E, out]` and, with layer_norm, LayerNorm's
             weight and bias `[E, out]`; then weight and bias of the last layer.
         layer_norm: whether the hidden layers have LayerNorms.
@@ -60,11 +64,63 @@ def ensemble_mlp(
     Raises:
         ValueError: x has neither one nor as many inputs as there are members.
     """
-    members = list(range(parameters[0].shape[0])) if subset is None else subset.tolist()
-    if x.dim() != 3 or x.shape[0] not in (1, len(members)):
-        raise ValueError(f"x: expected [1 or {len(members)}, batch, in_dim], got {list(x.shape)}")
+    count = parameters[0].shape[0] if subset is None else subset.shape[0]
+    if x.dim() != 3 or x.shape[0] not in (1, count):
+        raise ValueError(f"x: expected [1 or {count}, batch, in_dim], got {list(x.shape)}")
+    if x.device.type != "cpu":
+        return mlp_in_batches(x, parameters, layer_norm=layer_norm, subset=subset)
+    members = list(range(count)) if subset is None else subset.tolist()
     dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype
     return _EnsembleMLP.apply(x, layer_norm, members, dtype, *parameters)
+
+
+def mlp_in_batches(
+    x: Tensor, parameters: list[Tensor], *, layer_norm: bool, subset: Tensor | None = None
+) -> Tensor:
+    """The way of ensemble_mlp on CUDA, its arguments unchecked: two launches for a hidden layer."""
+    hidden = parameters[:-2:4]
+    if not layer_norm or any(weight.shape[1] > MAX_CUDA_WIDTH for weight in hidden):
+        return ensemble_mlp_reference(x, parameters, layer_norm=layer_norm, subset=subset)
+    if subset is not None:
+        parameters = [parameter.index_select(0, subset) for parameter in parameters]
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    for start in range(0, len(parameters) - 2, 4):
+        weight, *affine = parameters[start : start + 4]
+        products = _BatchedProduct.apply(x, weight, product_dtype(x))
+        x = ensemble_norm_relu(products, *(parameter.to(dtype) for parameter in affine))
+    x = x.expand(parameters[0].shape[0], -1, -1)
+    return torch.baddbmm(parameters[-1].unsqueeze(1), x, parameters[-2].transpose(1, 2))
+
+
+class _BatchedProduct(torch.autograd.Function):
+    """x `[members or 1, batch, in]` times each member's weight `[members, out, in]` transposed, in `dtype`.
+
+    The weight's gradient comes as the weight lies in memory: autograd's is transposed, and is copied.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        ctx.dtypes = x.dtype, weight.dtype
+        x, weight = x.to(dtype), weight.to(dtype)
+        ctx.save_for_backward(x, weight)
+        return torch.bmm(x.expand(weight.shape[0], -1, -1), weight.transpose(1, 2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        grad_x = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            grad_x = torch.bmm(grad, weight)
+            grad_x = (grad_x if x.shape[0] > 1 else grad_x.sum(0, keepdim=True)).to(ctx.dtypes[0])
+        if ctx.needs_input_grad[1]:
+            factors = grad.transpose(1, 2), x.expand(weight.shape[0], -1, -1)
+            if grad.device.type == "cuda" and grad.dtype == torch.bfloat16:
+                # cuBLAS writes float32 sums as they are
+                grad_weight = torch.bmm(*factors, out_dtype=torch.float32).to(ctx.dtypes[1])
+            else:
+                grad_weight = torch.bmm(*factors).to(ctx.dtypes[1])
+        return grad_x, grad_weight, None
 
 
 class _EnsembleMLP(torch.autograd.Function):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import as_counter, check_out, check_tensor, register
-from ibrl_fast.ops.proposals import check_values, choose_proposal_reference, value_arguments
+from ibrl_fast.ops._registry import as_counter, check_tensor, register
+from ibrl_fast.ops.proposals import check_values, choose_proposal_reference, outputs, value_arguments
 
 _ACTION_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -66,12 +66,7 @@ def ibrl_select(
     proposals, _, batch = q.shape
     device = q.device
     check_tensor("actions", actions, (proposals, batch, "A"), _ACTION_DTYPES, device)
-    shape = (batch, actions.shape[2])
-    if out is None:
-        action = torch.empty(shape, dtype=actions.dtype, device=device)
-        out = (action, torch.empty(batch, dtype=torch.int64, device=device))
-    check_out("out action", out[0], shape, actions.dtype, device)
-    check_out("out choice", out[1], (batch,), torch.int64, device)
+    out = outputs(out, "action", (batch, actions.shape[2]), actions.dtype, q)
     q, actions = (x.detach() if x.requires_grad else x for x in (q, actions))
     _ibrl_select(q, actions, subset.contiguous(), beta, seed, as_counter(counter, device), *out)
     return out

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import as_counter, check_out, check_tensor, register
-from ibrl_fast.ops.proposals import check_values, choose_proposal_reference, value_arguments, value_dtype
+from ibrl_fast.ops._registry import as_counter, check_tensor, register
+from ibrl_fast.ops.proposals import (
+    check_values,
+    choose_proposal_reference,
+    outputs,
+    value_arguments,
+    value_dtype,
+)
 
 
 def ibrl_target_reference(
@@ -69,13 +74,7 @@ def ibrl_target(
     batch, dtype, device = q.shape[2], value_dtype(q), q.device
     check_tensor("reward", reward, (batch,), (dtype,), device)
     check_tensor("discount", discount, (batch,), (dtype,), device)
-    if out is None:
-        out = (
-            torch.empty(batch, dtype=dtype, device=device),
-            torch.empty(batch, dtype=torch.int64, device=device),
-        )
-    check_out("out target", out[0], (batch,), dtype, device)
-    check_out("out choice", out[1], (batch,), torch.int64, device)
+    out = outputs(out, "target", (batch,), dtype, q)
     q, reward, discount = (x.detach() if x.requires_grad else x for x in (q, reward, discount))
     _ibrl_target(q, reward, discount, subset.contiguous(), beta, seed, as_counter(counter, device), *out)
     return out

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import DTYPE_CODES, check_tensor
+from ibrl_fast.ops._registry import DTYPE_CODES, check_out, check_tensor
 
 MAX_PROPOSALS, MAX_ENSEMBLE = 8, 16
 _Q_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -51,6 +51,19 @@ def check_values(q: Tensor, subset: Tensor, beta: float | None) -> None:
         raise ValueError(f"subset: expected 1 to {ensemble} critics, got {subset.shape[0]}")
     if beta is not None and not (math.isfinite(beta) and beta >= 0.0):
         raise ValueError(f"beta: expected a finite number of at least 0 or None, got {beta}")
+
+
+def outputs(
+    out: tuple[Tensor, Tensor] | None, name: str, shape: tuple[int, ...], dtype: torch.dtype, q: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`out` checked, or new tensors: what is `name`d, of this shape and dtype, and choice int64 [B]."""
+    batch, device = q.shape[2], q.device
+    if out is None:
+        choice = torch.empty(batch, dtype=torch.int64, device=device)
+        return torch.empty(shape, dtype=dtype, device=device), choice
+    check_out(f"out {name}", out[0], shape, dtype, device)
+    check_out("out choice", out[1], (batch,), torch.int64, device)
+    return out
 
 
 def value_arguments(

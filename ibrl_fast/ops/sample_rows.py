@@ -22,17 +22,19 @@ def sample_rows(
     *,
     seed: int,
     counter: Tensor | int,
+    begin: Tensor | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Draws ``batch_size`` entries of ``table[:size]``, uniformly and with replacement.
+    """Draws ``batch_size`` entries of ``table[begin : begin + size]``, uniformly and with replacement.
 
     Args:
         table: int64 [capacity], contiguous, capacity below 2**31.
-        size: how many leading entries are valid, at least 1: an int, or int64 [1] on the table's device (read
-            by the kernel, so that a captured CUDA graph follows a growing buffer).
+        size: how many entries are valid, at least 1: an int, or int64 [1] on the table's device (read by the
+            kernel, so that a captured CUDA graph follows a growing buffer).
         batch_size: number of draws.
         seed: key of the random stream.
         counter: position in the random stream, an int or int64 [1] on the table's device; not modified.
+        begin: int64 [1] on the table's device, the first valid entry; None for 0.
         out: int64 [batch_size] to write into.
 
     Returns:
@@ -53,22 +55,33 @@ def sample_rows(
         raise ValueError(f"size: expected 1 to {capacity}, got {size}")
     else:
         size = torch.full((1,), size, dtype=torch.int64, device=table.device)
+    if begin is not None:
+        check_tensor("begin", begin, (1,), (torch.int64,), table.device)
     if batch_size < 0:
         raise ValueError(f"batch_size: expected 0 or more, got {batch_size}")
     if out is None:
         out = torch.empty(batch_size, dtype=torch.int64, device=table.device)
     check_out("out", out, (batch_size,), torch.int64, table.device)
-    _sample_rows(table, size, as_counter(counter, table.device), seed, out)
+    _sample_rows(table, size, begin, as_counter(counter, table.device), seed, out)
     return out
 
 
-def _arguments(table: Tensor, size: Tensor, counter: Tensor, seed: int, rows: Tensor) -> tuple[int, ...]:
+def _arguments(
+    table: Tensor, size: Tensor, begin: Tensor | None, counter: Tensor, seed: int, rows: Tensor
+) -> tuple[int, ...]:
     # a size in CPU memory can be checked where it is read
-    if size.device.type == "cpu" and not 1 <= size.item() <= table.shape[0]:
-        raise ValueError(f"size: expected 1 to {table.shape[0]}, got {size.item()}")
-    return (table.data_ptr(), size.data_ptr(), counter.data_ptr(), seed, rows.data_ptr(), rows.shape[0])
+    if size.device.type == "cpu":
+        first = 0 if begin is None else int(begin.item())
+        if not 0 <= first < table.shape[0]:
+            raise ValueError(f"begin: expected 0 to {table.shape[0] - 1}, got {first}")
+        if not 1 <= size.item() <= table.shape[0] - first:
+            raise ValueError(f"size: expected 1 to {table.shape[0] - first}, got {size.item()}")
+    addresses = (table.data_ptr(), size.data_ptr(), 0 if begin is None else begin.data_ptr())
+    return (*addresses, counter.data_ptr(), seed, rows.data_ptr(), rows.shape[0])
 
 
 _sample_rows = register(
-    "sample_rows", "Tensor table, Tensor size, Tensor counter, int seed, Tensor(a!) rows", _arguments
+    "sample_rows",
+    "Tensor table, Tensor size, Tensor? begin, Tensor counter, int seed, Tensor(a!) rows",
+    _arguments,
 )

@@ -1,4 +1,4 @@
-"""LayerNorm, ReLU and weighted sum over channels in one pass, for one critic (paper Fig. 18)."""
+"""LayerNorm, ReLU and weighted sum over channels in one pass, for an ensemble (paper Fig. 18)."""
 
 from __future__ import annotations
 
@@ -10,63 +10,82 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ibrl_fast.ops._registry import DTYPE_CODES, check_tensor, register
+from ibrl_fast import _core
+from ibrl_fast.ops._registry import DTYPE_CODES, MAX_CUDA_WIDTH, check_out, check_tensor, register
 
 _EPS = 1e-5
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16)
-# csrc/kernels/spatial_embed.h has the same number
-_MAX_CUDA_EMBED_DIM = 2048
 
 
 def spatial_embed_reference(
     patches: Tensor, extra: Tensor, norm_weight: Tensor, norm_bias: Tensor, channel_weight: Tensor
 ) -> Tensor:
-    """The same in torch, proposal by proposal."""
+    """The same in torch, member by member and proposal by proposal."""
     reduced = []
-    for part in extra:
-        x = (patches + part.unsqueeze(1)).to(norm_weight.dtype)
-        hidden = F.layer_norm(x, x.shape[-1:], norm_weight, norm_bias, _EPS)
-        reduced.append((F.relu(hidden) * channel_weight).sum(1))
-    return torch.stack(reduced).to(patches.dtype)
+    for member, proposals in enumerate(extra):
+        scale, shift = norm_weight[member], norm_bias[member]
+        for part in proposals:
+            x = (patches[:, :, member] + part.unsqueeze(1)).to(norm_weight.dtype)
+            hidden = F.layer_norm(x, x.shape[-1:], scale, shift, _EPS)
+            reduced.append((F.relu(hidden) * channel_weight[member]).sum(1))
+    return torch.stack(reduced).view(extra.shape).to(patches.dtype)
 
 
 def spatial_embed(
-    patches: Tensor, extra: Tensor, norm_weight: Tensor, norm_bias: Tensor, channel_weight: Tensor
+    patches: Tensor,
+    extra: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    channel_weight: Tensor,
+    *,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Sum over channels of channel_weight * ReLU(LayerNorm(patches + extra)); differentiable once.
 
     Args:
-        patches: float32, float64 or bfloat16 [batch, channels, embed_dim], the image part of a critic's first
-            linear layer; the proposals share it.
-        extra: as patches [proposals, batch, embed_dim], that layer's bias, proprioception and action part.
-        norm_weight: float32 (float64 where patches are) [embed_dim], LayerNorm's.
-        norm_bias: as norm_weight [embed_dim], LayerNorm's.
-        channel_weight: as norm_weight [channels, embed_dim].
+        patches: float32, float64 or bfloat16 [batch, channels, members, embed_dim], the image part of the
+            critics' first linear layers; the proposals share it.
+        extra: as patches [members, proposals, batch, embed_dim], those layers' bias, proprioception and
+            action part.
+        norm_weight: float32 (float64 where patches are) [members, embed_dim], LayerNorm's.
+        norm_bias: as norm_weight [members, embed_dim], LayerNorm's.
+        channel_weight: as norm_weight [members, channels, embed_dim].
+        out: to write into, contiguous; only where no gradient is asked for.
 
     Returns:
-        [proposals, batch, embed_dim] of patches' dtype.
+        [members, proposals, batch, embed_dim] of patches' dtype.
 
     Raises:
         ValueError: on a wrong shape, dtype or device, or more than 2048 features on CUDA.
     """
-    check_inputs(patches, extra, norm_weight, norm_bias, channel_weight)
-    return _SpatialEmbed.apply(patches, extra, norm_weight, norm_bias, channel_weight)
+    given = (patches, extra, norm_weight, norm_bias, channel_weight)
+    check_inputs(*given)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
+        if out is not None:
+            raise ValueError("out: expected None where a gradient is asked for, got a tensor")
+        return _SpatialEmbed.apply(*given)
+    patches, extra, *weights = (tensor.detach().contiguous() for tensor in given)
+    if out is None:
+        out = torch.empty_like(extra)
+    check_out("out", out, extra.shape, extra.dtype, extra.device)
+    spatial_embed_forward(patches, extra, weights, out)
+    return out
 
 
 def check_inputs(
     patches: Tensor, extra: Tensor, norm_weight: Tensor, norm_bias: Tensor, channel_weight: Tensor
 ) -> None:
     """Raises ``ValueError`` for what the kernels cannot take."""
-    check_tensor("patches", patches, ("batch", "channels", "embed_dim"), _DTYPES)
-    batch, channels, embed_dim = patches.shape
+    check_tensor("patches", patches, ("batch", "channels", "members", "embed_dim"), _DTYPES)
+    batch, channels, members, embed_dim = patches.shape
     device = patches.device
-    check_tensor("extra", extra, ("proposals", batch, embed_dim), (patches.dtype,), device)
+    check_tensor("extra", extra, (members, "proposals", batch, embed_dim), (patches.dtype,), device)
     weight_dtype = torch.float64 if patches.dtype == torch.float64 else torch.float32
-    check_tensor("norm_weight", norm_weight, (embed_dim,), (weight_dtype,), device)
-    check_tensor("norm_bias", norm_bias, (embed_dim,), (weight_dtype,), device)
-    check_tensor("channel_weight", channel_weight, (channels, embed_dim), (weight_dtype,), device)
-    if device.type == "cuda" and embed_dim > _MAX_CUDA_EMBED_DIM:
-        raise ValueError(f"embed_dim: expected at most {_MAX_CUDA_EMBED_DIM} on CUDA, got {embed_dim}")
+    check_tensor("norm_weight", norm_weight, (members, embed_dim), (weight_dtype,), device)
+    check_tensor("norm_bias", norm_bias, (members, embed_dim), (weight_dtype,), device)
+    check_tensor("channel_weight", channel_weight, (members, channels, embed_dim), (weight_dtype,), device)
+    if device.type == "cuda" and embed_dim > MAX_CUDA_WIDTH:
+        raise ValueError(f"embed_dim: expected at most {MAX_CUDA_WIDTH} on CUDA, got {embed_dim}")
 
 
 def spatial_embed_forward(
@@ -78,12 +97,13 @@ def spatial_embed_forward(
         patches: as in spatial_embed.
         extra: as in spatial_embed.
         weights: norm_weight, norm_bias, channel_weight.
-        out: [proposals, batch, embed_dim].
+        out: [members, proposals, batch, embed_dim].
 
     Returns:
-        LayerNorm's mean and inverse standard deviation, each [proposals, batch, channels], for the backward.
+        LayerNorm's mean and inverse standard deviation, each [members, proposals, batch, channels], for the
+        backward.
     """
-    shape = (extra.shape[0], patches.shape[0], patches.shape[1])
+    shape = (*extra.shape[:3], patches.shape[1])
     mean, rstd = weights[0].new_empty(shape), weights[0].new_empty(shape)
     _spatial_embed(patches, extra, *weights, _EPS, out, mean, rstd)
     return mean, rstd
@@ -111,9 +131,13 @@ def spatial_embed_backward(
         grad_patches: as patches, or None where it is not wanted.
         grad_weights: as weights, or None where they are not wanted.
     """
-    proposals, batch, embed_dim = extra.shape
-    scratch = weights[0].new_empty(2 * patches.shape[1] * max(embed_dim, proposals * batch))
+    members, proposals, batch, embed_dim = extra.shape
+    on_cuda = extra.device.type == "cuda"
+    count = _core.spatial_embed_scratch_cuda if on_cuda else _core.spatial_embed_scratch_cpu
+    code, channels = DTYPE_CODES[patches.dtype], patches.shape[1]
+    size = count(members, proposals, batch, channels, embed_dim, code, grad_weights is not None)
     grads = (grad_extra, grad_patches, *(grad_weights or (None, None, None)))
+    scratch = weights[0].new_empty(size)
     _spatial_embed_backward(grad_out, patches, extra, *weights, *statistics, *grads, scratch)
 
 
@@ -155,6 +179,11 @@ def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
+def _sizes(patches: Tensor, extra: Tensor) -> tuple[int, ...]:
+    """members, proposals, batch, channels, embed_dim."""
+    return (*extra.shape[:3], patches.shape[1], extra.shape[3])
+
+
 def _arguments(
     patches: Tensor,
     extra: Tensor,
@@ -169,10 +198,9 @@ def _arguments(
     tensors = (patches, extra, norm_weight, norm_bias, channel_weight, out, mean, rstd)
     return (
         *(tensor.data_ptr() for tensor in tensors),
-        extra.shape[0],
-        *patches.shape,
-        *extra.stride()[:2],
-        *out.stride()[:2],
+        *_sizes(patches, extra),
+        *extra.stride()[:3],
+        *out.stride()[:3],
         eps,
         DTYPE_CODES[patches.dtype],
     )
@@ -198,11 +226,10 @@ def _backward_arguments(
     wanted = (grad_patches, grad_norm_weight, grad_norm_bias, grad_channel_weight, scratch)
     return (
         *(_address(tensor) for tensor in (*tensors, *wanted)),
-        extra.shape[0],
-        *patches.shape,
-        *grad_out.stride()[:2],
-        *extra.stride()[:2],
-        *grad_extra.stride()[:2],
+        *_sizes(patches, extra),
+        *grad_out.stride()[:3],
+        *extra.stride()[:3],
+        *grad_extra.stride()[:3],
         DTYPE_CODES[patches.dtype],
     )
 

@@ -1,7 +1,10 @@
-"""The pixel critic's reduction of image tokens to a vector (paper Fig. 18, `spatial_embed`), piece by piece.
+"""The pixel critics' reduction of image tokens to a vector (paper Fig. 18, `spatial_embed`).
 
-Written out for the CPU: the intermediate `[batch, channels, embed_dim]`, 134 MB per critic at the paper's
-sizes, never exists as a whole. The backward computes it again in cache-sized pieces, as far as wanted.
+The intermediate `[batch, channels, embed_dim]` is 134 MB per critic in float32 at the paper's sizes. On the
+CPU it never exists as a whole: forward and backward are written out, piece by piece, and the backward
+computes the pieces again, as far as wanted. On CUDA the linear layer's patch part is one product for all
+critics, which the proposals share, in bfloat16 under autocast; LayerNorm, ReLU and the weighted sum read it
+once.
 """
 
 from __future__ import annotations
@@ -13,16 +16,18 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ibrl_fast.ops._registry import MAX_CUDA_WIDTH
 from ibrl_fast.ops.linear import linear
-from ibrl_fast.ops.spatial_embed import spatial_embed_backward, spatial_embed_forward
+from ibrl_fast.ops.spatial_embed import spatial_embed, spatial_embed_backward, spatial_embed_forward
 
 # elements of one piece of the intermediate: 2 MB in float32
 _PIECE = 2**19
 
 
-def prefers_spatial_embedding(x: Tensor) -> bool:
-    """Whether spatial_embedding beats its reference for this input: on the CPU, unless it is traced."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+def prefers_spatial_embedding(extra: Tensor) -> bool:
+    """Whether spatial_embedding beats its reference: wherever it runs, unless it is traced."""
+    fits = extra.device.type == "cpu" or (extra.device.type == "cuda" and extra.shape[-1] <= MAX_CUDA_WIDTH)
+    return fits and not torch.compiler.is_compiling()
 
 
 def spatial_embedding_reference(
@@ -59,7 +64,7 @@ def spatial_embedding(
     """Sum over channels of channel_weight * ReLU(LayerNorm(patches W^T + extra)); differentiable once.
 
     Args:
-        tokens: `[batch, num_tokens, channels]`, on the CPU; shared by members and proposals.
+        tokens: `[batch, num_tokens, channels]`; shared by members and proposals.
         extra: `[members, proposals, batch, embed_dim]`, what action and proprioception add, bias included.
         patch_weight: `[members, embed_dim, num_tokens]`.
         norm_weight: `[members, embed_dim]`, LayerNorm's.
@@ -81,7 +86,35 @@ def spatial_embedding(
             f"patch_weight: expected {[members, embed_dim, tokens.shape[1]]} and tokens of batch {batch}, "
             f"got {list(patch_weight.shape)} and {list(tokens.shape)}"
         )
-    return _SpatialEmbedding.apply(tokens, extra, patch_weight, norm_weight, norm_bias, channel_weight)
+    given = (tokens, extra, patch_weight, norm_weight, norm_bias, channel_weight)
+    return _SpatialEmbedding.apply(*given) if extra.device.type == "cpu" else embed_at_once(*given)
+
+
+def embed_at_once(
+    tokens: Tensor,
+    extra: Tensor,
+    patch_weight: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    channel_weight: Tensor,
+) -> Tensor:
+    """The way of spatial_embedding on CUDA, its arguments unchecked: one product, one fused reduction.
+
+    Both factors are laid out with the long dimension contiguous, `[num_tokens, batch * channels]` and
+    `[num_tokens, members * embed_dim]`: cuBLAS wants rows of 16 bytes' multiples, which 121 tokens are not.
+    """
+    batch, num_tokens, channels = tokens.shape
+    members, embed_dim, _ = patch_weight.shape
+    by_token = _contiguous(tokens.transpose(0, 1), extra.dtype).view(num_tokens, -1)
+    weight = _contiguous(patch_weight.permute(2, 0, 1), extra.dtype).view(num_tokens, -1)
+    patches = torch.mm(by_token.t(), weight).view(batch, channels, members, embed_dim)
+    dtype = torch.float64 if extra.dtype == torch.float64 else torch.float32
+    return spatial_embed(patches, extra, norm_weight.to(dtype), norm_bias.to(dtype), channel_weight.to(dtype))
+
+
+def _contiguous(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """x without gaps in its present order, in this dtype: one copy at most."""
+    return x.to(dtype, memory_format=torch.contiguous_format).contiguous()
 
 
 class _Pieces:
@@ -101,14 +134,14 @@ class _Pieces:
             yield rows, self.tokens[rows].to(self.dtype).transpose(1, 2).reshape(-1, self.num_tokens)
 
     def patches(self, channels: Tensor, member: int) -> Tensor:
-        """The first linear layer's patch part, `[size, channels, embed_dim]`."""
-        return linear(channels, self.weights[member]).view(-1, self.channels, self.embed_dim)
+        """The first linear layer's patch part, `[size, channels, 1, embed_dim]`."""
+        return linear(channels, self.weights[member]).view(-1, self.channels, 1, self.embed_dim)
 
 
 def _master_weights(extra: Tensor, *weights: Tensor) -> list[tuple[Tensor, ...]]:
-    """Per critic the weights as the kernel reads them: float64 beside float64, otherwise float32."""
+    """Per critic, `[1, ...]`, the weights as the kernel reads them: float64 beside float64, else float32."""
     dtype = torch.float64 if extra.dtype == torch.float64 else torch.float32
-    return list(zip(*(weight.to(dtype).contiguous().unbind(0) for weight in weights)))
+    return list(zip(*(weight.to(dtype).contiguous().split(1) for weight in weights)))
 
 
 class _SpatialEmbedding(torch.autograd.Function):
@@ -125,7 +158,8 @@ class _SpatialEmbedding(torch.autograd.Function):
         for rows, channels in pieces:
             for member, member_weights in enumerate(kernel_weights):
                 patches = pieces.patches(channels, member)
-                part, out = extra[member, :, rows], result[member, :, rows]
+                of_member = (slice(member, member + 1), slice(None), rows)
+                part, out = extra[of_member], result[of_member]
                 statistics.append(spatial_embed_forward(patches, part, member_weights, out))
         ctx.save_for_backward(tokens, extra, patch_weight, *weights)
         ctx.statistics = statistics
@@ -152,13 +186,14 @@ class _SpatialEmbedding(torch.autograd.Function):
                 # forward again, then back through the weighted sum, ReLU and LayerNorm
                 patches = pieces.patches(channels, member)
                 grad_patches = torch.empty_like(patches) if through_patches else None
+                of_member = (slice(member, member + 1), slice(None), rows)
                 spatial_embed_backward(
-                    grad[member, :, rows],
+                    grad[of_member],
                     patches,
-                    extra[member, :, rows],
+                    extra[of_member],
                     member_weights,
                     next(statistics),
-                    grad_extra[member, :, rows],
+                    grad_extra[of_member],
                     grad_patches,
                     None if grad_weights is None else grad_weights[member],
                 )
@@ -173,5 +208,5 @@ class _SpatialEmbedding(torch.autograd.Function):
                     grad_tokens[rows] += back.view(-1, pieces.channels, pieces.num_tokens).transpose(1, 2)
         of_weights: list[Tensor | None] = [None] * len(weights)
         if grad_weights is not None:
-            of_weights = [torch.stack(parts) for parts in zip(*grad_weights)]
+            of_weights = [torch.cat(parts) for parts in zip(*grad_weights)]
         return (grad_tokens, grad_extra, grad_patch_weight, *of_weights)

@@ -167,11 +167,24 @@ def make_buffer(
 
 
 def make_collector(
-    config: TrainConfig, pool: BasePool, plan: ObservationPlan, agent: TD3Agent, buffer: ReplayBuffer
+    config: TrainConfig,
+    pool: BasePool,
+    plan: ObservationPlan,
+    agent: TD3Agent,
+    buffer: ReplayBuffer,
+    closers: ExitStack,
 ) -> Collector:
     """What acts in the pool and fills the buffer."""
-    acting = Acting(agent, capture=resolve_capture(config.capture, config.device))
-    return Collector(pool, acting, buffer, stacks=plan.stacks, seed=stream_seed(config.seed, "collector"))
+    collector = Collector(
+        pool,
+        Acting(agent, capture=resolve_capture(config.capture, config.device)),
+        buffer,
+        stacks=plan.stacks,
+        seed=stream_seed(config.seed, "collector"),
+        overlap=config.overlap_collection,
+    )
+    closers.callback(collector.close)
+    return collector
 
 
 def make_update_round(
@@ -246,7 +259,7 @@ def build_run(
     buffer = make_buffer(config, pool, plan, demos.num_steps, len(demos), progress.say)
     proposals = propose_for_demos(agent, demos, plan.stacks) if isinstance(agent, IBRLAgent) else None
     buffer.add_demonstrations(demos.demos, proposals)
-    collector = make_collector(config, pool, plan, agent, buffer)
+    collector = make_collector(config, pool, plan, agent, buffer, closers)
     if bc_policy is not None:
         with timer("evaluate"):
             ((_, bc_result),) = evaluator.finished(wait=True)
@@ -265,7 +278,7 @@ def restore_run(
     agent = restore_agent(config, plan, content)
     buffer = make_buffer(config, pool, plan, content["num_demo_steps"], content["num_demos"], say)
     buffer.load_state_dict(content["buffer"])
-    collector = make_collector(config, pool, plan, agent, buffer)
+    collector = make_collector(config, pool, plan, agent, buffer, closers)
     collector.load_state_dict(content["collector"])
     evaluator = make_evaluator(config, plan, closers)
     torch.set_rng_state(content["torch_rng"].cpu())

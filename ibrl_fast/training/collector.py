@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,6 +42,7 @@ class Collector:
         buffer: receives unstacked observations, actions, rewards and the imitation proposals of every state.
         stacks: frames by observation key.
         seed: of the random actions of the `random` mode.
+        overlap: between `begin` and `finish`, environments step in a thread of their own.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Collector:
         *,
         stacks: dict[str, int],
         seed: int,
+        overlap: bool = False,
     ) -> None:
         self._pool = pool
         self._acting = acting
@@ -60,6 +63,13 @@ class Collector:
         self._lengths = np.zeros(pool.num_envs, dtype=np.int64)
         self._il_steps = np.zeros(pool.num_envs, dtype=np.int64)
         self._il_action: Tensor | None = None
+        self._background = ThreadPoolExecutor(1, "environments") if overlap else None
+        self._stepping: Future[Any] | None = None
+
+    def close(self) -> None:
+        """Waits for environments that step; nothing can be collected after this."""
+        if self._background is not None:
+            self._background.shutdown(wait=True)
 
     def start(self, seed: int) -> None:
         """Resets every environment and opens its first episode."""
@@ -67,20 +77,24 @@ class Collector:
         self._see(self._stacker.reset(observations))
         self._buffer.start_episode(None, observations, self._il_action)
 
-    def step(self, mode: ActingMode) -> list[EpisodeRecord]:
-        """One agent step in each of the N environments.
+    def begin(self, mode: ActingMode) -> None:
+        """Starts one agent step in each of the N environments; `finish` ends it.
 
         Args:
             mode: `agent` explores by the agent's own rule; `il` takes the imitation action; `random` is
                 uniform.
-
-        Returns:
-            The episodes that ended in this step.
         """
-        # Act
-        actions, from_il = self._choose(mode)
-        actions_host = actions.cpu().numpy()
-        observations, rewards, terminated, truncated, info = self._pool.step(actions_host)
+        actions, self._from_il = self._choose(mode)
+        self._actions = actions.cpu().numpy()
+        if self._background is not None:
+            self._stepping = self._background.submit(self._pool.step, self._actions)
+
+    def finish(self) -> list[EpisodeRecord]:
+        """Stores what came of the actions; returns the episodes that ended in this step."""
+        results = self._pool.step(self._actions) if self._stepping is None else self._stepping.result()
+        observations, rewards, terminated, truncated, info = results
+        self._stepping = None
+        actions_host, from_il = self._actions, self._from_il
         ended = terminated | truncated
         self._lengths += 1
         self._il_steps += from_il

@@ -170,6 +170,9 @@ class TrainConfig:
     """torch device of the learner."""
     capture: bool | None = None
     """Whether updates, acting and imitation steps are replayed as CUDA graphs; None: on CUDA devices."""
+    overlap_collection: bool = False
+    """Environments step while the learner makes the update rounds that are due, which then see one step less.
+    Results depend on the seed alone, as ever, but are not those without it."""
     num_threads: int = 0
     """torch CPU threads; 0 chooses: 1 for networks narrower than 512, else all cores."""
     total_env_steps: int = 20_000
@@ -319,6 +322,13 @@ def _fitting(options: list[Any], value: Any) -> Any:
 def save_config(config: TrainConfig, run_dir: Path) -> None:
     """Writes config.json."""
     (run_dir / CONFIG_NAME).write_text(json.dumps(config_to_dict(config), indent=2) + "\n")
+
+
+def remove_unused_folder(run_dir: Path) -> None:
+    """Removes the folder of a run that never began: one that holds its configuration alone."""
+    if [path.name for path in run_dir.iterdir()] == [CONFIG_NAME]:
+        (run_dir / CONFIG_NAME).unlink()
+        run_dir.rmdir()
 
 
 def load_config(run_dir: Path) -> TrainConfig:

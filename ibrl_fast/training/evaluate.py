@@ -20,6 +20,7 @@ import torch
 
 from ibrl_fast.deploy.export import export_torchscript
 from ibrl_fast.envs import make_pool
+from ibrl_fast.envs.rendering import RenderingUnavailableError, check_rendering
 from ibrl_fast.envs.rollout import evaluate_policy, wilson_interval
 from ibrl_fast.training.evaluation_process import EvaluationError, EvaluationProcess
 
@@ -151,6 +152,16 @@ class EpisodeRunner:
     def close(self) -> None:
         """Closes the environment."""
         self._pool.close()
+
+
+def can_film(say: Callable[[str], None]) -> bool:
+    """Whether this machine can draw; one that cannot says why, and trains all the same."""
+    try:
+        check_rendering()
+    except RenderingUnavailableError as error:
+        say(f"no video: {error}")
+        return False
+    return True
 
 
 def write_video(path: Path, episodes: Sequence[np.ndarray], frames_per_second: int = 20) -> None:

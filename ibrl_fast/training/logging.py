@@ -10,13 +10,14 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import nvtx
 import torch
 from torch.utils.tensorboard import SummaryWriter
+
+from ibrl_fast.agents.ranges import nvtx_range
 
 METRICS_NAME = "metrics.jsonl"
 
@@ -157,15 +158,20 @@ class MetricsAccumulator:
 
 
 class PhaseTimer:
-    """Wall seconds per phase of the loop, with an NVTX range of the same name around each."""
+    """Wall seconds per phase of the loop, with an NVTX range of the same name around each.
 
-    def __init__(self) -> None:
+    Args:
+        profiled: also a range of torch.profiler.
+    """
+
+    def __init__(self, *, profiled: bool = False) -> None:
         self.seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
+        self._range = torch.profiler.record_function if profiled else nullcontext
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
         started = time.perf_counter()
-        with nvtx.annotate(phase):
+        with nvtx_range(phase), self._range(phase):
             try:
                 yield
             finally:

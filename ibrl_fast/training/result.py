@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ibrl_fast.training.evaluate import EvaluationResult
+
+SUMMARY_NAME = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -53,3 +57,15 @@ def describe(what: str, result: EvaluationResult) -> str:
     """One line on an evaluation, for the person who watches."""
     interval = f"95% interval {100 * result.success_low:.0f}-{100 * result.success_high:.0f}%"
     return f"{what}: success {100 * result.success_rate:.0f}% ({interval}, {len(result.successes)} episodes)"
+
+
+def write_summary(result: TrainResult, seconds: Mapping[str, float]) -> None:
+    """Writes summary.json into the run's folder: the result, and the wall seconds of every phase."""
+    policy = None if result.policy_path is None else result.policy_path.name
+    summary = {
+        **vars(result),
+        "run_dir": str(result.run_dir),
+        "policy_path": policy,
+        "seconds": dict(seconds),
+    }
+    (result.run_dir / SUMMARY_NAME).write_text(json.dumps(summary, indent=2) + "\n")

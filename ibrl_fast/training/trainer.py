@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import deque
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,23 +14,30 @@ import torch
 from ibrl_fast.deploy.export import export_policy, make_policy_module, script_policy
 from ibrl_fast.deploy.policy_module import enable_rl
 from ibrl_fast.envs import resolve_task
-from ibrl_fast.envs.rendering import RenderingUnavailableError, check_rendering
 from ibrl_fast.training.build import build_run, check_device, make_update_round, restore_run
 from ibrl_fast.training.checkpoint import CHECKPOINT_NAME, load_run, save_checkpoint
-from ibrl_fast.training.collector import ActingMode, EpisodeRecord
-from ibrl_fast.training.config import TrainConfig, config_from_dict, config_to_dict, save_config
-from ibrl_fast.training.evaluate import EvaluationResult
+from ibrl_fast.training.collector import ActingMode
+from ibrl_fast.training.config import (
+    TrainConfig,
+    config_from_dict,
+    config_to_dict,
+    remove_unused_folder,
+    save_config,
+)
+from ibrl_fast.training.evaluate import EvaluationResult, can_film
+from ibrl_fast.training.evaluation_process import EvaluationError
 from ibrl_fast.training.gate import DeploymentGate
 from ibrl_fast.training.graph_capture import UpdateRound
 from ibrl_fast.training.host_memory import keep_freed_memory
 from ibrl_fast.training.interruption import stop_on_signals
+from ibrl_fast.training.interval_log import IntervalLog
 from ibrl_fast.training.logging import MetricsLogger, PhaseTimer
+from ibrl_fast.training.profile import StepProfiler
 from ibrl_fast.training.progress import RunProgress
 from ibrl_fast.training.report import plot_phase_seconds, write_report
-from ibrl_fast.training.result import Counters, TrainResult, describe
+from ibrl_fast.training.result import Counters, TrainResult, describe, write_summary
 
 POLICY_NAME = "policy.pt"
-SUMMARY_NAME = "summary.json"
 VIDEO_NAME = "rollouts.mp4"
 
 
@@ -41,6 +47,7 @@ class Trainer:
     Args:
         config: the run.
         quiet: no progress display (records and files are written all the same).
+        profile: adds a trace of some steps and where their time went (`StepProfiler`).
 
     Raises:
         ValueError: an unknown task, or a device that this machine lacks.
@@ -49,12 +56,13 @@ class Trainer:
         result = Trainer(presets.quickstart()).run()
     """
 
-    def __init__(self, config: TrainConfig, *, quiet: bool = False) -> None:
+    def __init__(self, config: TrainConfig, *, quiet: bool = False, profile: bool = False) -> None:
         resolve_task(config.env.task)
         check_device(config)
         self.config = config
         self.run_dir = config.resolved_run_dir()
         self._quiet = quiet
+        self._profile = profile
         self._content: dict[str, Any] | None = None
         self._stop = threading.Event()
 
@@ -78,39 +86,52 @@ class Trainer:
         torch.set_num_threads(config.cpu_threads())
         keep_freed_memory()
         started = time.perf_counter()
-        self._timer = PhaseTimer()
+        self._timer = PhaseTimer(profiled=self._profile)
         self._progress = RunProgress(quiet=self._quiet)
 
         with stop_on_signals(self._stop), self._progress, ExitStack() as closers:
-            resume_at = None
-            if self._content is None:
+            content, resume_at = self._content, None
+            if content is None:
                 save_config(config, self.run_dir)
                 self._counters = Counters()
-                self._parts = build_run(
-                    config, self.run_dir, self._timer, self._progress, self._stop.is_set, closers
-                )
+                try:
+                    self._parts = build_run(
+                        config, self.run_dir, self._timer, self._progress, self._stop.is_set, closers
+                    )
+                except BaseException:
+                    remove_unused_folder(self.run_dir)
+                    raise
             else:
-                self._counters = Counters(**self._content["counters"])
+                self._counters = Counters(**content["counters"])
                 resume_at = self._env_steps
-                self._timer.seconds.update(self._content["seconds"])
-                self._parts = restore_run(config, self._content, closers, self._progress.say)
+                self._timer.seconds.update(content["seconds"])
+                self._parts = restore_run(config, content, closers, self._progress.say)
             self._started = started - self._counters.wall_seconds
             self._gate = None if config.gate is None else DeploymentGate(config.gate)
-            if self._gate is not None and self._content is not None:
-                self._gate.load_state_dict(self._content["gate"])
             self._logger = MetricsLogger(self.run_dir, resume_at=resume_at)
             closers.callback(self._logger.close)
+            self._interval = IntervalLog(self._logger, config.critic_updates)
             self._update_round: UpdateRound | None = None
             if self._parts.buffer is not None:
                 self._update_round = make_update_round(
                     config, self._parts.agent, self._parts.buffer, self._timer
                 )
-            self._recent: deque[EpisodeRecord] = deque(maxlen=100)
-            if self._content is not None:
+            if content is not None:
+                if self._gate is not None:
+                    self._gate.load_state_dict(content["gate"])
                 if self._update_round is not None:
-                    self._update_round.load_state_dict(self._content["metrics"])
-                self._recent.extend(EpisodeRecord(**record) for record in self._content["recent"])
-            return self._run()
+                    self._update_round.load_state_dict(content["metrics"])
+                self._interval.load_state(content["recent"])
+            self._profiler = None
+            if self._profile and self._parts.collector is not None:
+                self._profiler = StepProfiler(self.run_dir, config.device, self._progress.say)
+                closers.callback(self._profiler.finish)
+            try:
+                return self._run()
+            except EvaluationError:
+                self._save()
+                self._progress.say(f"saved; ibrl-fast resume {self.run_dir} goes on without this evaluation")
+                raise
 
     # ---- phases ----
 
@@ -120,7 +141,7 @@ class Trainer:
             self._start()
         self._module = make_policy_module(self._parts.agent, self._parts.contract)
         self._policy = script_policy(self._module)
-        self._log_mark()
+        self._interval.mark(self._env_steps, counters.rounds)
         if config.method != "bc":
             with self._progress.bar("training", config.total_env_steps) as update:
                 while (
@@ -158,26 +179,27 @@ class Trainer:
         assert collector is not None
         mode = self._mode()
         with self._timer("collect"):
-            records = collector.step(mode)
+            collector.begin(mode)
+        if config.overlap_collection:
+            self._update_owed()
+        with self._timer("collect"):
+            records = collector.finish()
         counters.agent_steps += config.env.num_envs
         if mode != "agent":
             counters.warmup_steps = counters.agent_steps
         for record in records:
             counters.episodes += 1
-            self._recent.append(record)
-            self._logger.log("episode", self._env_steps, vars(record))
+            self._interval.episode(self._env_steps, record)
             if self._gate is not None:
                 self._gate.record(record.success, from_il=mode == "il")
 
-        # Update rounds: one for every U agent steps after the warm-up
+        # After the warm-up every step counts towards the next update round
         if counters.episodes >= config.warmup_episodes:
-            if counters.rounds == 0:
-                for _ in range(config.warmup_updates):
-                    self._update()
             counters.steps_owed += config.env.num_envs
-            while counters.steps_owed >= config.update_frequency:
-                counters.steps_owed -= config.update_frequency
-                self._update()
+        if not config.overlap_collection:
+            self._update_owed()
+        if self._profiler is not None and counters.rounds:
+            self._profiler.step()
 
         # What the schedule asks for
         if self._env_steps >= counters.next_evaluation:
@@ -192,6 +214,16 @@ class Trainer:
         if self._counters.episodes >= self.config.warmup_episodes:
             return "agent"
         return "il" if self.config.method == "ibrl" else "random"
+
+    def _update_owed(self) -> None:
+        """The update rounds that are due: one for every U agent steps, and once those of the warm-up."""
+        counters, config = self._counters, self.config
+        if counters.steps_owed and counters.rounds == 0:
+            for _ in range(config.warmup_updates):
+                self._update()
+        while counters.steps_owed >= config.update_frequency:
+            counters.steps_owed -= config.update_frequency
+            self._update()
 
     def _update(self) -> None:
         """One update round, and its record when that is due."""
@@ -251,30 +283,12 @@ class Trainer:
     def _env_steps(self) -> int:
         return self._counters.agent_steps * self.config.env.action_repeat
 
-    def _log_mark(self) -> None:
-        self._marked = (time.perf_counter(), self._env_steps, self._counters.rounds)
-
     def _log_training(self) -> None:
-        now = time.perf_counter()
-        then, steps, rounds = self._marked
-        self._marked = (now, self._env_steps, self._counters.rounds)
-        assert self._update_round is not None
+        assert self._update_round is not None and self._parts.buffer is not None
         metrics: dict[str, Any] = self._update_round.pop()
-        metrics["env_steps_per_second"] = (self._env_steps - steps) / (now - then)
-        metrics["updates_per_second"] = (
-            (self._counters.rounds - rounds) * self.config.critic_updates / (now - then)
-        )
-        metrics["buffer_steps"] = 0 if self._parts.buffer is None else len(self._parts.buffer)
-        metrics["wall_seconds"] = now - self._started
-        if self._recent:
-            lengths = sum(record.length for record in self._recent)
-            metrics["train_success_rate"] = sum(record.success for record in self._recent) / len(self._recent)
-            metrics["il_share_act"] = (
-                sum(record.il_share * record.length for record in self._recent) / lengths
-            )
-            self._recent.clear()
-        metrics.update({f"seconds/{phase}": value for phase, value in self._timer.seconds.items()})
-        self._logger.log("train", self._env_steps, metrics)
+        metrics["buffer_steps"] = len(self._parts.buffer)
+        metrics["wall_seconds"] = time.perf_counter() - self._started
+        self._interval.train(self._env_steps, self._counters.rounds, metrics, self._timer.seconds)
 
     def _save(self) -> None:
         """Writes the checkpoint; evaluations under way are waited for and recorded first."""
@@ -287,7 +301,7 @@ class Trainer:
                 "torch_rng": torch.get_rng_state(),
                 "gate": None if self._gate is None else self._gate.state_dict(),
                 "metrics": None if self._update_round is None else self._update_round.state_dict(),
-                "recent": [vars(record) for record in self._recent],
+                "recent": self._interval.state(),
                 "seconds": dict(self._timer.seconds),
                 **self._parts.state_dict(),
             }
@@ -299,7 +313,8 @@ class Trainer:
         self._save()
         with self._timer("evaluate"):
             self._collect_evaluations(wait=True)
-            video = self.run_dir / VIDEO_NAME if self._can_film() else None
+            filmed = config.evaluation.video_episodes > 0 and can_film(self._progress.say)
+            video = self.run_dir / VIDEO_NAME if filmed else None
             if self._gate is not None:
                 enable_rl(self._module, self._gate.is_open)
             end = self._episodes_at_the_end
@@ -315,24 +330,11 @@ class Trainer:
         self._progress.say(describe("final policy", final))
         export_policy(self._module, self.run_dir / POLICY_NAME)
         result = self._result(final)
-        summary = {**vars(result), "run_dir": str(self.run_dir), "policy_path": POLICY_NAME}
-        summary["seconds"] = self._timer.seconds
-        (self.run_dir / SUMMARY_NAME).write_text(json.dumps(summary, indent=2) + "\n")
+        write_summary(result, self._timer.seconds)
         plot_phase_seconds(self._timer.seconds, self.run_dir / "phases.png")
         if config.method != "bc":
             write_report([self.run_dir], self.run_dir)
         return result
-
-    def _can_film(self) -> bool:
-        """Whether a video is wanted and possible; a machine that cannot draw trains all the same."""
-        if not self.config.evaluation.video_episodes:
-            return False
-        try:
-            check_rendering()
-        except RenderingUnavailableError as error:
-            self._progress.say(f"no video: {error}")
-            return False
-        return True
 
     def _result(self, final: EvaluationResult | None, *, interrupted: bool = False) -> TrainResult:
         return TrainResult(

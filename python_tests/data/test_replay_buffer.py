@@ -287,21 +287,6 @@ def test_host_storage_gives_the_same_batches():
     assert_same_batch(*batches)
 
 
-def test_device_writes_equal_host_writes(monkeypatch):
-    """The path that CUDA columns take, on CPU tensors: index_copy_ instead of numpy."""
-    batches = []
-    for in_host_memory in (True, False):
-        buffer, rng = make_buffer(demo_capacity=6, num_demos=1), np.random.default_rng(0)
-        if not in_host_memory:
-            for column in buffer._storage.columns.values():
-                monkeypatch.setattr(column, "_host", None)
-        buffer.add_demonstrations([make_demo(rng)], [proposals(rng, 7)])
-        fill(buffer, rng, 95, length=8)
-        batches.append((buffer.sample(64), buffer.state_dict()))
-    assert_same_batch(batches[0][0], batches[1][0])
-    assert_same(batches[0][1], batches[1][1])
-
-
 # Checkpoints.
 
 

@@ -23,7 +23,11 @@ from ibrl_fast.nn import (
     ViTConfig,
     build_bc_policy,
     build_networks,
+    critics,
+    layers,
 )
+from ibrl_fast.ops.ensemble_mlp import ensemble_mlp_reference, mlp_in_batches
+from ibrl_fast.ops.spatial_embedding import embed_at_once, spatial_embedding_reference
 
 ACTOR = ActorConfig(hidden=(24, 16), layer_norm=True, compress_dim=10)
 SPATIAL = CriticConfig(num_critics=3, hidden=(24, 16), embed_dim=20)
@@ -126,6 +130,36 @@ def test_gradients_of_the_ensemble_equal_one_critic_at_a_time(name: str) -> None
     expected = torch.autograd.grad(loss, [leaf, *parameters])
     for value, wanted in zip(got, expected, strict=True):
         torch.testing.assert_close(value, wanted, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("learn", ["weights", "action", "nothing"])
+@pytest.mark.parametrize("subset", [None, [2, 0]])
+@pytest.mark.parametrize("name", ["state", "vit", "drq spatial"])
+def test_the_ways_on_cuda_equal_the_formulas(
+    name: str, subset: list[int] | None, learn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks, obs, actions = make(name)
+    features = networks.encoder(obs)
+    chosen = None if subset is None else torch.tensor(subset)
+    networks.critic.requires_grad_(learn == "weights")
+    if learn != "weights":
+        features = tuple(x.detach() for x in features) if isinstance(features, tuple) else features.detach()
+    actions.requires_grad_(learn == "action")
+    learned = {"weights": [*networks.critic.parameters()], "action": [actions], "nothing": []}[learn]
+    if learn == "weights" and name != "state":
+        learned = [*learned, *networks.encoder.trunk.parameters()]
+    results = []
+    for embedding, mlp in (
+        (spatial_embedding_reference, ensemble_mlp_reference),
+        (embed_at_once, mlp_in_batches),
+    ):
+        monkeypatch.setattr(critics, "spatial_embedding", embedding)
+        monkeypatch.setattr(layers, "ensemble_mlp", mlp)
+        q = networks.critic(features, actions, chosen)
+        grads = torch.autograd.grad(q.square().sum(), learned, retain_graph=True) if learned else ()
+        results.append([q, *grads])
+    for plain, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ibrl_fast import ops
+from ibrl_fast.ops.scatter_rows import Scatter
 
 
 class Case(NamedTuple):
@@ -52,8 +53,13 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
     gathered = [empty(batch, 3), empty(batch, 2 * 4)]
     images = (empty(batch, 6, 20, 20), empty(batch, 6, 20, 20))
     target, action = empty(batch), empty(batch, 7)
+    features, embedded = random(batch, 5, 2, 24), empty(2, 3, batch, 24)
+    products, hidden = random(2, batch, 24), empty(2, batch, 24)
     flat = [random(96), random(96), random(96).square(), random(80)]
     step_counter = torch.tensor([7], device=device)
+    scattered, packed = random(9, 5), torch.zeros(96, dtype=torch.uint8, device=device)
+    packed[:24] = torch.tensor([1, 8, 0], device=device).view(torch.uint8)
+    packed[32:92] = random(15).view(torch.uint8)
     return {
         "adam_update": Case(
             ops.adam_update,
@@ -66,6 +72,12 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
             (torch.arange(50, device=device), torch.tensor([40], device=device), batch),
             {**drawing, "out": drawn},
             (drawn,),
+        ),
+        "scatter_rows": Case(
+            ops.scatter_rows,
+            (packed, [Scatter(scattered, 0, 32, 3)]),
+            {},
+            (scattered,),
         ),
         "nstep_return": Case(
             ops.nstep_return,
@@ -96,6 +108,18 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
             (q, actions, subset),
             {"beta": 2.0, **drawing, "out": (action, drawn)},
             (action, drawn),
+        ),
+        "spatial_embed": Case(
+            ops.spatial_embed,
+            (features, random(2, 3, batch, 24), random(2, 24), random(2, 24), random(2, 5, 24)),
+            {"out": embedded},
+            (embedded,),
+        ),
+        "ensemble_norm_relu": Case(
+            ops.ensemble_norm_relu,
+            (products, random(2, 24), random(2, 24), random(2, 24)),
+            {"out": hidden},
+            (hidden,),
         ),
         "polyak_update": Case(ops.polyak_update, (targets, online, 0.9), {}, tuple(targets)),
     }

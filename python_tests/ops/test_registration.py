@@ -67,7 +67,7 @@ def test_inductor_fuses_around_an_op(device) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_out_is_what_a_call_without_out_returns(device, name) -> None:
-    if name in ("adam_update", "polyak_update"):
+    if name in ("adam_update", "polyak_update", "scatter_rows"):
         pytest.skip("works in place")
     case = cases(device)[name]
     expected = case.run()
@@ -81,7 +81,10 @@ def test_out_is_what_a_call_without_out_returns(device, name) -> None:
 def test_equals_cpu(name) -> None:
     expected = cases(torch.device("cpu"))[name].run()
     got = cases(torch.device("cuda", 0))[name].run()
-    assert all(torch.equal(a.cpu(), b) for a, b in zip(got, expected))
+    # LayerNorm's sums over a row are in another order
+    tolerance = 1e-5 if name in ("spatial_embed", "ensemble_norm_relu") else 0.0
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a.cpu(), b, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.cuda

@@ -44,6 +44,14 @@ def test_size_counter_and_out_in_device_memory(device) -> None:
     assert not torch.equal(out, sample_rows(table, 7, 33, seed=2, counter=6))
 
 
+def test_a_run_inside_the_table(device) -> None:
+    """The same draws as from the part alone."""
+    table = torch.randperm(100, device=device)
+    size, begin = torch.tensor([30], device=device), torch.tensor([70], device=device)
+    inside = sample_rows(table, size, 257, seed=2, counter=5, begin=begin)
+    assert torch.equal(inside, sample_rows(table[70:], 30, 257, seed=2, counter=5))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -57,6 +65,9 @@ def test_size_counter_and_out_in_device_memory(device) -> None:
         ({"size": 5}, "size: expected 1 to 4, got 5"),
         ({"size": torch.tensor([5])}, "size: expected 1 to 4, got 5"),
         ({"size": torch.tensor([1, 2])}, "size: expected [1], got [2]"),
+        ({"begin": torch.tensor([4])}, "begin: expected 0 to 3, got 4"),
+        ({"begin": torch.tensor([3])}, "size: expected 1 to 1, got 2"),
+        ({"begin": torch.tensor([0, 1])}, "begin: expected [1], got [2]"),
         ({"batch_size": -1}, "batch_size: expected 0 or more, got -1"),
         ({"counter": torch.tensor(3)}, "counter: expected [1], got []"),
         ({"out": torch.zeros(2, dtype=torch.int64)}, "out: expected [3], got [2]"),

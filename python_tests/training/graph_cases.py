@@ -1,12 +1,10 @@
-"""Small agents, filled buffers and their devices for the tests of graph capture."""
+"""Small agents and filled buffers for the tests of graph capture."""
 
 from __future__ import annotations
 
 from typing import Any
-from unittest.mock import MagicMock
 
 import numpy as np
-import pytest
 import torch
 
 from ibrl_fast.agents import IBRLAgent, IBRLConfig, ProposalRule, TD3Agent, TD3Config
@@ -22,7 +20,6 @@ from ibrl_fast.nn import (
     build_bc_policy,
     build_networks,
 )
-from ibrl_fast.ops import ensemble_mlp, spatial_embedding
 
 ACTION_DIM, BATCH = 3, 8
 STATE = {"state": ObsSpec((6,))}
@@ -120,35 +117,3 @@ class Feeder:
                 rng.uniform(-1, 1, (1, 1, ACTION_DIM)),
             )
             self.steps += 1
-
-
-class TorchWithoutDeviceGenerators:
-    """PyTorch, but a generator is one of the CPU whatever the device."""
-
-    def Generator(self, device: torch.device) -> torch.Generator:
-        return torch.Generator()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(torch, name)
-
-
-@pytest.fixture
-def cuda_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The formulas for CUDA on every device; those for the CPU look at values on the host."""
-    mlp = getattr(ensemble_mlp, "mlp_in_batches", ensemble_mlp.ensemble_mlp_reference)
-    embedding = getattr(spatial_embedding, "embed_at_once", spatial_embedding.spatial_embedding_reference)
-    monkeypatch.setattr("ibrl_fast.nn.layers.prefers_ensemble_mlp", lambda x: True)
-    monkeypatch.setattr("ibrl_fast.nn.layers.ensemble_mlp", mlp)
-    monkeypatch.setattr("ibrl_fast.nn.critics.prefers_spatial_embedding", lambda x: True)
-    monkeypatch.setattr("ibrl_fast.nn.critics.spatial_embedding", embedding)
-
-
-@pytest.fixture
-def meta_device(monkeypatch: pytest.MonkeyPatch, cuda_formulas: None) -> torch.device:
-    """A device whose tensors have no values: what waits for a value fails, and what is written is lost.
-
-    Its generators live on the CPU.
-    """
-    monkeypatch.setattr("ibrl_fast.data.row_storage.make_write_queue", MagicMock(), raising=False)
-    monkeypatch.setattr("ibrl_fast.agents.random_source.torch", TorchWithoutDeviceGenerators())
-    return torch.device("meta")

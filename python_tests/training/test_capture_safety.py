@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from graph_cases import BATCH, CASES, Feeder, cuda_formulas, make_agent, meta_device, observations
+from graph_cases import BATCH, CASES, Feeder, make_agent, observations
 from graph_doubles import CaptureError, Machine, Recording
 
 from ibrl_fast.agents import BCConfig, IBRLAgent, IBRLConfig, TD3Config, train_bc
@@ -22,8 +22,6 @@ from ibrl_fast.nn import ActorConfig, BCNetworkConfig, ResNet18Config, build_bc_
 from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.graph_capture import GraphedStep, UpdateRound
 from ibrl_fast.training.logging import MetricsAccumulator
-
-__all__ = ["cuda_formulas", "meta_device"]
 
 
 @pytest.fixture(autouse=True)

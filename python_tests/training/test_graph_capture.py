@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from graph_cases import ACTION_DIM, BATCH, CASES, Feeder, cuda_formulas, make_agent, observations
+from graph_cases import ACTION_DIM, BATCH, CASES, Feeder, make_agent, observations
 from graph_doubles import Machine
 
 from ibrl_fast.agents import BCConfig, IBRLAgent, IBRLConfig, TD3Config, train_bc
@@ -17,8 +17,6 @@ from ibrl_fast.nn import ActorConfig, BCNetworkConfig, ResNet18Config, build_bc_
 from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.graph_capture import GraphedStep, UpdateRound, resolve_capture, step_capture
 from ibrl_fast.training.logging import PhaseTimer
-
-__all__ = ["cuda_formulas"]
 
 CPU = torch.device("cpu")
 

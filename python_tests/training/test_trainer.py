@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import imageio
 import pytest
 from training_helpers import tiny_config
 
@@ -16,7 +20,10 @@ from ibrl_fast.envs.rendering import RenderingUnavailableError
 from ibrl_fast.training import build, evaluate
 from ibrl_fast.training import trainer as trainer_module
 from ibrl_fast.training.evaluate import EpisodePart, EvaluationResult, Evaluator
+from ibrl_fast.training.evaluation_process import EvaluationError
+from ibrl_fast.training.graph_capture import UpdateRound
 from ibrl_fast.training.logging import read_metrics
+from ibrl_fast.training.profile import StepProfiler
 from ibrl_fast.training.trainer import Trainer
 
 
@@ -75,7 +82,7 @@ def test_machine_that_cannot_draw_trains_all_the_same(
     def unavailable() -> None:
         raise RenderingUnavailableError("rendering: expected EGL or OSMesa, got neither library")
 
-    monkeypatch.setattr(trainer_module, "check_rendering", unavailable)
+    monkeypatch.setattr(evaluate, "check_rendering", unavailable)
     config = tiny_config(tmp_path, demos_file, total_env_steps=4)
     config = replace(config, evaluation=replace(config.evaluation, video_episodes=2))
     result = Trainer(config).run()
@@ -121,3 +128,84 @@ def test_refuses_at_once(tmp_path: Path, changes: dict[str, Any], message: str) 
     with pytest.raises(ValueError, match=message):
         Trainer(tiny_config(tmp_path / "run", None, **changes))
     assert not (tmp_path / "run").exists()
+
+
+def test_failed_start_leaves_no_empty_folder(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path / "run", tmp_path / "missing.hdf5")
+    with pytest.raises((ValueError, OSError), match=r"missing\.hdf5"):
+        Trainer(config, quiet=True).run()
+    assert not (tmp_path / "run").exists()
+
+
+def test_failed_evaluation_loses_nothing(
+    tmp_path: Path, demos_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = Evaluator.submit
+
+    def fail_once(evaluator: Evaluator, policy: Any, key: int, **options: Any) -> None:
+        if key == 60:
+            raise EvaluationError("evaluation process 0: expected a result, got its end")
+        submit(evaluator, policy, key, **options)
+
+    monkeypatch.setattr(Evaluator, "submit", fail_once)
+    config = tiny_config(tmp_path, demos_file)
+    with pytest.raises(EvaluationError, match="expected a result"):
+        Trainer(config, quiet=True).run()
+    resumed = Trainer.from_checkpoint(tmp_path, quiet=True).run()
+    assert resumed.env_steps == config.total_env_steps and resumed.success_rate is not None
+    steps = [record["env_steps"] for record in read_metrics(tmp_path) if record["kind"] == "train"]
+    assert steps == sorted(set(steps)) and steps[0] < 60 < steps[-1]
+
+
+def test_environments_step_beside_the_updates(
+    tmp_path: Path, demos_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them waits for the other: without overlap neither would go on."""
+    config = tiny_config(tmp_path, demos_file, overlap_collection=True, update_frequency=1)
+    updated, order = threading.Event(), []
+    update_round, make_pool = UpdateRound.__call__, build.make_pool
+
+    def update(self: UpdateRound) -> None:
+        order.append("update")
+        update_round(self)
+        updated.set()
+
+    def slow_pool(**options: Any) -> BasePool:
+        pool = make_pool(**options)
+        step = pool.step
+
+        def wait_and_step(actions: Any) -> Any:
+            # in the warm-up there are no updates, and none belongs to the first step after it
+            if "update" in order or len(order) > config.env.max_episode_steps:
+                assert updated.wait(20)
+                updated.clear()
+            order.append("step")
+            return step(actions)
+
+        monkeypatch.setattr(pool, "step", wait_and_step)
+        return pool
+
+    monkeypatch.setattr(UpdateRound, "__call__", update)
+    monkeypatch.setattr(build, "make_pool", slow_pool)
+    result = Trainer(config, quiet=True).run()
+    assert result.env_steps == config.total_env_steps
+    # the step at hand is not stored when the update before it runs: the last one has none
+    agent_steps = config.total_env_steps // config.env.action_repeat
+    assert order.count("step") == agent_steps
+    assert order.count("update") == agent_steps - order.index("update")
+
+
+def test_profile(tmp_path: Path, demos_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = partial(StepProfiler, skipped=12, warmed=1, kept=10)
+    monkeypatch.setattr(trainer_module, "StepProfiler", window)
+    Trainer(tiny_config(tmp_path, demos_file), quiet=True, profile=True).run()
+
+    # the trace holds the window: ten steps with their phases, and the operators inside
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    names = [event.get("name") for event in events if event.get("cat") in ("user_annotation", "cpu_op")]
+    assert names.count("critic") == names.count("actor") == 5
+    assert names.count("collect") == 20
+    assert "aten::linear" in names or "ibrl_fast::linear" in names or "aten::mm" in names
+    assert "critic" in (tmp_path / "profile.txt").read_text()
+    height, width, _ = imageio.v3.imread(tmp_path / "profile.png").shape
+    assert height > 300 and width > 800

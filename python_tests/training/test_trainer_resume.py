@@ -48,6 +48,7 @@ def assert_equal_runs(first: Path, second: Path) -> None:
         pytest.param({}, id="ibrl"),
         pytest.param({"method": "td3", "warmup_episodes": 2}, id="td3"),
         pytest.param({"gate": GateConfig(window=2)}, id="gate"),
+        pytest.param({"overlap_collection": True, "warmup_updates": 2}, id="overlap"),
     ],
 )
 def test_resumed_run_is_bit_for_bit(tmp_path: Path, demos_file: Path, changes: dict[str, object]) -> None:

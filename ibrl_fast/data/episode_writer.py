@@ -1,0 +1,83 @@
+"""From checked steps to rows: where the index places them, what is data and what is published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ibrl_fast.data.buffer_plan import BufferPlan
+from ibrl_fast.data.episode_index import EpisodeIndex
+from ibrl_fast.data.transition_checks import Values
+from ibrl_fast.data.write_queue import Group, Rows, WriteQueue
+
+
+class EpisodeWriter:
+    """Puts steps into the rows that the index gives out; the values are checked before."""
+
+    def __init__(self, plan: BufferPlan, index: EpisodeIndex, writes: WriteQueue) -> None:
+        """Writes through `writes`."""
+        self._plan, self._index, self._writes = plan, index, writes
+
+    def add_demonstrations(self, checked: Sequence[tuple[int, Values, Values]]) -> None:
+        """Stores what `TransitionChecks.demonstrations` returned, if all of it fits."""
+        free_steps = self._plan.demo_capacity - self._index.num_demo_steps
+        free_demos = self._plan.num_demos - len(self._index.demos)
+        new_steps = sum(steps for steps, _, _ in checked)
+        if new_steps > free_steps or len(checked) > free_demos:
+            raise ValueError(
+                f"demos: expected at most {free_demos} more with {free_steps} steps in all, "
+                f"got {len(checked)} with {new_steps} steps"
+            )
+        for steps, values, observed in checked:
+            rows = self._index.add_demo(steps) + np.arange(steps + 1)
+            observed["episode_step"] = np.arange(steps + 1, dtype=np.int32)
+            self._write([(rows[:-1], values), (rows, observed)])
+            self.publish(rows[:-1], rows[-1:])
+
+    def start_episode(self, envs: Sequence[int], observed: Values) -> None:
+        """Opens an episode in each environment."""
+        rows = [self._index.start_episode(env) for env in envs]
+        observed["episode_step"] = np.zeros(len(envs), dtype=np.int32)
+        self._write([(rows, observed)])
+        self.publish([], rows)
+
+    def append(self, envs: Sequence[int], values: Values, observed: Values) -> None:
+        """Stores a step of each environment: its tail becomes a transition, the next row the new tail."""
+        index = self._index
+        for env in envs:
+            if not index.running[env]:
+                raise ValueError(f"append: expected start_episode first, got no episode in environment {env}")
+            if index.steps[env] == self._plan.max_episode_steps:
+                raise ValueError(
+                    f"append: expected an end after max_episode_steps = {index.steps[env]} steps, "
+                    f"got one more in environment {env}"
+                )
+        observed["episode_step"] = np.asarray([index.steps[env] + 1 for env in envs], dtype=np.int32)
+        rows = [index.append(env) for env in envs]
+        tails = [row + 1 for row in rows]
+        self._write([(rows, values), (tails, observed)])
+        for env, ended in zip(envs, (values["terminated"] | values["truncated"]).tolist()):
+            if ended:
+                index.end_episode(env)
+        self.publish(rows, tails)
+
+    def _write(self, groups: Sequence[Group]) -> None:
+        """Writes data into rows that the index has just given out."""
+        for first, stop in self._index.evicted:
+            self._writes.retire(first, stop)
+        self._index.evicted.clear()
+        self._writes.write(groups)
+
+    def publish(self, rows: Rows = (), tails: Rows = ()) -> None:
+        """Shows the next read what the index now holds; `rows` became transitions, `tails` hold no step."""
+        index, writes = self._index, self._writes
+        if len(rows):
+            writes.publish("is_tail", rows, 0)
+        if len(tails):
+            writes.publish("is_tail", tails, 1)
+        if index.touched:
+            writes.publish("table", index.touched, index.table[index.touched])
+            index.touched.clear()
+        online = index.size - index.num_demo_steps
+        writes.publish("counts", [0, 1, 2], [index.size, index.num_demo_steps, online])

@@ -1,0 +1,145 @@
+"""A hidden layer of an ensemble after its matrix product: bias, LayerNorm and ReLU in one pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from ibrl_fast.ops._registry import DTYPE_CODES, MAX_CUDA_WIDTH, check_out, check_tensor, register
+
+_EPS = 1e-5
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+# kEnsembleNormReluSplits in csrc/kernels/ensemble_norm_relu.h
+_SPLITS = 64
+
+
+def ensemble_norm_relu_reference(x: Tensor, bias: Tensor, norm_weight: Tensor, norm_bias: Tensor) -> Tensor:
+    """The same in torch."""
+    wide = x.to(bias.dtype) + bias.unsqueeze(1)
+    normalised = F.layer_norm(wide, wide.shape[-1:], eps=_EPS)
+    return F.relu(torch.addcmul(norm_bias.unsqueeze(1), normalised, norm_weight.unsqueeze(1))).to(x.dtype)
+
+
+def ensemble_norm_relu(
+    x: Tensor, bias: Tensor, norm_weight: Tensor, norm_bias: Tensor, *, out: Tensor | None = None
+) -> Tensor:
+    """ReLU(LayerNorm(x + bias)), member by member; differentiable once.
+
+    Args:
+        x: float32, float64 or bfloat16 [members, batch, width], the matrix products.
+        bias: float32 (float64 where x is) [members, width], the linear layers'.
+        norm_weight: as bias [members, width], LayerNorm's.
+        norm_bias: as bias [members, width], LayerNorm's.
+        out: to write into, contiguous; only where no gradient is asked for.
+
+    Returns:
+        [members, batch, width] of x's dtype.
+
+    Raises:
+        ValueError: on a wrong shape, dtype or device, or rows of more than 2048 elements on CUDA.
+    """
+    check_tensor("x", x, ("members", "batch", "width"), _DTYPES)
+    members, _, width = x.shape
+    weight_dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    for name, weight in (("bias", bias), ("norm_weight", norm_weight), ("norm_bias", norm_bias)):
+        check_tensor(name, weight, (members, width), (weight_dtype,), x.device)
+    if x.device.type == "cuda" and width > MAX_CUDA_WIDTH:
+        raise ValueError(f"width: expected at most {MAX_CUDA_WIDTH} on CUDA, got {width}")
+    given = (x, bias, norm_weight, norm_bias)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
+        if out is not None:
+            raise ValueError("out: expected None where a gradient is asked for, got a tensor")
+        return _EnsembleNormRelu.apply(*given)
+    if out is None:
+        out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    check_out("out", out, x.shape, x.dtype, x.device)
+    _forward(tuple(tensor.detach().contiguous() for tensor in given), out)
+    return out
+
+
+def _forward(given: tuple[Tensor, ...], out: Tensor) -> tuple[Tensor, Tensor]:
+    """Writes `out`; returns LayerNorm's mean and inverse standard deviation, each [members, batch]."""
+    mean, rstd = given[1].new_empty(out.shape[:2]), given[1].new_empty(out.shape[:2])
+    _ensemble_norm_relu(*given, _EPS, out, mean, rstd)
+    return mean, rstd
+
+
+class _EnsembleNormRelu(torch.autograd.Function):
+    """Saves its arguments and LayerNorm's statistics; the normalised values are computed again."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Tensor) -> Tensor:
+        given = tuple(tensor.contiguous() for tensor in arguments)
+        out = torch.empty_like(given[0])
+        ctx.save_for_backward(*given, *_forward(given, out))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, *weights, mean, rstd = ctx.saved_tensors
+        grad_x, scratch = torch.empty_like(x), None
+        grads: list[Tensor | None] = [None, None, None]
+        if any(ctx.needs_input_grad[1:]):
+            # without a batch no kernel runs that would write the sums
+            make = torch.empty_like if x.shape[1] > 0 else torch.zeros_like
+            grads = [make(weight) for weight in weights]
+            scratch = weights[0].new_empty(3 * _SPLITS * weights[0].numel())
+        _ensemble_norm_relu_backward(grad.contiguous(), x, *weights, mean, rstd, grad_x, *grads, scratch)
+        return grad_x, *grads
+
+
+def _addresses(*tensors: Tensor | None) -> tuple[int, ...]:
+    return tuple(0 if tensor is None else tensor.data_ptr() for tensor in tensors)
+
+
+def _arguments(
+    x: Tensor,
+    bias: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    eps: float,
+    out: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+) -> tuple[Any, ...]:
+    addresses = _addresses(x, bias, norm_weight, norm_bias, out, mean, rstd)
+    return (*addresses, *x.shape, eps, DTYPE_CODES[x.dtype])
+
+
+def _backward_arguments(
+    grad_out: Tensor,
+    x: Tensor,
+    bias: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    grad_x: Tensor,
+    grad_bias: Tensor | None,
+    grad_norm_weight: Tensor | None,
+    grad_norm_bias: Tensor | None,
+    scratch: Tensor | None,
+) -> tuple[Any, ...]:
+    read = (grad_out, x, bias, norm_weight, norm_bias, mean, rstd)
+    written = (grad_x, grad_bias, grad_norm_weight, grad_norm_bias, scratch)
+    return (*_addresses(*read, *written), *x.shape, DTYPE_CODES[x.dtype])
+
+
+_ensemble_norm_relu = register(
+    "ensemble_norm_relu",
+    "Tensor x, Tensor bias, Tensor norm_weight, Tensor norm_bias, float eps, Tensor(a!) out, "
+    "Tensor(b!) mean, Tensor(c!) rstd",
+    _arguments,
+)
+_ensemble_norm_relu_backward = register(
+    "ensemble_norm_relu_backward",
+    "Tensor grad_out, Tensor x, Tensor bias, Tensor norm_weight, Tensor norm_bias, Tensor mean, Tensor rstd, "
+    "Tensor(a!) grad_x, Tensor(b!)? grad_bias, Tensor(c!)? grad_norm_weight, Tensor(d!)? grad_norm_bias, "
+    "Tensor(e!)? scratch",
+    _backward_arguments,
+)

@@ -1,0 +1,249 @@
+"""Batches made ahead, reads for graphs, and batches on their way from the host."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from simulated_streams import SimulatedStreams
+from test_replay_buffer import assert_same, assert_same_batch, fill, make_buffer, make_demo, proposals
+
+from ibrl_fast.data import batch_upload as batch_upload_module
+from ibrl_fast.data import prefetch as prefetch_module
+from ibrl_fast.data.batch_upload import BatchUpload
+from ibrl_fast.ops.streams import Streams
+
+
+def filled(seed=5, **options):
+    buffer, rng = make_buffer(seed=seed, demo_capacity=6, num_demos=1, **options), np.random.default_rng(0)
+    buffer.add_demonstrations([make_demo(rng)], [proposals(rng, 7)])
+    fill(buffer, rng, 20)
+    return buffer
+
+
+# Prepared batches.
+
+
+def test_a_prepared_batch_is_what_sample_would_have_returned():
+    ahead, plain = filled(), filled()
+    for fraction in (None, 0.5, None):
+        ahead.prefetch(16, fraction)
+        draw = (lambda b: b.sample(16)) if fraction is None else (lambda b: b.sample_mixed(16, 0.5))
+        expected = draw(plain)
+        # Steps appended now are too late for it.
+        for buffer in (ahead, plain):
+            fill(buffer, np.random.default_rng(1), 5)
+        assert_same_batch(draw(ahead), expected)
+    # Nothing prepared: the next batch sees them.
+    assert_same_batch(ahead.sample(256), plain.sample(256))
+
+
+def test_another_batch_than_the_prepared_one_is_an_error():
+    buffer = filled()
+    buffer.prefetch(16)
+    with pytest.raises(ValueError, match=r"sample: expected the prepared .*size=16.*got .*size=17"):
+        buffer.sample(17)
+    with pytest.raises(ValueError, match=r"sample: expected the prepared .*None.*got .*0.5"):
+        buffer.sample_mixed(16, 0.5)
+    with pytest.raises(ValueError, match="prefetch: expected a sample of the prepared batch first"):
+        buffer.prefetch(16)
+    assert len(buffer.sample(16)) == 16
+    buffer.prefetch(17)
+    with pytest.raises(ValueError, match="demo_fraction"):
+        buffer.prefetch(16, 1.5)
+    with pytest.raises(ValueError, match="at least one of the transitions"):
+        make_buffer().prefetch(4)
+
+
+@pytest.mark.parametrize("fraction", [None, 0.25])
+def test_a_checkpoint_contains_the_prepared_batch(fraction):
+    def draw(buffer):
+        return buffer.sample(16) if fraction is None else buffer.sample_mixed(16, fraction)
+
+    buffer, other = filled(), filled(seed=8)
+    buffer.prefetch(16, fraction)
+    # The rows that it was drawn from change afterwards: the batch itself must be saved.
+    fill(buffer, np.random.default_rng(1), 37, length=7)
+    state = buffer.state_dict()
+    other.prefetch(3)
+    other.load_state_dict(state)
+    assert_same(buffer.state_dict(), other.state_dict())
+    for _ in range(2):
+        assert_same_batch(draw(other), draw(buffer))
+    # Loading a state without one drops what was prepared, also one of an earlier version.
+    other.prefetch(3)
+    state = buffer.state_dict()
+    del state["prefetched"]
+    other.load_state_dict(state)
+    assert_same_batch(draw(other), draw(buffer))
+
+
+def test_a_prepared_batch_of_other_shapes_is_refused():
+    buffer, other = filled(), filled(stacks={"front": 3})
+    buffer.prefetch(16)
+    before = other.state_dict()
+    with pytest.raises(ValueError, match=r"prefetched.*obs/front.*expected .*\[16, 9, 8, 8\], got .*3, 8, 8"):
+        other.load_state_dict(buffer.state_dict())
+    assert_same(other.state_dict(), before)
+
+
+class LoggedStreams(Streams):
+    """Runs everything at once and notes it."""
+
+    asynchronous = True
+
+    def __init__(self):
+        self.log, self.events, self.count, self.stream = [], 0, 0, "learner"
+
+    def current(self):
+        return self.stream
+
+    def new_stream(self):
+        self.count += 1
+        return f"side {self.count}"
+
+    def run(self, stream, call):
+        before, self.stream = self.stream, stream
+        result = call()
+        self.stream = before
+        self.log.append(f"run on {stream}")
+        return result
+
+    def record(self, stream, event=None):
+        self.events += 1
+        self.log.append(f"record on {stream}")
+        return event or f"event {self.events}"
+
+    def wait(self, stream, event):
+        self.log.append(f"{stream} waits for {event}")
+
+    def finish(self, event):
+        self.log.append(f"host waits for {event}")
+
+    def keep(self, tensors, stream):
+        self.log.append(f"{len(list(tensors))} tensors kept for {stream}")
+
+
+def test_a_prepared_batch_is_made_beside_the_learner(monkeypatch):
+    streams = LoggedStreams()
+    monkeypatch.setattr(prefetch_module, "streams_of", lambda device: streams)
+    buffer = filled()
+    buffer.prefetch(4)
+    assert streams.log == ["run on side 1", "record on side 1"]
+    streams.log.clear()
+    batch = buffer.sample(4)
+    assert streams.log == ["learner waits for event 1", f"{len(batch.tensors())} tensors kept for learner"]
+
+
+# Batches gathered on the host.
+
+
+def test_uploaded_batches_equal_direct_ones(monkeypatch):
+    streams = LoggedStreams()
+    monkeypatch.setattr(batch_upload_module, "streams_of", lambda device: streams)
+    options = {"stacks": {"state": 3, "front": 2}, "image_dtype": torch.bfloat16}
+    buffer, plain = filled(**options), filled(**options)
+    assert buffer.draws_on_device
+    buffer._sampler._upload = BatchUpload(buffer._plan)
+    assert not buffer.draws_on_device
+    kept = []
+    for number in range(5):
+        if number % 2:
+            kept.append((buffer.sample_mixed(16, 0.25), plain.sample_mixed(16, 0.25)))
+        else:
+            kept.append((buffer.sample(10 * number + 5), plain.sample(10 * number + 5)))
+    for batch, expected in kept:
+        assert_same_batch(batch, expected)
+
+    # A stream of its own, two buffers: only a third batch waits, for the first one's copy.
+    per_batch = [
+        "run on side 1",
+        "record on side 1",
+        "learner waits for event {}",
+        "1 tensors kept for learner",
+    ]
+    first, second, third = ([line.format(number) for line in per_batch] for number in ("1", "2", "1"))
+    assert streams.log[:13] == [*first, *second, "host waits for event 1", *third]
+
+
+def test_uploaded_batches_without_proposals():
+    options = {"num_il_samples": 0, "stacks": {"state": 2}}
+    batches = []
+    for uploaded in (False, True):
+        buffer, rng = make_buffer(**options), np.random.default_rng(0)
+        if uploaded:
+            buffer._sampler._upload = BatchUpload(buffer._plan)
+        buffer.start_episode(None, make_obs(rng))
+        buffer.append(
+            rng.uniform(-1, 1, (2, 2)),
+            rng.normal(size=2),
+            np.zeros(2, bool),
+            np.zeros(2, bool),
+            make_obs(rng),
+        )
+        batches.append(buffer.sample(7))
+    assert_same_batch(*batches)
+    assert batches[1].il_action.shape == (7, 0, 2)
+
+
+def make_obs(rng):
+    return {
+        "state": rng.normal(size=(2, 4)).astype(np.float32),
+        "front": rng.integers(0, 256, (2, 3, 8, 8), dtype=np.uint8),
+    }
+
+
+# Reads for graphs.
+
+
+def test_draws_between_reads_are_those_of_sample():
+    buffer, plain = filled(), filled()
+    for _ in range(3):
+        buffer.before_reads()
+        mine = buffer.draw(16), buffer.draw_mixed(16, 0.5)
+        buffer.after_reads()
+        for batch, expected in zip(mine, (plain.sample(16), plain.sample_mixed(16, 0.5)), strict=True):
+            assert_same_batch(batch, expected)
+        for each in (buffer, plain):
+            fill(each, np.random.default_rng(1), 3)
+    assert_same(buffer.state_dict(), plain.state_dict())
+
+
+def test_reads_and_writes_out_of_order_are_errors():
+    buffer, rng = filled(), np.random.default_rng(0)
+    with pytest.raises(RuntimeError, match="after_reads: expected before_reads first"):
+        buffer.after_reads()
+    buffer.before_reads()
+    for call in (
+        buffer.before_reads,
+        lambda: buffer.sample(4),
+        lambda: buffer.prefetch(4),
+        buffer.state_dict,
+        lambda: buffer.start_episode(None, make_obs(rng), proposals(rng, 2)),
+        lambda: buffer.add_demonstrations([], []),
+    ):
+        with pytest.raises(RuntimeError, match="expected after_reads first, got reads under way"):
+            call()
+    buffer.after_reads()
+    assert len(buffer.sample(4)) == 4
+    # Other threads can go on: the lock is free.
+    assert buffer._lock.acquire(blocking=False)
+    buffer._lock.release()
+
+
+def test_an_error_in_a_draw_ends_the_reads(monkeypatch):
+    buffer = filled()
+    monkeypatch.setattr(buffer._sampler, "draw", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        buffer.sample(4)
+    monkeypatch.undo()
+    fill(buffer, np.random.default_rng(1), 3)
+    assert len(buffer.sample(4)) == 4
+
+
+def test_simulated_streams_notice_a_deadlock():
+    streams = SimulatedStreams()
+    event = streams.record(streams.new_stream())
+    event.recorded += 1
+    with pytest.raises(AssertionError, match="deadlock"):
+        streams.finish(event)

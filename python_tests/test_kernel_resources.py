@@ -1,0 +1,36 @@
+"""The tool that reads the CUDA compiler's report, on a report as ptxas writes it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+
+import kernel_resources
+
+REPORT = """ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function '_ZN4ibrl19partial_sums_kernelIffEEvNS_11PartialSumsE' for 'sm_90'
+ptxas info    : Function properties for _ZN4ibrl19partial_sums_kernelIffEEvNS_11PartialSumsE
+    8 bytes stack frame, 4 bytes spill stores, 12 bytes spill loads
+ptxas info    : Used 40 registers, used 1 barriers, 8 bytes cumulative stack size, 4096 bytes smem
+ptxas info    : Compiling entry function '_Z5emptyv' for 'sm_90'
+ptxas info    : Function properties for _Z5emptyv
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 4 registers, used 0 barriers
+"""
+
+
+def test_every_kernel_of_a_report_is_found() -> None:
+    assert kernel_resources.kernels(REPORT) == [
+        ("partial_sums_kernel<float, float>", 40, 4, 12, 4096),
+        ("empty", 4, 0, 0, 0),
+    ]
+
+
+def test_the_table_names_every_kernel() -> None:
+    text = kernel_resources.TABLE.read_text()
+    sources = (kernel_resources.ROOT / "csrc" / "kernels").glob("*.cu*")
+    names = {name for source in sources for name in re.findall(r"\b[a-z_]+_kernel\b", source.read_text())}
+    assert names and all(f"`{name}" in text for name in names)
