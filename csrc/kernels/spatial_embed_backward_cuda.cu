@@ -1,19 +1,8 @@
-#include "kernels/partial_sums.cuh"
 #include "kernels/spatial_embed_plan.cuh"
 #include "kernels/spatial_embed_rows.cuh"
 
 namespace ibrl {
 namespace {
-
-SpatialEmbedSizes sizes_of(const SpatialEmbedBackwardArgs& args) {
-    return {args.members,
-            args.proposals,
-            args.batch,
-            args.channels,
-            args.embed_dim,
-            args.dtype,
-            args.grad_channel_weight != nullptr};
-}
 
 // A block takes the rows of its channels and batch entries, some channels at a time.
 template <typename C, bool kOfWeights>
@@ -172,24 +161,7 @@ struct Launch {
             return;
         }
         spatial_embed_backward_kernel<C, true><<<blocks, kRowThreads, 0, stream>>>(args, plan, parts);
-        const V* scratch = static_cast<const V*>(args.scratch);
-        const int64_t rows = args.members * args.embed_dim, splits = plan.batch_splits * plan.channel_splits;
-        const V* of_channels = scratch + parts.extra;
-        const V* of_norm = of_channels + parts.channel_weight;
-        const auto& strides = args.grad_extra_strides;
-        PartialSums sums{
-            {{scratch,
-              plan.channel_splits,
-              parts.extra / plan.channel_splits,
-              args.grad_extra,
-              false,
-              {args.members, args.proposals, args.batch},
-              {strides[0], strides[1], strides[2]},
-              args.embed_dim},
-             {of_channels, plan.batch_splits, rows * args.channels, args.grad_channel_weight, true},
-             {of_norm, splits, rows, args.grad_norm_weight, true},
-             {of_norm + parts.norm, splits, rows, args.grad_norm_bias, true}},
-            4};
+        PartialSums sums = spatial_embed_sums<V>(args, plan, parts);
         launch_partial_sums<typename C::T, V>(sums, stream);
     }
 };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/partial_sums.cuh"
 #include "kernels/row_columns.cuh"
 #include "kernels/spatial_embed.h"
 
@@ -40,5 +41,38 @@ struct SpatialEmbedParts {
           norm(plan.batch_splits * plan.channel_splits * sizes.members * sizes.embed_dim) {}
     int64_t total() const { return extra + channel_weight + 2 * norm; }
 };
+
+inline SpatialEmbedSizes sizes_of(const SpatialEmbedBackwardArgs& args) {
+    return {args.members,
+            args.proposals,
+            args.batch,
+            args.channels,
+            args.embed_dim,
+            args.dtype,
+            args.grad_channel_weight != nullptr};
+}
+
+// What is left to add up when the blocks are done.
+template <typename V>
+PartialSums spatial_embed_sums(const SpatialEmbedBackwardArgs& args, const SpatialEmbedPlan& plan,
+                               const SpatialEmbedParts& parts) {
+    const int64_t rows = args.members * args.embed_dim, splits = plan.batch_splits * plan.channel_splits;
+    const V* of_extra = static_cast<const V*>(args.scratch);
+    const V* of_channels = of_extra + parts.extra;
+    const V* of_norm = of_channels + parts.channel_weight;
+    const auto& strides = args.grad_extra_strides;
+    return {{{of_extra,
+              plan.channel_splits,
+              parts.extra / plan.channel_splits,
+              args.grad_extra,
+              false,
+              {args.members, args.proposals, args.batch},
+              {strides[0], strides[1], strides[2]},
+              args.embed_dim},
+             {of_channels, plan.batch_splits, rows * args.channels, args.grad_channel_weight, true},
+             {of_norm, splits, rows, args.grad_norm_weight, true},
+             {of_norm + parts.norm, splits, rows, args.grad_norm_bias, true}},
+            4};
+}
 
 }  // namespace ibrl

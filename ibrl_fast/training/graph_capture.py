@@ -24,6 +24,10 @@ from ibrl_fast.training.logging import MetricsAccumulator, PhaseTimer
 Result = TypeVar("Result")
 
 
+class CaptureError(ValueError):
+    """`capture` is on for work that a CUDA graph cannot hold; the message says what stands in the way."""
+
+
 def resolve_capture(capture: bool | None, device: torch.device | str) -> bool:
     """Whether to capture on this device; None captures where there are CUDA graphs.
 
@@ -87,7 +91,7 @@ class GraphedStep(Generic[Result]):
         """One step; a result of a replay lies where the last one lay.
 
         Raises:
-            RuntimeError: the step cannot be captured; generators and counters are not to be used any more.
+            CaptureError: the step cannot be captured; generators and counters are not to be used any more.
         """
         values = self._frozen()
         if values != self._values:
@@ -137,7 +141,7 @@ class GraphedStep(Generic[Result]):
                     raise
         except Exception as error:
             reason = reason or error
-            raise RuntimeError(
+            raise CaptureError(
                 f"capture: expected work that a CUDA graph can hold, got {type(reason).__name__}: {reason}; "
                 f"start again with capture=False"
             ) from reason
@@ -214,7 +218,7 @@ class UpdateRound:
 
         Raises:
             ValueError: the buffer is empty.
-            RuntimeError: the round cannot be captured.
+            CaptureError: the round cannot be captured.
         """
         if self._graphed is None:
             self._round(lambda number: self._buffer.sample(self._batch_size))

@@ -138,6 +138,8 @@ def test_a_forked_child_is_told_and_does_no_harm() -> None:
 
 @pytest.mark.parametrize("call", ["step", "recv"])
 def test_ctrl_c_stops_a_loop_and_leaves_a_sound_pool(call: str) -> None:
+    # a shell that runs the tests in the background hands on an ignored SIGINT
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     pool = make_native(max_episode_steps=10_000)
     pool.reset()
     timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -151,6 +153,7 @@ def test_ctrl_c_stops_a_loop_and_leaves_a_sound_pool(call: str) -> None:
                 pool.send(np.zeros((3, 4)))
                 pool.recv()
     timer.join()
+    signal.signal(signal.SIGINT, handler)
     if pool._pool.in_flight:
         pool.recv()
     obs, *_ = pool.step(np.zeros((3, 4)))

@@ -46,7 +46,10 @@ def run(script: str, hidden: tuple[str, ...], folder: Path, *arguments: str) -> 
     for name in hidden:
         (folder / name).write_text("not a library")
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH", "")]))
-    environment = {**os.environ, "LD_LIBRARY_PATH": path, "PYTHONPATH": os.pathsep.join(sys.path)}
+    # what an earlier test drew with is no wish of this one
+    chosen = ("MUJOCO_GL", "PYOPENGL_PLATFORM")
+    environment = {key: value for key, value in os.environ.items() if key not in chosen}
+    environment |= {"LD_LIBRARY_PATH": path, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", script, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 

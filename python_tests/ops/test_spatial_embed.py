@@ -71,9 +71,10 @@ def test_values_and_gradients(device, sizes, dtype) -> None:
         strict=True,
     ):
         assert ours.dtype == torchs.dtype and ours.shape == wanted.shape
-        # the norm of the error: at most twice eager torch's, or a few units in the last place
+        # the norm of the error: at most twice eager torch's, or some units in the last place (in float64 the
+        # eager value is the reference itself: what is allowed is another order of a sum over the batch)
         unit = torch.finfo(ours.dtype).eps * (1 + wanted.norm())
-        allowed = 2 * (torchs.double() - wanted).norm() + 8 * unit
+        allowed = 2 * (torchs.double() - wanted).norm() + (32 if ours.dtype == torch.float64 else 8) * unit
         assert (ours.double() - wanted).norm() <= allowed, name
 
 

@@ -67,7 +67,8 @@ def collect(name: str, steps: int, *, capture: bool) -> tuple[ReplayBuffer, list
     records = []
     for _ in range(steps):
         passes.append(0)
-        records += collector.step("agent")
+        collector.begin("agent")
+        records += collector.finish()
     return buffer, passes, records
 
 

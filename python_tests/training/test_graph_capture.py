@@ -15,7 +15,13 @@ from ibrl_fast.agents import BCConfig, IBRLAgent, IBRLConfig, TD3Config, train_b
 from ibrl_fast.data import Demonstration, ReplayBuffer
 from ibrl_fast.nn import ActorConfig, BCNetworkConfig, ResNet18Config, build_bc_policy
 from ibrl_fast.training.acting import Acting
-from ibrl_fast.training.graph_capture import GraphedStep, UpdateRound, resolve_capture, step_capture
+from ibrl_fast.training.graph_capture import (
+    CaptureError,
+    GraphedStep,
+    UpdateRound,
+    resolve_capture,
+    step_capture,
+)
 from ibrl_fast.training.logging import PhaseTimer
 
 CPU = torch.device("cpu")
@@ -246,7 +252,7 @@ def test_a_failed_capture_says_what_to_do(machine: Machine) -> None:
         agent, feeder.buffer, batch_size=BATCH, critic_updates=1, capture=True, warmup_rounds=1
     )
     round_()
-    with pytest.raises(RuntimeError, match=r"capture: expected work.*_local_scalar_dense.*capture=False"):
+    with pytest.raises(CaptureError, match=r"capture: expected work.*_local_scalar_dense.*capture=False"):
         round_()
     assert str(machine.stream) == "main"
 

@@ -15,7 +15,7 @@ from ibrl_fast.agents import BCConfig, TD3Config, train_bc
 from ibrl_fast.data import Demonstration
 from ibrl_fast.nn import ActorConfig, BCNetworkConfig, build_bc_policy
 from ibrl_fast.training.acting import Acting
-from ibrl_fast.training.graph_capture import UpdateRound, step_capture
+from ibrl_fast.training.graph_capture import CaptureError, UpdateRound, step_capture
 
 pytestmark = pytest.mark.cuda
 
@@ -233,7 +233,7 @@ def test_a_failed_capture_leaves_the_stream_and_says_what_to_do() -> None:
     )
     round_()
     before = torch.cuda.current_stream()
-    with pytest.raises(RuntimeError, match=r"capture: expected work .*capture=False"):
+    with pytest.raises(CaptureError, match=r"capture: expected work .*capture=False"):
         round_()
     assert torch.cuda.current_stream() == before
     assert float(torch.ones(3, device=CUDA).sum()) == 3.0
