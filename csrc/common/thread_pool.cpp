@@ -1,5 +1,6 @@
 #include "common/thread_pool.h"
 
+#include <dlfcn.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -87,9 +88,40 @@ ThreadPool& pool() {
     return *current;
 }
 
+// A piece of work that several threads share.
+struct Task {
+    PieceFunction function;
+    void* body;
+    int64_t count, grain;
+    std::atomic<int64_t> next{0};
+
+    static void run(void* task) {
+        Task& t = *static_cast<Task*>(task);
+        for (int64_t begin; (begin = t.next.fetch_add(t.grain)) < t.count;)
+            t.function(t.body, begin, std::min(begin + t.grain, t.count));
+    }
+};
+
+const pid_t loaded_by = getpid();
+
+// The parallel region of the OpenMP runtime that torch brought into the process, null without one. Its
+// threads spin for a while after each of torch's ops: they are awake for ours, and would keep other threads
+// off their cores. It does not survive a fork.
+using ParallelRegion = void (*)(void (*function)(void*), void* data, unsigned threads, unsigned flags);
+ParallelRegion openmp_region() {
+    static const auto found = reinterpret_cast<ParallelRegion>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+    return getpid() == loaded_by ? found : nullptr;
+}
+
 }  // namespace
 
 void run_pieces(PieceFunction function, void* body, int64_t count, int64_t grain, int threads) {
+    if (const ParallelRegion region = openmp_region()) {
+        Task task{function, body, count, grain};
+        const int64_t pieces = (count + grain - 1) / grain;
+        region(Task::run, &task, static_cast<unsigned>(std::min<int64_t>(threads, pieces)), 0);
+        return;
+    }
     if (pool().try_run(function, body, count, grain, threads)) return;
     function(body, 0, count);
 }
