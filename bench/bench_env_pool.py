@@ -212,7 +212,7 @@ def draw_chart(report: Mapping[str, Any], path: Path) -> None:
         left.bar(np.arange(len(tasks)) + 0.8 * index / len(names), values, 0.8 / len(names), label=name)
     left.set_xticks(np.arange(len(tasks)) + 0.35, tasks)
     left.set_ylabel("environment steps per second, wall time")
-    left.legend(fontsize=8)
+    left.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0.0, -0.06), ncols=2)
 
     resets = sorted(report["resets"].items(), key=lambda entry: entry[1]["native, latency"])
     for name, marker in (
