@@ -51,7 +51,8 @@ def run(script: str, hidden: tuple[str, ...], folder: Path, *arguments: str) -> 
     environment = {key: value for key, value in os.environ.items() if key not in chosen}
     environment |= {"LD_LIBRARY_PATH": path, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    # not in the source tree: what is installed is tested
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the loader's path works differently here")
