@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 WORKER_MODULE = "ibrl_fast.training.evaluation_worker"
@@ -84,8 +86,11 @@ class EvaluationProcess:
     def _start(self) -> None:
         # a process group of its own: Ctrl-C reaches the trainer alone, which then ends it in good order
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close()
+        # this very package, whatever lies in the working directory
+        paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", WORKER_MODULE],
+            [sys.executable, "-P", "-m", WORKER_MODULE],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -148,3 +148,12 @@ def test_video(tmp_path: Path) -> None:
     assert len(frames) > 2 * 10  # two episodes, each ending on half a second of its last frame
     assert frames[0].shape == (240, 240, 3)
     assert frames[0].std() > 10
+
+
+def test_processes_take_this_package_whatever_the_working_directory_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ibrl_fast").mkdir()
+    (tmp_path / "ibrl_fast" / "__init__.py").write_text("raise ImportError('another one')")
+    monkeypatch.chdir(tmp_path)
+    assert evaluate(1) == evaluate(0)

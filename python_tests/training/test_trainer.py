@@ -19,6 +19,7 @@ from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.envs.rendering import RenderingUnavailableError
 from ibrl_fast.training import build, evaluate
 from ibrl_fast.training import trainer as trainer_module
+from ibrl_fast.training.collector import Collector
 from ibrl_fast.training.evaluate import EpisodePart, EvaluationResult, Evaluator
 from ibrl_fast.training.evaluation_process import EvaluationError
 from ibrl_fast.training.graph_capture import UpdateRound
@@ -163,7 +164,7 @@ def test_environments_step_beside_the_updates(
     """Each of them waits for the other: without overlap neither would go on."""
     config = tiny_config(tmp_path, demos_file, overlap_collection=True, update_frequency=1)
     updated, order = threading.Event(), []
-    update_round, make_pool = UpdateRound.__call__, build.make_pool
+    update_round, make_pool, begin = UpdateRound.__call__, build.make_pool, Collector.begin
 
     def update(self: UpdateRound) -> None:
         order.append("update")
@@ -175,24 +176,29 @@ def test_environments_step_beside_the_updates(
         step = pool.step
 
         def wait_and_step(actions: Any) -> Any:
-            # in the warm-up there are no updates, and none belongs to the first step after it
-            if "update" in order or len(order) > config.env.max_episode_steps:
+            # in the warm-up, one episode, there are no updates
+            if order.count("begin") > config.env.max_episode_steps:
                 assert updated.wait(20)
                 updated.clear()
-            order.append("step")
             return step(actions)
 
         monkeypatch.setattr(pool, "step", wait_and_step)
         return pool
 
+    def noted_begin(self: Collector, mode: Any) -> None:
+        order.append("begin")
+        begin(self, mode)
+
+    monkeypatch.setattr(Collector, "begin", noted_begin)
     monkeypatch.setattr(UpdateRound, "__call__", update)
     monkeypatch.setattr(build, "make_pool", slow_pool)
     result = Trainer(config, quiet=True).run()
     assert result.env_steps == config.total_env_steps
-    # the step at hand is not stored when the update before it runs: the last one has none
+    # one update inside every step after the warm-up
     agent_steps = config.total_env_steps // config.env.action_repeat
-    assert order.count("step") == agent_steps
-    assert order.count("update") == agent_steps - order.index("update")
+    first = order.index("update")
+    assert order[:first] == ["begin"] * (config.env.max_episode_steps + 1)
+    assert order[first:] == ["update", *["begin", "update"] * (agent_steps - first)]
 
 
 def test_profile(tmp_path: Path, demos_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
