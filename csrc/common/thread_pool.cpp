@@ -13,24 +13,40 @@
 namespace ibrl::detail {
 namespace {
 
+// Work that several threads share, piece by piece.
+struct Task {
+    PieceFunction function;
+    void* body;
+    int64_t count, grain;
+    std::atomic<int64_t> next{0};
+
+    int useful_threads(int threads) const {
+        return static_cast<int>(std::min<int64_t>(threads, (count + grain - 1) / grain));
+    }
+
+    static void run(void* task) {
+        Task& t = *static_cast<Task*>(task);
+        for (int64_t begin; (begin = t.next.fetch_add(t.grain)) < t.count;)
+            t.function(t.body, begin, std::min(begin + t.grain, t.count));
+    }
+};
+
 class ThreadPool {
   public:
     // One call at a time; a second caller is told to do its work alone.
-    bool try_run(PieceFunction function, void* body, int64_t count, int64_t grain, int threads) {
+    bool try_run(Task& task, int threads) {
         std::unique_lock<std::mutex> only_caller(caller_mutex_, std::try_to_lock);
         if (!only_caller) return false;
 
         // Publish the task and wake as many workers as it can use.
-        const int64_t pieces = (count + grain - 1) / grain;
-        const int helpers = static_cast<int>(std::min<int64_t>(threads - 1, pieces - 1));
+        const int helpers = task.useful_threads(threads) - 1;
         {
             std::lock_guard<std::mutex> lock(mutex_);
             while (static_cast<int>(workers_.size()) < helpers) {
                 const int id = static_cast<int>(workers_.size());
                 workers_.emplace_back([this, id, seen = generation_] { work(id, seen); });
             }
-            function_ = function, body_ = body, count_ = count, grain_ = grain;
-            next_ = 0;
+            task_ = &task;
             helpers_ = helpers;
             ++generation_;
         }
@@ -38,7 +54,7 @@ class ThreadPool {
 
         // Take part until no piece is left, close the task for late workers, wait for those still inside a
         // piece.
-        run_pieces_of_task();
+        Task::run(&task);
         std::unique_lock<std::mutex> lock(mutex_);
         helpers_ = 0;
         finished_.wait(lock, [this] { return running_ == 0; });
@@ -46,21 +62,18 @@ class ThreadPool {
     }
 
   private:
-    void run_pieces_of_task() {
-        for (int64_t begin; (begin = next_.fetch_add(grain_)) < count_;)
-            function_(body_, begin, std::min(begin + grain_, count_));
-    }
-
     void work(int id, uint64_t seen) {
         for (;;) {
+            Task* task;
             {
                 std::unique_lock<std::mutex> lock(mutex_);
                 wake_.wait(lock, [&] { return generation_ != seen; });
                 seen = generation_;
                 if (id >= helpers_) continue;
                 ++running_;
+                task = task_;
             }
-            run_pieces_of_task();
+            Task::run(task);
             std::lock_guard<std::mutex> lock(mutex_);
             if (--running_ == 0) finished_.notify_one();
         }
@@ -70,10 +83,7 @@ class ThreadPool {
     std::condition_variable wake_, finished_;
     std::vector<std::thread> workers_;
     uint64_t generation_ = 0;
-    PieceFunction function_ = nullptr;
-    void* body_ = nullptr;
-    int64_t count_ = 0, grain_ = 1;
-    std::atomic<int64_t> next_{0};
+    Task* task_ = nullptr;
     int helpers_ = 0, running_ = 0;
 };
 
@@ -87,20 +97,6 @@ ThreadPool& pool() {
     if (owner != getpid()) current = new ThreadPool, owner = getpid();
     return *current;
 }
-
-// A piece of work that several threads share.
-struct Task {
-    PieceFunction function;
-    void* body;
-    int64_t count, grain;
-    std::atomic<int64_t> next{0};
-
-    static void run(void* task) {
-        Task& t = *static_cast<Task*>(task);
-        for (int64_t begin; (begin = t.next.fetch_add(t.grain)) < t.count;)
-            t.function(t.body, begin, std::min(begin + t.grain, t.count));
-    }
-};
 
 const pid_t loaded_by = getpid();
 
@@ -116,14 +112,12 @@ ParallelRegion openmp_region() {
 }  // namespace
 
 void run_pieces(PieceFunction function, void* body, int64_t count, int64_t grain, int threads) {
+    Task task{function, body, count, grain};
     if (const ParallelRegion region = openmp_region()) {
-        Task task{function, body, count, grain};
-        const int64_t pieces = (count + grain - 1) / grain;
-        region(Task::run, &task, static_cast<unsigned>(std::min<int64_t>(threads, pieces)), 0);
-        return;
+        region(Task::run, &task, static_cast<unsigned>(task.useful_threads(threads)), 0);
+    } else if (!pool().try_run(task, threads)) {
+        function(body, 0, count);
     }
-    if (pool().try_run(function, body, count, grain, threads)) return;
-    function(body, 0, count);
 }
 
 }  // namespace ibrl::detail
