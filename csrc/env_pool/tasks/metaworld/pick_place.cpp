@@ -28,14 +28,7 @@ class PickPlace final : public PuckEnv {
 }  // namespace
 
 SawyerTask pick_place_task() {
-    SawyerSpec spec{.model_path = "sawyer_xyz/sawyer_pick_place_v3.xml",
-                    .hand_low = {-0.5, 0.40, 0.05},
-                    .hand_high = {0.5, 1.0, 0.5},
-                    .hand_init = {0.0, 0.6, 0.2},
-                    .random_low = {-0.1, 0.6, 0.02, -0.1, 0.8, 0.05},
-                    .random_high = {0.1, 0.7, 0.02, 0.1, 0.9, 0.3},
-                    .goal_low = {-0.1, 0.8, 0.05},
-                    .goal_high = {0.1, 0.9, 0.3}};
+    const SawyerSpec spec = raised_goal_spec("sawyer_xyz/sawyer_pick_place_v3.xml");
     return {spec, true, make_sawyer_from<PickPlace>(PuckTraits{})};
 }
 

@@ -75,4 +75,24 @@ void PuckEnv::list_attributes(std::vector<Attribute>* list) {
     if (traits_.notes_reach) list->push_back({"maxReachDist", &max_reach_distance_, 1, true});
 }
 
+SawyerSpec raised_goal_spec(const char* model_path) {
+    return {.model_path = model_path,
+            .hand_low = {-0.5, 0.40, 0.05},
+            .hand_high = {0.5, 1.0, 0.5},
+            .hand_init = {0.0, 0.6, 0.2},
+            .random_low = {-0.1, 0.6, 0.02, -0.1, 0.8, 0.05},
+            .random_high = {0.1, 0.7, 0.02, 0.1, 0.9, 0.3},
+            .goal_low = {-0.1, 0.8, 0.05},
+            .goal_high = {0.1, 0.9, 0.3}};
+}
+
+SawyerSpec raised_goal_behind_wall_spec(const char* model_path) {
+    SawyerSpec spec = raised_goal_spec(model_path);
+    spec.random_low = {-0.05, 0.6, 0.015, -0.05, 0.85, 0.05};
+    spec.random_high = {0.05, 0.65, 0.015, 0.05, 0.9, 0.3};
+    spec.goal_low = {-0.05, 0.85, 0.05};
+    spec.goal_high = {0.05, 0.9, 0.3};
+    return spec;
+}
+
 }  // namespace ibrl::metaworld

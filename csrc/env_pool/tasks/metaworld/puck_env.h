@@ -65,4 +65,8 @@ inline Scalar pass_wall(Scalar reward, const double* puck, double at_midpoint, d
     return is_past ? reward + 1.0 + 4.0 + 3.0 * in_place : reward + 1.0 + 4.0 * at_midpoint;
 }
 
+// A puck on the table, a goal in the air behind it; and the same with a wall between them.
+SawyerSpec raised_goal_spec(const char* model_path);
+SawyerSpec raised_goal_behind_wall_spec(const char* model_path);
+
 }  // namespace ibrl::metaworld

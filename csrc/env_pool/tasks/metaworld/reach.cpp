@@ -28,27 +28,13 @@ class Reach final : public PuckEnv {
 }  // namespace
 
 SawyerTask reach_task() {
-    SawyerSpec spec{.model_path = "sawyer_xyz/sawyer_reach_v3.xml",
-                    .hand_low = {-0.5, 0.40, 0.05},
-                    .hand_high = {0.5, 1.0, 0.5},
-                    .hand_init = {0.0, 0.6, 0.2},
-                    .random_low = {-0.1, 0.6, 0.02, -0.1, 0.8, 0.05},
-                    .random_high = {0.1, 0.7, 0.02, 0.1, 0.9, 0.3},
-                    .goal_low = {-0.1, 0.8, 0.05},
-                    .goal_high = {0.1, 0.9, 0.3}};
+    const SawyerSpec spec = raised_goal_spec("sawyer_xyz/sawyer_reach_v3.xml");
     const PuckTraits traits{.notes_lift = false, .notes_push = false, .notes_reach = true};
     return {spec, true, make_sawyer_from<Reach>(traits)};
 }
 
 SawyerTask reach_wall_task() {
-    SawyerSpec spec{.model_path = "sawyer_xyz/sawyer_reach_wall_v3.xml",
-                    .hand_low = {-0.5, 0.40, 0.05},
-                    .hand_high = {0.5, 1.0, 0.5},
-                    .hand_init = {0.0, 0.6, 0.2},
-                    .random_low = {-0.05, 0.6, 0.015, -0.05, 0.85, 0.05},
-                    .random_high = {0.05, 0.65, 0.015, 0.05, 0.9, 0.3},
-                    .goal_low = {-0.05, 0.85, 0.05},
-                    .goal_high = {0.05, 0.9, 0.3}};
+    const SawyerSpec spec = raised_goal_behind_wall_spec("sawyer_xyz/sawyer_reach_wall_v3.xml");
     return {spec, true,
             make_sawyer_from<Reach>(PuckTraits{.notes_lift_threshold = true, .notes_reach = true})};
 }
