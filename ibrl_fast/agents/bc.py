@@ -17,6 +17,7 @@ from ibrl_fast.agents.flat_parameters import FlatParameters
 from ibrl_fast.agents.precision import Precision, PrecisionName, check_precision
 from ibrl_fast.agents.random_source import RandomSource
 from ibrl_fast.data import Demonstration
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCPolicy
 
 # one optimiser step: tensor code alone, the same every time; returns the loss, [], on the device
@@ -47,12 +48,12 @@ class BCConfig:
     def __post_init__(self) -> None:
         for name in ("updates", "batch_size"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected >= 1, got {getattr(self, name)}")
+                raise ArgumentError(f"{name}: expected >= 1, got {getattr(self, name)}")
         for name in ("random_shift_pad", "evaluate_every"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected >= 0, got {getattr(self, name)}")
+                raise ArgumentError(f"{name}: expected >= 0, got {getattr(self, name)}")
         if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate: expected > 0, got {self.learning_rate}")
+            raise ArgumentError(f"learning_rate: expected > 0, got {self.learning_rate}")
         check_precision(self.precision)
 
 
@@ -93,10 +94,10 @@ class DemonstrationSampler:
         device: torch.device,
     ) -> None:
         if not demos:
-            raise ValueError("demos: expected at least one demonstration, got none")
+            raise ArgumentError("demos: expected at least one demonstration, got none")
         missing = sorted(set(shapes) - set(demos[0].observations))
         if missing:
-            raise ValueError(f"demos: expected observations {sorted(shapes)}, missing {missing}")
+            raise ArgumentError(f"demos: expected observations {sorted(shapes)}, missing {missing}")
         self.random = random
         self.pad = random_shift_pad
         self.stacks = {key: stacks.get(key, 1) for key in shapes}
@@ -111,7 +112,7 @@ class DemonstrationSampler:
         for key, shape in shapes.items():
             got = (self.stacks[key] * self.frames[key].shape[1], *self.frames[key].shape[2:])
             if got != tuple(shape):
-                raise ValueError(f"demos[{key}]: expected {list(shape)} after stacking, got {list(got)}")
+                raise ArgumentError(f"demos[{key}]: expected {list(shape)} after stacking, got {list(got)}")
 
     def sample(self, batch_size: int) -> tuple[dict[str, Tensor], Tensor]:
         """Observations, each `[batch, ...]`, and actions `[batch, action_dim]`."""
@@ -165,7 +166,7 @@ def train_bc(
         ValueError: demonstrations that the policy cannot read, or evaluate_every without evaluate.
     """
     if config.evaluate_every and evaluate is None:
-        raise ValueError(
+        raise ArgumentError(
             f"evaluate: expected a function for evaluate_every {config.evaluate_every}, got None"
         )
     device = next(policy.parameters()).device
@@ -174,7 +175,7 @@ def train_bc(
     shapes = {key: tuple(shape) for key, shape in policy.shapes.items()}
     sampler = DemonstrationSampler(demos, shapes, stacks or {}, config.random_shift_pad, random, device)
     if sampler.actions.shape[1] != policy.action_dim:
-        raise ValueError(f"actions: expected [*, {policy.action_dim}], got {list(sampler.actions.shape)}")
+        raise ArgumentError(f"actions: expected [*, {policy.action_dim}], got {list(sampler.actions.shape)}")
     optimizer = FlatAdam(FlatParameters(policy.parameters()), config.learning_rate)
 
     def step() -> Tensor:

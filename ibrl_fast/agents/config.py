@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ibrl_fast.agents.precision import PrecisionName, check_precision
+from ibrl_fast.errors import ArgumentError
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class ProposalRule:
 
     def __post_init__(self) -> None:
         if self.kind not in ("min", "lcb", "paired"):
-            raise ValueError(f"kind: expected min, lcb or paired, got {self.kind}")
+            raise ArgumentError(f"kind: expected min, lcb or paired, got {self.kind}")
         if not (math.isfinite(self.std_factor) and self.std_factor >= 0):
-            raise ValueError(f"std_factor: expected >= 0, got {self.std_factor}")
+            raise ArgumentError(f"std_factor: expected >= 0, got {self.std_factor}")
         if not (math.isfinite(self.margin) and self.margin >= 0):
-            raise ValueError(f"margin: expected >= 0, got {self.margin}")
+            raise ArgumentError(f"margin: expected >= 0, got {self.margin}")
 
     @property
     def is_paper(self) -> bool:
@@ -62,15 +63,15 @@ class TD3Config:
 
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate: expected > 0, got {self.learning_rate}")
+            raise ArgumentError(f"learning_rate: expected > 0, got {self.learning_rate}")
         if not self.exploration_std >= 0:
-            raise ValueError(f"exploration_std: expected >= 0, got {self.exploration_std}")
+            raise ArgumentError(f"exploration_std: expected >= 0, got {self.exploration_std}")
         if not self.noise_clip >= 0:
-            raise ValueError(f"noise_clip: expected >= 0, got {self.noise_clip}")
+            raise ArgumentError(f"noise_clip: expected >= 0, got {self.noise_clip}")
         if not 0 <= self.polyak < 1:
-            raise ValueError(f"polyak: expected in [0, 1), got {self.polyak}")
+            raise ArgumentError(f"polyak: expected in [0, 1), got {self.polyak}")
         if self.subset_size < 1:
-            raise ValueError(f"subset_size: expected >= 1, got {self.subset_size}")
+            raise ArgumentError(f"subset_size: expected >= 1, got {self.subset_size}")
         check_precision(self.precision)
 
 
@@ -95,4 +96,4 @@ class IBRLConfig(TD3Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.beta is not None and not (math.isfinite(self.beta) and self.beta >= 0):
-            raise ValueError(f"beta: expected >= 0 or None, got {self.beta}")
+            raise ArgumentError(f"beta: expected >= 0 or None, got {self.beta}")

@@ -8,6 +8,7 @@ from torch import Tensor
 from ibrl_fast import ops
 from ibrl_fast.agents.flat_parameters import FlatParameters
 from ibrl_fast.agents.ranges import nvtx_range
+from ibrl_fast.errors import ArgumentError
 
 
 class FlatAdam:
@@ -48,7 +49,7 @@ class FlatAdam:
                 for each in (target.parameters, online)
             )
             if shapes != expected:
-                raise ValueError(
+                raise ArgumentError(
                     f"target: expected the shapes and strides of the group's last parameters {expected}, "
                     f"got {shapes}"
                 )
@@ -71,7 +72,7 @@ class FlatAdam:
         for i, parameter in enumerate(self.group.parameters):
             gradient = parameter.grad
             if gradient is None:
-                raise ValueError(f"parameters[{i}]: expected a gradient for each parameter, got None")
+                raise ArgumentError(f"parameters[{i}]: expected a gradient for each parameter, got None")
             # autograd's gradients have the layout of their parameter; others are brought into it
             if gradient.stride() != parameter.stride() and not _same_layout(gradient, parameter):
                 gradient = torch.empty_like(parameter).copy_(gradient)
@@ -101,10 +102,10 @@ class FlatAdam:
         """
         own = self.state_dict()
         if state.keys() != own.keys():
-            raise ValueError(f"optimizer state: expected {sorted(own)}, got {sorted(state)}")
+            raise ArgumentError(f"optimizer state: expected {sorted(own)}, got {sorted(state)}")
         for name, value in own.items():
             if state[name].shape != value.shape:
-                raise ValueError(f"{name}: expected {list(value.shape)}, got {list(state[name].shape)}")
+                raise ArgumentError(f"{name}: expected {list(value.shape)}, got {list(state[name].shape)}")
         for name, value in own.items():
             value.copy_(state[name])
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from ibrl_fast.errors import ArgumentError
+
 # each tensor begins at a multiple of this many bytes: a cache line, and whole vectors
 ALIGNMENT = 64
 
@@ -37,7 +39,7 @@ class FlatParameters:
         different = len(set(self.parameters))
         if not 0 < different == len(self.parameters):
             count = len(self.parameters)
-            raise ValueError(
+            raise ArgumentError(
                 f"parameters: expected one or more, all different, got {count}, {different} different"
             )
         first = self.parameters[0]
@@ -46,7 +48,7 @@ class FlatParameters:
         size = 0
         for i, parameter in enumerate(self.parameters):
             if (parameter.dtype, parameter.device) != (first.dtype, first.device):
-                raise ValueError(
+                raise ArgumentError(
                     f"parameters[{i}]: expected {first.dtype} on {first.device} like the first, "
                     f"got {parameter.dtype} on {parameter.device}"
                 )
@@ -68,7 +70,7 @@ class FlatParameters:
         begin, element = self.values.data_ptr(), self.values.element_size()
         for i, (parameter, offset) in enumerate(zip(self.parameters, self.offsets)):
             if parameter.data_ptr() != begin + offset * element and parameter.numel():
-                raise ValueError(
+                raise ArgumentError(
                     f"parameters[{i}]: expected the view that FlatParameters made, got other memory; "
                     "move or assign parameters before, and change them in place afterwards"
                 )

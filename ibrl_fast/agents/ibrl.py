@@ -11,6 +11,7 @@ from ibrl_fast.agents.config import IBRLConfig
 from ibrl_fast.agents.precision import in_precision
 from ibrl_fast.agents.td3 import Action, Features, TD3Agent
 from ibrl_fast.data import Batch
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import Networks
 
 Source = Literal["hybrid", "rl", "il"]
@@ -74,7 +75,7 @@ class IBRLAgent(TD3Agent):
             il_action: `[N, samples, action_dim]`, what il_actions says of obs, where it is known already.
         """
         if source not in ("hybrid", "rl", "il"):
-            raise ValueError(f"source: expected hybrid, rl or il, got {source}")
+            raise ArgumentError(f"source: expected hybrid, rl or il, got {source}")
         size = self._check_obs(obs)
         if il_action is None:
             il_action = self.il_actions(obs)
@@ -104,7 +105,7 @@ class IBRLAgent(TD3Agent):
             Scalars on the device: critic_loss (sum over critics), q_mean, target_mean, il_share_bootstrap.
         """
         if bootstrap not in ("hybrid", "rl", "il"):
-            raise ValueError(f"bootstrap: expected hybrid, rl or il, got {bootstrap}")
+            raise ArgumentError(f"bootstrap: expected hybrid, rl or il, got {bootstrap}")
         self._check_batch(batch)
         with torch.no_grad():
             features, proposals = self._next_proposals(batch, bootstrap)
@@ -131,7 +132,7 @@ class IBRLAgent(TD3Agent):
         """Refuse proposals that are not `[size, samples, action_dim]` with at least one sample."""
         shape = tuple(proposals.shape)
         if len(shape) != 3 or shape[1] < 1 or (shape[0], shape[2]) != (size, self.action_dim):
-            raise ValueError(f"{name}: expected {[size, 'S', self.action_dim]}, got {list(shape)}")
+            raise ArgumentError(f"{name}: expected {[size, 'S', self.action_dim]}, got {list(shape)}")
 
     def _modules(self) -> dict[str, nn.Module]:
         """Everything with weights, by name."""

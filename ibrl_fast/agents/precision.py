@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeVar, cast, get_args
 
 import torch
 
+from ibrl_fast.errors import ArgumentError
+
 PrecisionName = Literal["fp32", "tf32", "bf16"]
 
 # what keeps a precision for products and for convolutions
@@ -24,7 +26,7 @@ def check_precision(name: str) -> None:
         ValueError: naming the choices.
     """
     if name not in get_args(PrecisionName):
-        raise ValueError(f"precision: expected fp32, tf32 or bf16, got {name}")
+        raise ArgumentError(f"precision: expected fp32, tf32 or bf16, got {name}")
 
 
 class Precision:
@@ -42,7 +44,7 @@ class Precision:
     def __init__(self, name: PrecisionName, device: torch.device) -> None:
         check_precision(name)
         if name == "tf32" and device.type != "cuda":
-            raise ValueError(
+            raise ArgumentError(
                 f"precision: expected fp32 or bf16 on {device}, got tf32 (CUDA devices alone have it)"
             )
         self.name = name

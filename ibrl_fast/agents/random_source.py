@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibrl_fast.errors import ArgumentError
+
 
 class RandomSource:
     """Noise, dropout masks and critic subsets from one generator, and the counter of the ops' own generator.
@@ -19,7 +21,7 @@ class RandomSource:
 
     def __init__(self, seed: int, device: torch.device, dtype: torch.dtype) -> None:
         if not 0 <= seed < 2**63:
-            raise ValueError(f"seed: expected 0 <= seed < 2**63, got {seed}")
+            raise ArgumentError(f"seed: expected 0 <= seed < 2**63, got {seed}")
         self.seed = seed
         self.device = device
         self.dtype = dtype

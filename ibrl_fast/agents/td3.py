@@ -18,6 +18,7 @@ from ibrl_fast.agents.precision import Precision, in_precision
 from ibrl_fast.agents.proposals import bootstrap_target, select_action
 from ibrl_fast.agents.random_source import RandomSource
 from ibrl_fast.data import Batch
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import Networks
 
 Features = Any  # [batch, features], or tokens [batch, tokens, dim] with proprioception [batch, proprio_dim]
@@ -76,7 +77,9 @@ class TD3Agent:
         self.action_dim = int(self.actor.action_dim)  # type: ignore[arg-type]
         self.num_critics = int(self.critic.num_critics)  # type: ignore[arg-type]
         if config.subset_size > self.num_critics:
-            raise ValueError(f"subset_size: expected <= {self.num_critics} critics, got {config.subset_size}")
+            raise ArgumentError(
+                f"subset_size: expected <= {self.num_critics} critics, got {config.subset_size}"
+            )
         # targets; the encoder has none
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
@@ -255,24 +258,24 @@ class TD3Agent:
     def _check_obs(self, obs: dict[str, Tensor], name: str = "obs") -> int:
         """Refuse observations that the encoder does not expect; returns their number."""
         if not self.shapes.keys() <= obs.keys():
-            raise ValueError(f"{name}: expected keys {sorted(self.shapes)}, got {sorted(obs)}")
+            raise ArgumentError(f"{name}: expected keys {sorted(self.shapes)}, got {sorted(obs)}")
         size = int(next(iter(obs.values())).shape[0])
         for key, shape in self.shapes.items():
             if tuple(obs[key].shape) != (size, *shape):
-                raise ValueError(f"{name}[{key}]: expected {[size, *shape]}, got {list(obs[key].shape)}")
+                raise ArgumentError(f"{name}[{key}]: expected {[size, *shape]}, got {list(obs[key].shape)}")
         return size
 
     def _check_batch(self, batch: Batch) -> None:
         """Refuse a batch whose parts do not fit together."""
         size = self._check_obs(batch.obs)
         if self._check_obs(batch.next_obs, "next_obs") != size:
-            raise ValueError(
+            raise ArgumentError(
                 f"next_obs: expected {size} rows, got {self._check_obs(batch.next_obs, 'next_obs')}"
             )
         for name, shape in (("action", (size, self.action_dim)), ("reward", (size,)), ("discount", (size,))):
             got = tuple(getattr(batch, name).shape)
             if got != shape:
-                raise ValueError(f"{name}: expected {list(shape)}, got {list(got)}")
+                raise ArgumentError(f"{name}: expected {list(shape)}, got {list(got)}")
 
     # ---- saving
 
@@ -301,7 +304,7 @@ class TD3Agent:
         """Restore what state_dict returned; the networks must have the same sizes."""
         modules = self._modules()
         if state["modules"].keys() != modules.keys():
-            raise ValueError(f"modules: expected {sorted(modules)}, got {sorted(state['modules'])}")
+            raise ArgumentError(f"modules: expected {sorted(modules)}, got {sorted(state['modules'])}")
         for name, module in modules.items():
             module.load_state_dict(state["modules"][name])
         self.actor_optimizer.load_state_dict(state["actor_optimizer"])

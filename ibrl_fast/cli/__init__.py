@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from ibrl_fast import __version__
+from ibrl_fast.errors import UserError
 
 COMMANDS = {
     "demos": "collect demonstrations with a task's scripted expert",
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fail(f"command: expected one of {', '.join(COMMANDS)}, got {name}{hint}")
     try:
         importlib.import_module(f"ibrl_fast.cli.{name}_command").main(arguments[1:])
-    except (ValueError, OSError, MemoryError) as error:
+    except UserError as error:
         fail(str(error) or type(error).__name__)
     except KeyboardInterrupt:
         print("ibrl-fast: interrupted", file=sys.stderr)

@@ -12,6 +12,7 @@ import tyro
 from ibrl_fast.deploy.export import script_policy
 from ibrl_fast.deploy.policy import ObservationContract, load_policy
 from ibrl_fast.envs.rollout import episode_seeds
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.training.build import load_policy_module
 from ibrl_fast.training.config import load_config
 from ibrl_fast.training.evaluate import EpisodeRunner, EvaluationSpec, Evaluator, merge_parts
@@ -41,7 +42,7 @@ def evaluate(
         video: an MP4 to write, of the first three episodes.
     """
     if not policy.exists():
-        raise ValueError(f"policy: expected a run folder or an exported policy, got {policy}")
+        raise ArgumentError(f"policy: expected a run folder or an exported policy, got {policy}")
     config = load_config(run or (policy if policy.is_dir() else policy.parent))
     seeds = tuple(episode_seeds(seed, episodes))
     if policy.is_file():

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.training.report import write_report
 
 
@@ -24,6 +25,6 @@ def report(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path | 
         out: folder for the picture; the first run's folder when absent.
     """
     if not runs:
-        raise ValueError("runs: expected at least one run folder, got none")
+        raise ArgumentError("runs: expected at least one run folder, got none")
     for path in write_report(runs, out or runs[0]):
         print(path)

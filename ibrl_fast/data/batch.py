@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibrl_fast.errors import ArgumentError
+
 
 @dataclass
 class Batch:
@@ -48,7 +50,7 @@ class Batch:
     def to(self, target: torch.dtype | torch.device | str, *, non_blocking: bool = False) -> Batch:
         """A copy with every floating tensor in a dtype, or with every tensor on a device."""
         if isinstance(target, torch.dtype) and not target.is_floating_point:
-            raise ValueError(f"target: expected a floating dtype or a device, got {target}")
+            raise ArgumentError(f"target: expected a floating dtype or a device, got {target}")
 
         def convert(value: Tensor) -> Tensor:
             if isinstance(target, torch.dtype) and not value.is_floating_point():

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ibrl_fast.data.checks import check_integer
 from ibrl_fast.data.episode_index import EpisodeIndex
+from ibrl_fast.errors import ArgumentError
 
 
 class BatchRequest(NamedTuple):
@@ -18,7 +19,7 @@ class BatchRequest(NamedTuple):
     def of(cls, batch_size: int, demo_fraction: float | None = None) -> BatchRequest:
         """A checked request."""
         if demo_fraction is not None and not 0.0 <= demo_fraction <= 1.0:
-            raise ValueError(f"demo_fraction: expected a value in [0, 1], got {demo_fraction}")
+            raise ArgumentError(f"demo_fraction: expected a value in [0, 1], got {demo_fraction}")
         return cls(
             check_integer("batch_size", batch_size, 1),
             None if demo_fraction is None else float(demo_fraction),
@@ -39,4 +40,4 @@ class BatchRequest(NamedTuple):
             ("online transitions", 0 if demo_size is None else size - demo_size, online),
         ):
             if wanted and not held:
-                raise ValueError(f"sample: expected at least one of the {what}, got none in the buffer")
+                raise ArgumentError(f"sample: expected at least one of the {what}, got none in the buffer")

@@ -11,6 +11,7 @@ from torch import Tensor
 from ibrl_fast.data.buffer_plan import BufferPlan
 from ibrl_fast.data.episode_index import EpisodeIndex
 from ibrl_fast.data.row_storage import ColumnShapes, RowStorage
+from ibrl_fast.errors import ArgumentError
 
 FORMAT = 1
 # Columns that the index restores, or that are not one entry per row.
@@ -46,11 +47,11 @@ def check_state(plan: BufferPlan, state: Mapping[str, Any]) -> None:
     """Raises ValueError unless `state` was saved by a buffer of the same plan and is complete."""
     missing = sorted({"format", "buffer", "columns", "index", "seed", "counter"} - set(state))
     if missing:
-        raise ValueError(f"state: expected a replay buffer's state, got one without {missing}")
+        raise ArgumentError(f"state: expected a replay buffer's state, got one without {missing}")
     if state["format"] != FORMAT:
-        raise ValueError(f"state['format']: expected {FORMAT}, got {state['format']}")
+        raise ArgumentError(f"state['format']: expected {FORMAT}, got {state['format']}")
     if state["buffer"] != plan.fingerprint():
-        raise ValueError(
+        raise ArgumentError(
             f"state: expected a buffer with {plan.fingerprint()}, got one with {state['buffer']}"
         )
     _check_index(plan, state["index"])
@@ -73,7 +74,7 @@ def _check_tensors(name: str, tensors: Mapping[str, Any], shapes: ColumnShapes) 
         saved = tensors.get(key)
         if not isinstance(saved, Tensor) or saved.dtype != dtype or tuple(saved.shape) != shape:
             got = f"{saved.dtype} {list(saved.shape)}" if isinstance(saved, Tensor) else type(saved).__name__
-            raise ValueError(f"{name}[{key!r}]: expected {dtype} {list(shape)}, got {got}")
+            raise ArgumentError(f"{name}[{key!r}]: expected {dtype} {list(shape)}, got {got}")
 
 
 def _check_index(plan: BufferPlan, index: Mapping[str, Any]) -> None:
@@ -92,7 +93,7 @@ def _check_index(plan: BufferPlan, index: Mapping[str, Any]) -> None:
             or saved.dim() != len(shape)
             or any(want not in (None, size) for size, want in zip(saved.shape, shape))
         ):
-            raise ValueError(f"state['index'][{name!r}]: expected int64 {list(shape)}, got {saved}")
+            raise ArgumentError(f"state['index'][{name!r}]: expected int64 {list(shape)}, got {saved}")
     table, demo_steps, used = index["table"], int(index["counts"][0]), index["counts"][1:].tolist()
     room = [layout.demo_rows] + [layout.segment_rows] * layout.num_envs
     if (
@@ -100,7 +101,7 @@ def _check_index(plan: BufferPlan, index: Mapping[str, Any]) -> None:
         or any(not 0 <= count <= rows for count, rows in zip(used, room))
         or ((table < 0) | (table >= layout.rows)).any()
     ):
-        raise ValueError("state['index']: expected counts and rows that fit the buffer, got others")
+        raise ArgumentError("state['index']: expected counts and rows that fit the buffer, got others")
 
 
 def load_state(plan: BufferPlan, storage: RowStorage, index: EpisodeIndex, state: Mapping[str, Any]) -> None:

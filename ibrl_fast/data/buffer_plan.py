@@ -12,6 +12,7 @@ from ibrl_fast.data.checks import check_integer
 from ibrl_fast.data.episode_index import EpisodeIndex, RowLayout
 from ibrl_fast.data.observation_space import ObsSpec
 from ibrl_fast.data.row_storage import ColumnShapes, Storage, column_bytes
+from ibrl_fast.errors import ArgumentError
 
 
 @dataclass(frozen=True)
@@ -58,32 +59,34 @@ class BufferPlan:
 
         # Sizes that must agree with each other.
         if not self.observation_space:
-            raise ValueError("observation_space: expected at least one entry, got none")
+            raise ArgumentError("observation_space: expected at least one entry, got none")
         if self.capacity < self.num_envs * self.max_episode_steps:
-            raise ValueError(
+            raise ArgumentError(
                 f"capacity: expected at least num_envs * max_episode_steps = "
                 f"{self.num_envs * self.max_episode_steps}, got {self.capacity}"
             )
         if (self.demo_capacity > 0) != (self.num_demos > 0) or self.num_demos > self.demo_capacity:
-            raise ValueError(
+            raise ArgumentError(
                 f"num_demos: expected 1 to demo_capacity demonstrations (0 when there are none), "
                 f"got {self.num_demos} with demo_capacity {self.demo_capacity}"
             )
         unknown = sorted(set(self.stacks) - set(self.observation_space))
         if unknown:
-            raise ValueError(f"stacks: expected keys of {sorted(self.observation_space)}, got {unknown}")
+            raise ArgumentError(f"stacks: expected keys of {sorted(self.observation_space)}, got {unknown}")
         for key, stack in self.stacks.items():
             check_integer(f"stacks[{key!r}]", stack, 1)
 
         # Choices.
         if not 0.0 <= self.gamma <= 1.0:
-            raise ValueError(f"gamma: expected a value in [0, 1], got {self.gamma}")
+            raise ArgumentError(f"gamma: expected a value in [0, 1], got {self.gamma}")
         if self.storage not in get_args(Storage):
-            raise ValueError(f"storage: expected one of {list(get_args(Storage))}, got {self.storage!r}")
+            raise ArgumentError(f"storage: expected one of {list(get_args(Storage))}, got {self.storage!r}")
         if self.storage == "pinned" and torch.device(self.device).type != "cuda":
-            raise ValueError(f"storage: expected 'device' or 'host' on {self.device}, got 'pinned'")
+            raise ArgumentError(f"storage: expected 'device' or 'host' on {self.device}, got 'pinned'")
         if self.image_dtype not in (torch.float32, torch.bfloat16):
-            raise ValueError(f"image_dtype: expected torch.float32 or torch.bfloat16, got {self.image_dtype}")
+            raise ArgumentError(
+                f"image_dtype: expected torch.float32 or torch.bfloat16, got {self.image_dtype}"
+            )
 
     @property
     def layout(self) -> RowLayout:

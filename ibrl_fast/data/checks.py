@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ibrl_fast.errors import ArgumentError
+
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -24,7 +26,7 @@ def to_numpy(value: Any) -> npt.NDArray[Any]:
 def check_shape(name: str, array: npt.NDArray[Any], shape: Sequence[int]) -> None:
     """Raises ValueError unless the array has this shape."""
     if array.shape != tuple(shape):
-        raise ValueError(f"{name}: expected {list(shape)}, got {list(array.shape)}")
+        raise ArgumentError(f"{name}: expected {list(shape)}, got {list(array.shape)}")
 
 
 def check_vector(name: str, value: Any, shape: Sequence[int]) -> FloatArray:
@@ -36,7 +38,7 @@ def check_vector(name: str, value: Any, shape: Sequence[int]) -> FloatArray:
     with np.errstate(over="ignore"):
         array = array.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
-        raise ValueError(f"{name}: expected finite float32 values, got NaN or infinity")
+        raise ArgumentError(f"{name}: expected finite float32 values, got NaN or infinity")
     return array
 
 
@@ -49,7 +51,7 @@ def check_action(name: str, value: Any, shape: Sequence[int]) -> FloatArray:
     # A NaN fails this comparison too.
     largest = np.abs(array).max(initial=0.0)
     if not largest <= 1.0:
-        raise ValueError(f"{name}: expected values in [-1, 1], got an absolute value of {largest}")
+        raise ArgumentError(f"{name}: expected values in [-1, 1], got an absolute value of {largest}")
     return array.astype(np.float32, copy=False)
 
 
@@ -76,5 +78,5 @@ def check_integer(name: str, value: Any, minimum: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
     if value < minimum:
-        raise ValueError(f"{name}: expected at least {minimum}, got {value}")
+        raise ArgumentError(f"{name}: expected at least {minimum}, got {value}")
     return int(value)

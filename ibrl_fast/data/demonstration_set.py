@@ -12,11 +12,12 @@ import torch
 
 from ibrl_fast.data.checks import check_action, check_flag, check_image, check_vector, to_numpy
 from ibrl_fast.data.observation_space import ObsSpec
+from ibrl_fast.errors import ArgumentError
 
 Array = npt.NDArray[Any]
 
 
-class DemonstrationError(ValueError):
+class DemonstrationError(ArgumentError):
     """A demonstration file that cannot be used; the message names file, demonstration and field."""
 
 
@@ -50,7 +51,7 @@ class Demonstration:
         # The actions tell the length.
         actions = to_numpy(self.actions)
         if actions.ndim != 2 or actions.shape[0] < 1 or actions.shape[1] < 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"actions: expected [steps, action_dim] with at least 1 step, got {list(actions.shape)}"
             )
         steps = actions.shape[0]
@@ -62,11 +63,11 @@ class Demonstration:
         }
         for name in ("terminated", "truncated"):
             if checked[name][:-1].any():
-                raise ValueError(f"{name}: expected true at the last step only, got it earlier")
+                raise ArgumentError(f"{name}: expected true at the last step only, got it earlier")
 
         # Observations: one more than there are steps.
         if not self.observations:
-            raise ValueError("observations: expected at least one entry, got none")
+            raise ArgumentError("observations: expected at least one entry, got none")
         observations: dict[str, Array] = {}
         for key, value in self.observations.items():
             array = to_numpy(value)
@@ -76,7 +77,7 @@ class Demonstration:
             elif array.ndim == 2:
                 observations[key] = check_vector(name, array, (steps + 1, *array.shape[1:]))
             else:
-                raise ValueError(
+                raise ArgumentError(
                     f"{name}: expected vectors [steps + 1, features] or images, got {list(array.shape)}"
                 )
         checked["observations"] = observations
@@ -85,7 +86,7 @@ class Demonstration:
         if self.states is not None:
             states = np.asarray(self.states, dtype=np.float64)
             if states.ndim != 2 or states.shape[0] != steps:
-                raise ValueError(f"states: expected [{steps}, state_size], got {list(states.shape)}")
+                raise ArgumentError(f"states: expected [{steps}, state_size], got {list(states.shape)}")
             checked["states"] = states
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -126,15 +127,15 @@ class DemonstrationSet(Sequence[Demonstration]):
         """Compares every demonstration with the first."""
         object.__setattr__(self, "demos", tuple(self.demos))
         if not self.demos:
-            raise ValueError("demos: expected at least one demonstration, got none")
+            raise ArgumentError("demos: expected at least one demonstration, got none")
         for number, demo in enumerate(self.demos):
             if demo.observation_space != self.observation_space:
-                raise ValueError(
+                raise ArgumentError(
                     f"demos[{number}].observations: expected {_describe(self.observation_space)} "
                     f"as in the first, got {_describe(demo.observation_space)}"
                 )
             if demo.actions.shape[1] != self.action_dim:
-                raise ValueError(
+                raise ArgumentError(
                     f"demos[{number}].actions: expected {self.action_dim} numbers as in the first, "
                     f"got {demo.actions.shape[1]}"
                 )

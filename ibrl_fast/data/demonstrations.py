@@ -26,6 +26,7 @@ import numpy as np
 
 from ibrl_fast.data.checks import check_vector
 from ibrl_fast.data.demonstration_set import Array, Demonstration, DemonstrationError, DemonstrationSet
+from ibrl_fast.errors import ArgumentError
 
 __all__ = [
     "Demonstration",
@@ -61,7 +62,7 @@ def write_demonstrations(
     masks = masks or {}
     for key, numbers in masks.items():
         if not numbers or any(not 0 <= number < len(whole) for number in numbers):
-            raise ValueError(
+            raise ArgumentError(
                 f"masks[{key!r}]: expected numbers in [0, {len(whole) - 1}], got {list(numbers)}"
             )
     arguments = json.dumps(dict(whole.env_args if env_args is None else env_args), indent=4)
@@ -155,9 +156,9 @@ def _located(place: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{place}: {error}") from error
+        raise ArgumentError(f"{place}: {error}") from error
     except _UNREADABLE as error:
-        raise ValueError(f"{place}: expected readable data, got: {_line(error)}") from error
+        raise ArgumentError(f"{place}: expected readable data, got: {_line(error)}") from error
 
 
 def _line(error: BaseException) -> str:
@@ -177,9 +178,9 @@ def _read_file(
     try:
         env_args = json.loads(data.attrs.get("env_args", "{}"))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"data: env_args: expected JSON, got: {error}") from error
+        raise ArgumentError(f"data: env_args: expected JSON, got: {error}") from error
     if not isinstance(env_args, dict):
-        raise ValueError(f"data: env_args: expected a JSON object, got {type(env_args).__name__}")
+        raise ArgumentError(f"data: env_args: expected a JSON object, got {type(env_args).__name__}")
     demos = []
     for name in _demo_names(file, data, filter_key, max_demos):
         with _located(name):
@@ -192,39 +193,39 @@ def _demo_names(
 ) -> list[str]:
     """Names of the chosen demonstrations in the order of their numbers."""
     if max_demos is not None and max_demos < 1:
-        raise ValueError(f"max_demos: expected at least 1, got {max_demos}")
+        raise ArgumentError(f"max_demos: expected at least 1, got {max_demos}")
     if filter_key is None:
         names = [name for name in data if name.startswith("demo_")]
     else:
         masks = sorted(file["mask"]) if "mask" in file else []
         if filter_key not in masks:
-            raise ValueError(f"mask: expected one of the filter keys {masks}, got {filter_key!r}")
+            raise ArgumentError(f"mask: expected one of the filter keys {masks}, got {filter_key!r}")
         names = [bytes(name).decode() for name in file["mask"][filter_key][:]]
     for name in names:
         if not name.removeprefix("demo_").isdigit():
-            raise ValueError(f"data: expected demonstrations named demo_<number>, got {name!r}")
+            raise ArgumentError(f"data: expected demonstrations named demo_<number>, got {name!r}")
     if not names:
-        raise ValueError("data: expected at least one demonstration, got none")
+        raise ArgumentError("data: expected at least one demonstration, got none")
     return sorted(names, key=lambda name: int(name.removeprefix("demo_")))[:max_demos]
 
 
 def _group(parent: h5py.Group, name: str) -> h5py.Group:
     """A group that must be there."""
     if name not in parent or not isinstance(parent[name], h5py.Group):
-        raise ValueError(f"{name}: expected a group, got none")
+        raise ArgumentError(f"{name}: expected a group, got none")
     return parent[name]
 
 
 def _dataset(parent: h5py.Group, name: str, steps: int | None = None) -> Array:
     """A dataset that must be there, with one entry per step."""
     if name not in parent or not isinstance(parent[name], h5py.Dataset):
-        raise ValueError(f"{name}: expected a dataset, got none")
+        raise ArgumentError(f"{name}: expected a dataset, got none")
     with _located(name):
         array = parent[name][()]
     if not isinstance(array, np.ndarray) or array.ndim < 1:
-        raise ValueError(f"{name}: expected an array, got a scalar")
+        raise ArgumentError(f"{name}: expected an array, got a scalar")
     if steps is not None and array.shape[0] != steps:
-        raise ValueError(f"{name}: expected {steps} entries, got {array.shape[0]}")
+        raise ArgumentError(f"{name}: expected {steps} entries, got {array.shape[0]}")
     return array
 
 
@@ -236,7 +237,7 @@ def _read_demo(
     steps = actions.shape[0]
     samples = group.attrs.get("num_samples")
     if not isinstance(samples, int | np.integer) or samples != steps or steps < 1:
-        raise ValueError(f"num_samples: expected the {steps} steps of actions (at least 1), got {samples}")
+        raise ArgumentError(f"num_samples: expected the {steps} steps of actions (at least 1), got {samples}")
     rewards = _dataset(group, "rewards", steps)
     _dataset(group, "dones", steps)
 
@@ -261,7 +262,7 @@ def _read_demo(
             after = {key: _observation(next_obs, names, steps) for key, names in sources.items()}
             for key, array in observations.items():
                 if after[key].shape != array.shape:
-                    raise ValueError(
+                    raise ArgumentError(
                         f"{key}: expected {list(array.shape)} as in obs, got {list(after[key].shape)}"
                     )
         observations = {key: np.concatenate([array, after[key][-1:]]) for key, array in observations.items()}
@@ -269,14 +270,14 @@ def _read_demo(
         observations = {key: np.concatenate([array, array[-1:]]) for key, array in observations.items()}
     else:
         if steps == 1:
-            raise ValueError("next_obs: expected it for an episode of one step without success, got none")
+            raise ArgumentError("next_obs: expected it for an episode of one step without success, got none")
         actions, rewards, terminated = actions[:-1], rewards[:-1], terminated[:-1]
         truncated = truncated[1:]
         states = None if states is None else states[:-1]
 
     seed = group.attrs.get("seed")
     if seed is not None and not isinstance(seed, int | np.integer):
-        raise ValueError(f"seed: expected an integer, got {seed!r}")
+        raise ArgumentError(f"seed: expected an integer, got {seed!r}")
     return Demonstration(
         observations, actions, rewards, terminated, truncated, states, None if seed is None else int(seed)
     )
@@ -301,7 +302,7 @@ def _sources(
         camera = f"{key}{_IMAGE_SUFFIX}"
         if key not in wanted and key not in obs and camera not in obs:
             there = sorted(name.removesuffix(_IMAGE_SUFFIX) for name in obs)
-            raise ValueError(f"{key}: expected a dataset, got none; there are {there}")
+            raise ArgumentError(f"{key}: expected a dataset, got none; there are {there}")
         sources[key] = wanted.get(key, [camera if camera in obs else key])
     return sources
 
@@ -314,9 +315,9 @@ def _observation(obs: h5py.Group, names: Sequence[str], steps: int) -> Array:
         got = f"{array.dtype} {list(array.shape)}"
         if name.endswith(_IMAGE_SUFFIX):
             if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
-                raise ValueError(f"{name}: expected uint8 [{steps}, height, width, 3], got {got}")
+                raise ArgumentError(f"{name}: expected uint8 [{steps}, height, width, 3], got {got}")
             return np.ascontiguousarray(array.transpose(0, 3, 1, 2))
         if array.ndim != 2:
-            raise ValueError(f"{name}: expected [{steps}, features], got {got}")
+            raise ArgumentError(f"{name}: expected [{steps}, features], got {got}")
         parts.append(check_vector(name, array, array.shape))
     return np.concatenate(parts, axis=1)

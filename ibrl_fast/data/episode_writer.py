@@ -10,6 +10,7 @@ from ibrl_fast.data.buffer_plan import BufferPlan
 from ibrl_fast.data.episode_index import EpisodeIndex
 from ibrl_fast.data.transition_checks import Values
 from ibrl_fast.data.write_queue import Group, Rows, WriteQueue
+from ibrl_fast.errors import ArgumentError
 
 
 class EpisodeWriter:
@@ -25,7 +26,7 @@ class EpisodeWriter:
         free_demos = self._plan.num_demos - len(self._index.demos)
         new_steps = sum(steps for steps, _, _ in checked)
         if new_steps > free_steps or len(checked) > free_demos:
-            raise ValueError(
+            raise ArgumentError(
                 f"demos: expected at most {free_demos} more with {free_steps} steps in all, "
                 f"got {len(checked)} with {new_steps} steps"
             )
@@ -47,9 +48,11 @@ class EpisodeWriter:
         index = self._index
         for env in envs:
             if not index.running[env]:
-                raise ValueError(f"append: expected start_episode first, got no episode in environment {env}")
+                raise ArgumentError(
+                    f"append: expected start_episode first, got no episode in environment {env}"
+                )
             if index.steps[env] == self._plan.max_episode_steps:
-                raise ValueError(
+                raise ArgumentError(
                     f"append: expected an end after max_episode_steps = {index.steps[env]} steps, "
                     f"got one more in environment {env}"
                 )

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ibrl_fast.errors import ArgumentError
+
 
 @dataclass(frozen=True)
 class ObsSpec:
@@ -27,17 +29,19 @@ class ObsSpec:
         shape = tuple(int(size) for size in self.shape)
         object.__setattr__(self, "shape", shape)
         if any(size < 1 for size in shape):
-            raise ValueError(f"shape: expected sizes of at least 1, got {list(shape)}")
+            raise ArgumentError(f"shape: expected sizes of at least 1, got {list(shape)}")
         if self.dtype == torch.float32:
             if len(shape) != 1:
-                raise ValueError(f"shape: expected [features] for a float32 observation, got {list(shape)}")
+                raise ArgumentError(
+                    f"shape: expected [features] for a float32 observation, got {list(shape)}"
+                )
         elif self.dtype == torch.uint8:
             if len(shape) != 3:
-                raise ValueError(
+                raise ArgumentError(
                     f"shape: expected [channels, height, width] for a uint8 image, got {list(shape)}"
                 )
         else:
-            raise ValueError(f"dtype: expected torch.float32 or torch.uint8, got {self.dtype}")
+            raise ArgumentError(f"dtype: expected torch.float32 or torch.uint8, got {self.dtype}")
 
     @property
     def is_image(self) -> bool:
@@ -56,11 +60,11 @@ def observation_specs(space: Any) -> dict[str, ObsSpec]:
     """
     spaces = getattr(space, "spaces", None)
     if not isinstance(spaces, Mapping):
-        raise ValueError(f"space: expected a gymnasium Dict space, got {type(space).__name__}")
+        raise ArgumentError(f"space: expected a gymnasium Dict space, got {type(space).__name__}")
     specs: dict[str, ObsSpec] = {}
     for key, box in spaces.items():
         dtype = torch.float32 if np.issubdtype(box.dtype, np.floating) else torch.uint8
         if dtype == torch.uint8 and box.dtype != np.uint8:
-            raise ValueError(f"{key}: expected a floating or uint8 box, got {box.dtype}")
+            raise ArgumentError(f"{key}: expected a floating or uint8 box, got {box.dtype}")
         specs[str(key)] = ObsSpec(tuple(box.shape), dtype)
     return specs

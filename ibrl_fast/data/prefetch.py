@@ -9,6 +9,7 @@ import torch
 
 from ibrl_fast.data.batch import Batch
 from ibrl_fast.data.batch_request import BatchRequest
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops.streams import streams_of
 
 
@@ -35,7 +36,7 @@ class Prefetch:
         Errors: ValueError when a batch is prepared already.
         """
         if self._request is not None:
-            raise ValueError(f"prefetch: expected a sample of the prepared batch first, got {request}")
+            raise ArgumentError(f"prefetch: expected a sample of the prepared batch first, got {request}")
         self._batch = self._streams.run(self._stream, draw)
         self._request, self._ready = request, self._streams.record(self._stream, self._ready)
 
@@ -45,7 +46,7 @@ class Prefetch:
         Errors: ValueError when another one was asked for.
         """
         if request != self._request:
-            raise ValueError(f"sample: expected the prepared {self._request}, got {request}")
+            raise ArgumentError(f"sample: expected the prepared {self._request}, got {request}")
         batch = self._kept()
         self._request = self._batch = None
         return batch

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ibrl_fast.data.buffer_plan import BufferPlan
 from ibrl_fast.data.checks import check_action, check_flag, check_image, check_vector
 from ibrl_fast.data.demonstration_set import Demonstration
+from ibrl_fast.errors import ArgumentError
 
 Values = dict[str, npt.NDArray[Any]]
 
@@ -32,7 +33,7 @@ class TransitionChecks:
             return self._all_envs
         envs = [int(env) for env in env_ids]
         if len(set(envs)) != len(envs) or any(not 0 <= env < self._plan.num_envs for env in envs):
-            raise ValueError(
+            raise ArgumentError(
                 f"env_ids: expected different numbers in [0, {self._plan.num_envs - 1}], got {envs}"
             )
         return envs
@@ -53,16 +54,16 @@ class TransitionChecks:
         values: Values = {}
         for key, column, check, shape in self._entries:
             if key not in obs:
-                raise ValueError(f"{name}obs: expected an entry {key!r}, got {sorted(obs)}")
+                raise ArgumentError(f"{name}obs: expected an entry {key!r}, got {sorted(obs)}")
             values[column] = check(f"{name}obs[{key!r}]", obs[key], (count, *shape))
         samples = self._plan.num_il_samples
         if samples:
             if il_action is None:
-                raise ValueError(f"{name}il_action: expected {samples} proposals, got None")
+                raise ArgumentError(f"{name}il_action: expected {samples} proposals, got None")
             shape = (count, samples, self._plan.action_dim)
             values["il_action"] = check_action(f"{name}il_action", il_action, shape)
         elif il_action is not None:
-            raise ValueError(f"{name}il_action: expected None with num_il_samples 0, got proposals")
+            raise ArgumentError(f"{name}il_action: expected None with num_il_samples 0, got proposals")
         return values
 
     def demonstrations(
@@ -71,12 +72,12 @@ class TransitionChecks:
         """Per demonstration its steps, and what is stored with its steps and its observations."""
         samples = self._plan.num_il_samples
         if (il_actions is None) != (samples == 0):
-            raise ValueError(
+            raise ArgumentError(
                 f"il_actions: expected {'none' if il_actions is not None else 'proposals'} with "
                 f"num_il_samples {samples}, got {'none' if il_actions is None else 'some'}"
             )
         if il_actions is not None and len(il_actions) != len(demos):
-            raise ValueError(f"il_actions: expected {len(demos)} entries, got {len(il_actions)}")
+            raise ArgumentError(f"il_actions: expected {len(demos)} entries, got {len(il_actions)}")
         checked = []
         for number, demo in enumerate(demos):
             name = f"demos[{number}]."

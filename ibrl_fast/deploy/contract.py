@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from ibrl_fast.errors import ArgumentError
+
 CONTRACT_VERSION = 1
 
 
@@ -30,16 +32,16 @@ class ObservationField:
         # JSON hands lists in; a frozen field is set once, here
         object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
         if len(self.shape) not in (1, 3) or min(self.shape) < 1:
-            raise ValueError(f"shape: expected (features,) or (channels, height, width), got {self.shape}")
+            raise ArgumentError(f"shape: expected (features,) or (channels, height, width), got {self.shape}")
         if self.dtype not in ("float32", "uint8"):
-            raise ValueError(f"dtype: expected float32 or uint8, got {self.dtype}")
+            raise ArgumentError(f"dtype: expected float32 or uint8, got {self.dtype}")
         if isinstance(self.stack, bool) or not isinstance(self.stack, int) or self.stack < 1:
-            raise ValueError(f"stack: expected an integer >= 1, got {self.stack!r}")
+            raise ArgumentError(f"stack: expected an integer >= 1, got {self.stack!r}")
         for name, bound in (("low", self.low), ("high", self.high)):
             if bound is not None and not math.isfinite(bound):
-                raise ValueError(f"{name}: expected a finite number or None, got {bound}")
+                raise ArgumentError(f"{name}: expected a finite number or None, got {bound}")
         if self.low is not None and self.high is not None and self.low >= self.high:
-            raise ValueError(f"high: expected more than low {self.low}, got {self.high}")
+            raise ArgumentError(f"high: expected more than low {self.low}, got {self.high}")
 
     @property
     def kind(self) -> Literal["vector", "image"]:
@@ -73,15 +75,15 @@ class ObservationContract:
 
     def __post_init__(self) -> None:
         if not self.observations:
-            raise ValueError("observations: expected at least one, got none")
+            raise ArgumentError("observations: expected at least one, got none")
         if self.action_dim < 1:
-            raise ValueError(f"action_dim: expected >= 1, got {self.action_dim}")
+            raise ArgumentError(f"action_dim: expected >= 1, got {self.action_dim}")
         if not -math.inf < self.action_low < self.action_high < math.inf:
-            raise ValueError(f"action_high: expected more than {self.action_low}, got {self.action_high}")
+            raise ArgumentError(f"action_high: expected more than {self.action_low}, got {self.action_high}")
         if self.control_period is not None and not 0.0 < self.control_period < math.inf:
-            raise ValueError(f"control_period: expected > 0 s or None, got {self.control_period}")
+            raise ArgumentError(f"control_period: expected > 0 s or None, got {self.control_period}")
         if self.action_repeat is not None and self.action_repeat < 1:
-            raise ValueError(f"action_repeat: expected >= 1 or None, got {self.action_repeat}")
+            raise ArgumentError(f"action_repeat: expected >= 1 or None, got {self.action_repeat}")
 
     def to_json(self) -> str:
         """The contract as one JSON object."""
@@ -104,22 +106,22 @@ class ObservationContract:
                     kind = spec.pop("kind")
                     fields[key] = ObservationField(**spec)
                     if fields[key].kind != kind:
-                        raise ValueError(f"kind: expected {fields[key].kind} for this shape, got {kind}")
+                        raise ArgumentError(f"kind: expected {fields[key].kind} for this shape, got {kind}")
                 return ObservationContract(observations=fields, **values)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(
+            raise ArgumentError(
                 f"contract: expected one of version {CONTRACT_VERSION}, got {error!r}"
             ) from error
-        raise ValueError(f"contract: expected version {CONTRACT_VERSION}, got {version!r}")
+        raise ArgumentError(f"contract: expected version {CONTRACT_VERSION}, got {version!r}")
 
 
 def check_value(name: str, value: Any, shape: tuple[int, ...], spec: ObservationField) -> None:
     """Refuse a value of another shape or dtype, or with elements out of range; a NaN survives min and max."""
     dtype = str(value.dtype).removeprefix("torch.")
     if tuple(value.shape) != shape or dtype != spec.dtype:
-        raise ValueError(f"{name}: expected {list(shape)} {spec.dtype}, got {list(value.shape)} {dtype}")
+        raise ArgumentError(f"{name}: expected {list(shape)} {spec.dtype}, got {list(value.shape)} {dtype}")
     smallest, largest = float(value.min()), float(value.max())
     if not (math.isfinite(smallest) and math.isfinite(largest)):
-        raise ValueError(f"{name}: expected finite numbers, got inf or nan")
+        raise ArgumentError(f"{name}: expected finite numbers, got inf or nan")
     if (spec.low is not None and smallest < spec.low) or (spec.high is not None and largest > spec.high):
-        raise ValueError(f"{name}: expected in [{spec.low}, {spec.high}], got [{smallest:g}, {largest:g}]")
+        raise ArgumentError(f"{name}: expected in [{spec.low}, {spec.high}], got [{smallest:g}, {largest:g}]")

@@ -20,6 +20,7 @@ from ibrl_fast.agents import IBRLAgent, TD3Agent
 from ibrl_fast.deploy.contract import ObservationContract, ObservationField
 from ibrl_fast.deploy.policy import Format, native_target
 from ibrl_fast.deploy.policy_module import IL_SOURCE, RL_SOURCE, EncodedActor, HybridPolicy, SinglePolicy
+from ibrl_fast.errors import ArgumentError
 
 MAX_BATCH = 65536
 """Largest batch of an AOTInductor package."""
@@ -46,7 +47,7 @@ def contract_from_space(
     """
     unknown = sorted(set(stacks) - set(observation_space))
     if unknown:
-        raise ValueError(f"stacks: expected names among {list(observation_space)}, got {unknown}")
+        raise ArgumentError(f"stacks: expected names among {list(observation_space)}, got {unknown}")
     observations = {}
     for key, box in observation_space.items():
         low, high = float(np.min(box.low)), float(np.max(box.high))
@@ -132,17 +133,17 @@ def export_policy(
     """
     if isinstance(agent_or_module, (HybridPolicy, SinglePolicy)):
         if contract is not None:
-            raise ValueError("contract: expected None beside a policy module, which has its own, got one")
+            raise ArgumentError("contract: expected None beside a policy module, which has its own, got one")
         module: nn.Module = agent_or_module
     elif contract is None:
-        raise ValueError("contract: expected an ObservationContract for an agent, got None")
+        raise ArgumentError("contract: expected an ObservationContract for an agent, got None")
     else:
         module = make_policy_module(agent_or_module, contract)
     if format == "torchscript":
         return export_torchscript(module, path)
     if format == "aoti":
         return export_aoti(module, path)
-    raise ValueError(f"format: expected torchscript or aoti, got {format}")
+    raise ArgumentError(f"format: expected torchscript or aoti, got {format}")
 
 
 def export_torchscript(module: nn.Module, path: str | PathLike[str]) -> Path:
@@ -173,7 +174,7 @@ def export_aoti(module: nn.Module, path: str | PathLike[str]) -> Path:
         RuntimeError: no C++ compiler, or a compilation that failed.
     """
     if Path(path).suffix != ".pt2":
-        raise ValueError(f"path: expected a name that ends in .pt2 for format aoti, got {path}")
+        raise ArgumentError(f"path: expected a name that ends in .pt2 for format aoti, got {path}")
     from torch._inductor import aoti_compile_and_package, exc
     from torch._inductor.cpp_builder import get_cpp_compiler
 
@@ -244,20 +245,20 @@ def _check_fits(module: HybridPolicy | SinglePolicy, contract: ObservationContra
     try:
         action, _ = module.act(obs)
     except KeyError as error:
-        raise ValueError(
+        raise ArgumentError(
             f"contract: expected the observation {error} that the networks read, got {shapes}"
         ) from error
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"contract: expected what the networks read, got {shapes} ({reason})") from error
+        raise ArgumentError(f"contract: expected what the networks read, got {shapes} ({reason})") from error
     unread = sorted(shapes.keys() - obs.read)
     if unread:
-        raise ValueError(f"contract: expected only observations that the networks read, got also {unread}")
+        raise ArgumentError(f"contract: expected only observations that the networks read, got also {unread}")
     if (contract.action_low, contract.action_high) != (-1.0, 1.0):
         got = [contract.action_low, contract.action_high]
-        raise ValueError(f"action_low, action_high: expected [-1, 1] like the networks, got {got}")
+        raise ArgumentError(f"action_low, action_high: expected [-1, 1] like the networks, got {got}")
     if tuple(action.shape) != (2, contract.action_dim):
-        raise ValueError(
+        raise ArgumentError(
             f"action_dim: expected {action.shape[1]} like the networks, got {contract.action_dim}"
         )
 

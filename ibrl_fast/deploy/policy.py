@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ibrl_fast.deploy.contract import ObservationContract, ObservationField, check_value
+from ibrl_fast.errors import ArgumentError
 
 __all__ = ["ObservationContract", "ObservationField", "Policy", "PolicyFileError", "load_policy"]
 
@@ -35,7 +36,7 @@ Format = Literal["torchscript", "aoti"]
 _ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
-class PolicyFileError(ValueError):
+class PolicyFileError(ArgumentError):
     """A file that is no exported policy, is damaged, or does not fit this machine."""
 
 
@@ -133,7 +134,7 @@ class Policy:
             # the first observation says how many there are
             batch = batch or (value.shape[0] if value.ndim else 0)
             if batch == 0:
-                raise ValueError(f"{name}: expected a batch of at least 1, got {list(value.shape)}")
+                raise ArgumentError(f"{name}: expected a batch of at least 1, got {list(value.shape)}")
             check_value(name, value, (batch, *spec.stacked_shape), spec)
             tensors[key] = value if isinstance(value, Tensor) else torch.tensor(value)
         return self._run(tensors)
@@ -143,7 +144,7 @@ class Policy:
         expected = self.contract.observations
         if obs.keys() != expected.keys():
             missing, extra = sorted(expected.keys() - obs.keys()), sorted(obs.keys() - expected.keys())
-            raise ValueError(f"obs: expected {list(expected)}, got missing {missing}, unknown {extra}")
+            raise ArgumentError(f"obs: expected {list(expected)}, got missing {missing}, unknown {extra}")
 
     def _run(self, obs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Action and source of checked observations."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ibrl_fast.deploy.contract import ObservationContract
+from ibrl_fast.errors import ArgumentError
 
 RL_SOURCE, IL_SOURCE = 0, 1
 
@@ -107,7 +108,7 @@ class SinglePolicy(nn.Module):
     def __init__(self, policy: nn.Module, source: int, contract: ObservationContract) -> None:
         super().__init__()
         if source not in (RL_SOURCE, IL_SOURCE):
-            raise ValueError(f"source: expected 0 (RL) or 1 (IL), got {source}")
+            raise ArgumentError(f"source: expected 0 (RL) or 1 (IL), got {source}")
         self.policy = policy
         self.source = int(source)
         self.contract_json = contract.to_json()

@@ -13,6 +13,7 @@ from gymnasium.vector.utils import batch_space
 
 from ibrl_fast.envs.options import PoolOptions
 from ibrl_fast.envs.registry import TaskInfo
+from ibrl_fast.errors import ArgumentError
 
 Observations = dict[str, npt.NDArray[Any]]
 PoolState = dict[str, npt.NDArray[Any]]
@@ -122,13 +123,13 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         expected = (self.num_envs, self.task.action_dim)
         if array.shape != expected:
             where = " (environment 0)" if array.ndim != 2 else self._first_difference(array.shape[0])
-            raise ValueError(f"actions: expected {list(expected)}, got {list(array.shape)}{where}")
+            raise ArgumentError(f"actions: expected {list(expected)}, got {list(array.shape)}{where}")
         if array.dtype.kind not in "fiub":
-            raise ValueError(f"actions: expected numbers for environment 0, got dtype {array.dtype}")
+            raise ArgumentError(f"actions: expected numbers for environment 0, got dtype {array.dtype}")
         finite = np.isfinite(array).all(axis=1)
         if not finite.all():
             index = int(np.argmin(finite))
-            raise ValueError(
+            raise ArgumentError(
                 f"actions: expected finite values, got {array[index].tolist()} for environment {index}"
             )
         return np.clip(array.astype(np.float32), -1.0, 1.0)
@@ -144,12 +145,12 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         expected = self.get_state()
         if set(state) != set(expected):
             missing, extra = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
-            raise ValueError(
+            raise ArgumentError(
                 f"state: expected the entries of {self.task.name}, missing {missing}, unknown {extra}"
             )
         for key, value in expected.items():
             if np.shape(state[key]) != value.shape:
-                raise ValueError(
+                raise ArgumentError(
                     f"state[{key!r}]: expected {list(value.shape)}, got {list(np.shape(state[key]))}"
                 )
 
@@ -171,18 +172,18 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         options = dict(options or {})
         masks = [options.pop(name) for name in ("reset_mask", "mask") if name in options]
         if options:
-            raise ValueError(f"options: expected 'reset_mask', got {', '.join(map(repr, options))}")
+            raise ArgumentError(f"options: expected 'reset_mask', got {', '.join(map(repr, options))}")
         if len(masks) > 1:
-            raise ValueError("options: expected one of 'reset_mask' and 'mask', got both")
+            raise ArgumentError("options: expected one of 'reset_mask' and 'mask', got both")
         if not masks:
             return np.ones(self.num_envs, dtype=np.bool_)
         mask = np.asarray(masks[0])
         if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
-            raise ValueError(
+            raise ArgumentError(
                 f"reset_mask: expected bool [{self.num_envs}], got {mask.dtype} {list(mask.shape)}"
             )
         if not mask.any():
-            raise ValueError("reset_mask: expected at least one environment, got none")
+            raise ArgumentError("reset_mask: expected at least one environment, got none")
         return mask
 
     def _env_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
@@ -194,7 +195,7 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
             return [derive_env_seed(int(seed), index) for index in range(self.num_envs)]
         seeds: list[int | None] = list(seed)
         if len(seeds) != self.num_envs:
-            raise ValueError(f"seed: expected {self.num_envs} seeds, got {len(seeds)}")
+            raise ArgumentError(f"seed: expected {self.num_envs} seeds, got {len(seeds)}")
         for value in seeds:
             if value is not None:
                 _check_seed(value)
@@ -203,4 +204,4 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
 
 def _check_seed(seed: Any) -> None:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed: expected an integer of at least 0, got {seed!r}")
+        raise ArgumentError(f"seed: expected an integer of at least 0, got {seed!r}")

@@ -15,12 +15,13 @@ from ibrl_fast.envs.factory import Backend, make_pool
 from ibrl_fast.envs.options import Observation
 from ibrl_fast.envs.registry import resolve_task
 from ibrl_fast.envs.rollout import EpisodeStep, run_episodes
+from ibrl_fast.errors import ArgumentError
 
 GYM_TYPE = 2
 """robomimic's number for environments with Gym's face."""
 
 
-class ExpertFailedError(RuntimeError, ValueError):
+class ExpertFailedError(ArgumentError, RuntimeError):
     """The scripted expert did not succeed often enough under the options given."""
 
 
@@ -170,8 +171,8 @@ def _demonstration(steps: list[EpisodeStep], keys: list[str], seed: int) -> Demo
 
 def _check(episodes: int, action_noise: float, max_attempts: int | None) -> None:
     if isinstance(episodes, bool) or not isinstance(episodes, int) or episodes < 1:
-        raise ValueError(f"episodes: expected an integer of at least 1, got {episodes!r}")
+        raise ArgumentError(f"episodes: expected an integer of at least 1, got {episodes!r}")
     if not np.isfinite(action_noise) or action_noise < 0.0:
-        raise ValueError(f"action_noise: expected a finite number of at least 0, got {action_noise}")
+        raise ArgumentError(f"action_noise: expected a finite number of at least 0, got {action_noise}")
     if max_attempts is not None and max_attempts < episodes:
-        raise ValueError(f"max_attempts: expected at least episodes={episodes}, got {max_attempts}")
+        raise ArgumentError(f"max_attempts: expected at least episodes={episodes}, got {max_attempts}")

@@ -19,6 +19,7 @@ from ibrl_fast.envs.options import NativeOptions, PoolOptions
 from ibrl_fast.envs.pool_arrays import NativeStacks, PoolArrays, StepTuple
 from ibrl_fast.envs.registry import TaskInfo
 from ibrl_fast.envs.stacking import FRAMES
+from ibrl_fast.errors import ArgumentError
 
 if not _core.with_mujoco:
     raise ImportError("the compiled module was built without MuJoCo")
@@ -59,13 +60,13 @@ class NativePool(BasePool):
         super().__init__(task, options)
         self.native_options = NativeOptions() if native_options is None else native_options
         if task.name not in list_native_tasks():
-            raise ValueError(
+            raise ArgumentError(
                 f"task: expected one of the native backend's {', '.join(list_native_tasks())}, "
                 f"got {task.name} (backend='reference' has it)"
             )
         self.batch_size = self.native_options.batch_size or self.num_envs
         if self.batch_size > self.num_envs:
-            raise ValueError(f"batch_size: expected 1 .. {self.num_envs}, got {self.batch_size}")
+            raise ArgumentError(f"batch_size: expected 1 .. {self.num_envs}, got {self.batch_size}")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         threads = options.num_threads or cores
         self.num_threads = min(threads, self.num_envs)
@@ -174,7 +175,7 @@ class NativePool(BasePool):
         self._check_open()
         ids = list(range(self.num_envs)) if env_ids is None else [int(index) for index in env_ids]
         if len(set(ids)) != len(ids) or not all(0 <= index < self.num_envs for index in ids):
-            raise ValueError(f"env_ids: expected different indices 0 .. {self.num_envs - 1}, got {ids}")
+            raise ArgumentError(f"env_ids: expected different indices 0 .. {self.num_envs - 1}, got {ids}")
         checked = self._check_some_actions(actions, ids)
         self._check_started()
         if self._home is None:
@@ -239,7 +240,7 @@ class NativePool(BasePool):
         size = self.options.image_size if image_size is None else int(image_size)
         rows = list(range(self.num_envs)) if env_ids is None else [int(index) for index in env_ids]
         if not all(0 <= index < self.num_envs for index in rows):
-            raise ValueError(f"env_ids: expected indices 0 .. {self.num_envs - 1}, got {rows}")
+            raise ArgumentError(f"env_ids: expected indices 0 .. {self.num_envs - 1}, got {rows}")
         pictures: npt.NDArray[np.uint8] = self._pool.render_frames(rows, name, size)
         return pictures
 
@@ -252,7 +253,7 @@ class NativePool(BasePool):
     def _resolve_settle_ahead(self, threads: int) -> bool:
         asked = self.native_options.settle_ahead
         if asked and threads < 2:
-            raise ValueError(f"settle_ahead: expected num_threads of at least 2 with it, got {threads}")
+            raise ArgumentError(f"settle_ahead: expected num_threads of at least 2 with it, got {threads}")
         return threads > 1 and self.options.autoreset != "disabled" if asked is None else asked
 
     def _is_plain(self, actions: Any) -> bool:
@@ -269,7 +270,7 @@ class NativePool(BasePool):
         array = np.asarray(actions)
         expected = (len(ids), self.task.action_dim)
         if array.shape != expected:
-            raise ValueError(f"actions: expected {list(expected)}, got {list(array.shape)}")
+            raise ArgumentError(f"actions: expected {list(expected)}, got {list(array.shape)}")
         everyone = np.zeros((self.num_envs, self.task.action_dim), array.dtype)
         everyone[ids] = array
         return self._check_actions(everyone)[ids]
@@ -285,7 +286,7 @@ class NativePool(BasePool):
     def _check_camera(self, name: str) -> None:
         names = self._pool.camera_names
         if name not in names:
-            raise ValueError(f"cameras: expected names among {', '.join(names)}, got {name!r}")
+            raise ArgumentError(f"cameras: expected names among {', '.join(names)}, got {name!r}")
 
     def _check_rand_vec(self, rand_vec: Any) -> npt.NDArray[np.float64] | None:
         if rand_vec is None:
@@ -293,7 +294,7 @@ class NativePool(BasePool):
         array = np.asarray(rand_vec, dtype=np.float64)
         expected = (self.num_envs, self._pool.rand_vec_dim)
         if array.shape != expected or not np.isfinite(array).all():
-            raise ValueError(f"rand_vec: expected finite values {list(expected)}, got {list(array.shape)}")
+            raise ArgumentError(f"rand_vec: expected finite values {list(expected)}, got {list(array.shape)}")
         return array
 
 

@@ -16,6 +16,7 @@ from ibrl_fast.envs.options import (
 )
 from ibrl_fast.envs.reference_pool import ReferencePool
 from ibrl_fast.envs.registry import resolve_task
+from ibrl_fast.errors import ArgumentError
 
 Backend = Literal["auto", "reference", "native"]
 
@@ -123,7 +124,7 @@ def make_pool(
         settle_ahead=settle_ahead,
     )
     if backend not in get_args(Backend):
-        raise ValueError(f"backend: expected one of {', '.join(get_args(Backend))}, got {backend!r}")
+        raise ArgumentError(f"backend: expected one of {', '.join(get_args(Backend))}, got {backend!r}")
     if backend == "auto":
         backend = "native" if _has_native(info.name) else "reference"
     if backend == "reference":
@@ -132,7 +133,7 @@ def make_pool(
     try:
         from ibrl_fast.envs.env_pool import NativePool
     except ImportError as error:
-        raise ValueError(
+        raise ArgumentError(
             f"backend: expected 'reference', got 'native', which is not installed ({error})"
         ) from error
     pool: BasePool = NativePool(info, options, native_options)

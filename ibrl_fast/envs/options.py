@@ -8,6 +8,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from ibrl_fast.errors import ArgumentError
+
 Observation = Literal["state", "pixels", "both"]
 Reward = Literal["sparse", "dense"]
 Autoreset = Literal["same_step", "next_step", "disabled"]
@@ -37,7 +39,7 @@ class NativeOptions:
         """Raises ValueError if an option is set: for backends that have none of them."""
         given = [entry.name for entry in fields(self) if getattr(self, entry.name) != entry.default]
         if given:
-            raise ValueError(
+            raise ArgumentError(
                 f"{', '.join(given)}: expected the default for the {backend} backend, got "
                 + ", ".join(repr(getattr(self, name)) for name in given)
                 + " (only the native backend has it)"
@@ -83,7 +85,7 @@ class PoolOptions:
             _check_bool(name, getattr(self, name))
         _check_integer("shadow_size", self.shadow_size, minimum=0)
         if self.shadow_size and not self.shadows:
-            raise ValueError(f"shadow_size: expected 0 without shadows, got {self.shadow_size}")
+            raise ArgumentError(f"shadow_size: expected 0 without shadows, got {self.shadow_size}")
         _check_integer("multisample", self.multisample, minimum=-1)
         self._check_cameras()
         self._check_frame_stack()
@@ -92,19 +94,21 @@ class PoolOptions:
         """Cameras are a non-empty tuple of different names; poses are three finite numbers."""
         names = (self.cameras,) if isinstance(self.cameras, str) else tuple(self.cameras)
         if not names or len(set(names)) != len(names) or not all(isinstance(name, str) for name in names):
-            raise ValueError(f"cameras: expected different camera names, at least one, got {self.cameras!r}")
+            raise ArgumentError(
+                f"cameras: expected different camera names, at least one, got {self.cameras!r}"
+            )
         if "state" in names or "proprio" in names:
-            raise ValueError(f"cameras: expected names other than observation keys, got {names!r}")
+            raise ArgumentError(f"cameras: expected names other than observation keys, got {names!r}")
         object.__setattr__(self, "cameras", names)
         for word, size in (("camera_positions", 3), ("camera_quaternions", 4)):
             poses = {}
             for name, pose in getattr(self, word).items():
                 array = np.asarray(pose, dtype=np.float64)
                 if array.shape != (size,) or not np.isfinite(array).all():
-                    raise ValueError(f"{word}[{name!r}]: expected {size} finite numbers, got {pose!r}")
+                    raise ArgumentError(f"{word}[{name!r}]: expected {size} finite numbers, got {pose!r}")
                 poses[name] = tuple(array.tolist())
                 if size == 4 and abs(np.linalg.norm(array) - 1.0) > 1e-6:
-                    raise ValueError(f"{word}[{name!r}]: expected a unit quaternion, got {pose!r}")
+                    raise ArgumentError(f"{word}[{name!r}]: expected a unit quaternion, got {pose!r}")
             object.__setattr__(self, word, poses)
 
     def _check_frame_stack(self) -> None:
@@ -115,7 +119,7 @@ class PoolOptions:
         keys = (*(["state"] if self.has_state else []), *self.image_keys)
         for key, stack in self.frame_stack.items():
             if key not in keys:
-                raise ValueError(f"frame_stack: expected keys among {', '.join(keys)}, got {key!r}")
+                raise ArgumentError(f"frame_stack: expected keys among {', '.join(keys)}, got {key!r}")
             _check_integer(f"frame_stack[{key!r}]", stack, minimum=1)
 
     def stack_of(self, key: str) -> int:
@@ -143,9 +147,9 @@ def _check_integer(name: str, value: object, *, minimum: int) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name}: expected int, got {value!r}")
     if value < minimum:
-        raise ValueError(f"{name}: expected at least {minimum}, got {value}")
+        raise ArgumentError(f"{name}: expected at least {minimum}, got {value}")
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+        raise ArgumentError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")

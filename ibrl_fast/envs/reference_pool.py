@@ -14,6 +14,7 @@ from ibrl_fast.envs.options import PoolOptions
 from ibrl_fast.envs.registry import TaskInfo
 from ibrl_fast.envs.rendering import Renderer, turn_camera
 from ibrl_fast.envs.stacking import FRAMES, ObservationStacker
+from ibrl_fast.errors import ArgumentError
 
 
 class ReferencePool(BasePool):
@@ -22,7 +23,7 @@ class ReferencePool(BasePool):
     def __init__(self, task: TaskInfo, options: PoolOptions) -> None:
         super().__init__(task, options)
         if options.num_threads not in (None, 1):
-            raise ValueError(
+            raise ArgumentError(
                 f"num_threads: expected None or 1 for the reference backend, got {options.num_threads}"
             )
         self._envs = [MetaworldEnv(task, options) for _ in range(self.num_envs)]
@@ -226,7 +227,7 @@ class ReferencePool(BasePool):
         model = self._envs[0].env.model
         names = [model.camera(index).name for index in range(model.ncam)]
         if name not in names:
-            raise ValueError(f"cameras: expected names among {', '.join(names)}, got {name!r}")
+            raise ArgumentError(f"cameras: expected names among {', '.join(names)}, got {name!r}")
         return names.index(name)
 
     # ---- checks ----

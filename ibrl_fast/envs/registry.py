@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ibrl_fast.errors import ArgumentError
+
 ACTION_DIM = 4
 """Meta-World actions: hand displacement x, y, z (units of 0.01 m per simulation step) and gripper effort."""
 STATE_DIM = 39
@@ -76,7 +78,7 @@ _UNAVAILABLE_NAMES = frozenset({"can", "square", "lift", "drawer", "hang", "tool
 _UNAVAILABLE_NAMES |= {"PickPlaceCan", "NutAssemblySquare", "Lift", "Hang", "Drawer"}
 
 
-class TaskNotAvailableError(ValueError):
+class TaskNotAvailableError(ArgumentError):
     """A task that is planned but has no environment yet."""
 
 
@@ -154,4 +156,4 @@ def resolve_task(task: str) -> TaskInfo:
         )
     close = difflib.get_close_matches(full_name, _TASKS, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    raise ValueError(f"task: unknown name {task!r}; {hint}expected one of {', '.join(_TASKS)}")
+    raise ArgumentError(f"task: unknown name {task!r}; {hint}expected one of {', '.join(_TASKS)}")

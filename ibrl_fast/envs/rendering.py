@@ -12,6 +12,8 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from ibrl_fast.errors import ArgumentError, UserError
+
 _LIBRARIES = {"egl": ("libEGL.so.1",), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
 _HELP = (
     "install `libegl1 libgl1-mesa-dri` (EGL on Debian and Ubuntu; `mesa-libEGL mesa-dri-drivers` on Fedora) "
@@ -19,7 +21,7 @@ _HELP = (
 )
 
 
-class RenderingUnavailableError(RuntimeError, OSError):
+class RenderingUnavailableError(UserError, RuntimeError, OSError):
     """This machine cannot draw; the message names the packages to install."""
 
 
@@ -165,7 +167,7 @@ def turn_camera(model: mujoco.MjModel, camera_id: int, quaternion: npt.NDArray[n
     fixed = int(mujoco.mjtCamLight.mjCAMLIGHT_FIXED)
     if model.cam_bodyid[camera_id] != 0 or model.cam_mode[camera_id] != fixed:
         name = model.camera(camera_id).name
-        raise ValueError(f"camera_quaternions: expected a camera that is fixed in the world, got {name!r}")
+        raise ArgumentError(f"camera_quaternions: expected a camera that is fixed in the world, got {name!r}")
     model.cam_quat[camera_id] = quaternion
     mujoco.mju_quat2Mat(model.cam_mat0[camera_id], quaternion)
 

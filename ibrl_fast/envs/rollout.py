@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ibrl_fast.envs.base_pool import BasePool, Observations, derive_env_seed
 from ibrl_fast.envs.stacking import ObservationStacker
+from ibrl_fast.errors import ArgumentError
 
 Policy = Callable[[Observations], Any]
 """Stacked observations, arrays [N, ...] -> actions [N, A]; a tensor is welcome if NumPy can read it."""
@@ -40,7 +41,7 @@ class EpisodeStep:
 def episode_seeds(seed: int, episodes: int) -> list[int]:
     """Seeds of `episodes` episodes under one number; a longer list starts with the shorter one."""
     if episodes < 1:
-        raise ValueError(f"episodes: expected at least 1, got {episodes}")
+        raise ArgumentError(f"episodes: expected at least 1, got {episodes}")
     return [derive_env_seed(seed, index) for index in range(episodes)]
 
 
@@ -146,7 +147,7 @@ def evaluate_policy(
     """
     seeds = tuple(int(seed) for seed in seeds)
     if not seeds:
-        raise ValueError("seeds: expected at least one, got none")
+        raise ArgumentError("seeds: expected at least one, got none")
     if not isinstance(pool, BasePool):
         opened = pool()
         try:
@@ -202,7 +203,7 @@ def evaluate_policy(
 def wilson_interval(successes: int, episodes: int, z: float = 1.959963984540054) -> tuple[float, float]:
     """Wilson's score interval of a share (95% by default), never outside [0, 1] (Wilson 1927)."""
     if episodes < 1 or not 0 <= successes <= episodes:
-        raise ValueError(
+        raise ArgumentError(
             f"successes: expected 0 to episodes={episodes} with episodes at least 1, got {successes}"
         )
     share = successes / episodes

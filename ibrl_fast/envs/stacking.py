@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ibrl_fast.errors import ArgumentError
+
 Arrays = dict[str, npt.NDArray[Any]]
 
 FRAMES = "frames/"
@@ -27,10 +29,10 @@ class ObservationStacker:
 
     def __init__(self, num_envs: int, stacks: Mapping[str, int]) -> None:
         if num_envs < 1:
-            raise ValueError(f"num_envs: expected at least 1, got {num_envs}")
+            raise ArgumentError(f"num_envs: expected at least 1, got {num_envs}")
         for key, stack in stacks.items():
             if isinstance(stack, bool) or not isinstance(stack, (int, np.integer)) or stack < 1:
-                raise ValueError(f"stacks[{key!r}]: expected an integer of at least 1, got {stack!r}")
+                raise ArgumentError(f"stacks[{key!r}]: expected an integer of at least 1, got {stack!r}")
         self._num_envs = num_envs
         self._stacks = dict(stacks)
         self._buffers: Arrays = {}
@@ -70,7 +72,7 @@ class ObservationStacker:
         for key, value in state.items():
             if value.shape[:2] != (self._num_envs, self._stacks.get(key, 1)):
                 expected = [self._num_envs, self._stacks.get(key, 1)]
-                raise ValueError(
+                raise ArgumentError(
                     f"state[{key!r}]: expected {expected} as first axes, got {list(value.shape[:2])}"
                 )
         self._buffers = {key: np.array(value) for key, value in state.items()}
@@ -89,20 +91,20 @@ class ObservationStacker:
         """(key, observation, buffer) of every key; buffers are made when a key is first seen."""
         unknown = set(self._stacks) - set(observations)
         if unknown:
-            raise ValueError(
+            raise ArgumentError(
                 f"observations: expected the keys {sorted(self._stacks)}, missing {sorted(unknown)}"
             )
         entries = []
         for key, value in observations.items():
             if value.ndim < 2 or value.shape[0] != self._num_envs:
-                raise ValueError(f"{key}: expected [{self._num_envs}, ...], got {list(value.shape)}")
+                raise ArgumentError(f"{key}: expected [{self._num_envs}, ...], got {list(value.shape)}")
             if key not in self._buffers:
                 shape = (self._num_envs, self._stacks.get(key, 1), *value.shape[1:])
                 self._buffers[key] = np.zeros(shape, value.dtype)
             buffer = self._buffers[key]
             if value.shape[1:] != buffer.shape[2:]:
                 expected = [self._num_envs, *buffer.shape[2:]]
-                raise ValueError(f"{key}: expected {expected}, got {list(value.shape)}")
+                raise ArgumentError(f"{key}: expected {expected}, got {list(value.shape)}")
             entries.append((key, value, buffer))
         return entries
 

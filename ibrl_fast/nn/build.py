@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn.actors import PixelActor, StateActor
 from ibrl_fast.nn.config import (
     ActorConfig,
@@ -81,16 +82,16 @@ def build_encoder(config: EncoderConfig | None, shapes: Shapes, scalers: Scalers
     images = {key: shape for key, shape in shapes.items() if len(shape) == 3}
     odd = {key: shape for key, shape in shapes.items() if len(shape) not in (1, 3)}
     if odd:
-        raise ValueError(f"shapes: expected (features,) or (channels, height, width), got {odd}")
+        raise ArgumentError(f"shapes: expected (features,) or (channels, height, width), got {odd}")
     if config is None:
         if images or not vectors:
-            raise ValueError(
+            raise ArgumentError(
                 f"encoder: expected one for images {sorted(images)}, vectors {sorted(vectors)}, got None"
             )
         return StateEncoder(vectors, scalers)
     sizes = {shape[1:] for shape in images.values()}
     if len(sizes) != 1 or any(height != width for height, width in sizes):
-        raise ValueError(f"shapes: expected square images of one size, got {images}")
+        raise ArgumentError(f"shapes: expected square images of one size, got {images}")
     channels = sum(shape[0] for shape in images.values())
     size = next(iter(sizes))[0]
     trunk: nn.Module
@@ -102,7 +103,7 @@ def build_encoder(config: EncoderConfig | None, shapes: Shapes, scalers: Scalers
         trunk = ResNet18Encoder(channels, size, config)
     proprio = StateEncoder(vectors, scalers) if vectors else None
     if proprio is None and scalers:
-        raise ValueError(
+        raise ArgumentError(
             f"scalers: expected vector observations, got scalers {sorted(scalers)} for images only"
         )
     return PixelEncoder(trunk, list(images), proprio)
@@ -128,7 +129,7 @@ def build_networks(
         scalers: fixed transforms of some of the vector keys.
     """
     if action_dim < 1:
-        raise ValueError(f"action_dim: expected >= 1, got {action_dim}")
+        raise ArgumentError(f"action_dim: expected >= 1, got {action_dim}")
     encoder = build_encoder(config.encoder, shapes, scalers)
     actor = build_actor(encoder, action_dim, config.actor)
     critic: nn.Module
@@ -147,6 +148,6 @@ def build_bc_policy(
 ) -> BCPolicy:
     """Make an imitation policy for observations of these stacked shapes; arguments as in build_networks."""
     if action_dim < 1:
-        raise ValueError(f"action_dim: expected >= 1, got {action_dim}")
+        raise ArgumentError(f"action_dim: expected >= 1, got {action_dim}")
     encoder = build_encoder(config.encoder, shapes, scalers)
     return BCPolicy(encoder, build_actor(encoder, action_dim, config.actor), shapes)

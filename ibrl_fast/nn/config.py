@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ibrl_fast.errors import ArgumentError
+
 
 def _check_positive(name: str, *values: int) -> None:
     """Refuse sizes below one."""
     for value in values:
         if value < 1:
-            raise ValueError(f"{name}: expected >= 1, got {value}")
+            raise ArgumentError(f"{name}: expected >= 1, got {value}")
 
 
 def _check_probability(name: str, value: float) -> None:
     """Refuse dropout outside [0, 1)."""
     if not 0.0 <= value < 1.0:
-        raise ValueError(f"{name}: expected in [0, 1), got {value}")
+        raise ArgumentError(f"{name}: expected in [0, 1), got {value}")
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class ViTConfig:
     def __post_init__(self) -> None:
         _check_positive("vit sizes", self.token_dim, self.num_heads, self.num_layers, self.mlp_dim)
         if self.token_dim % self.num_heads:
-            raise ValueError(f"num_heads: expected a divisor of {self.token_dim}, got {self.num_heads}")
+            raise ArgumentError(f"num_heads: expected a divisor of {self.token_dim}, got {self.num_heads}")
         if self.activation not in ("gelu", "relu"):
-            raise ValueError(f"activation: expected gelu or relu, got {self.activation}")
+            raise ArgumentError(f"activation: expected gelu or relu, got {self.activation}")
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class CriticConfig:
         _check_positive("hidden", *self.hidden)
         _check_positive("embed_dim", self.embed_dim)
         if self.head not in ("spatial", "trunk"):
-            raise ValueError(f"head: expected spatial or trunk, got {self.head}")
+            raise ArgumentError(f"head: expected spatial or trunk, got {self.head}")
 
 
 @dataclass(frozen=True)

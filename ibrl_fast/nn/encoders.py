@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn.config import DrQConfig, ResNet18Config, ViTConfig
 from ibrl_fast.nn.layers import Linear
 from ibrl_fast.ops.attention import attention
@@ -75,7 +76,9 @@ class ViTEncoder(nn.Module):
         super().__init__()
         side = _conv_size(_conv_size(image_size, 8, 4), 3, 2) if image_size >= 16 else 0
         if side < 1:
-            raise ValueError(f"image_size: expected at least 16 pixels for the ViT encoder, got {image_size}")
+            raise ArgumentError(
+                f"image_size: expected at least 16 pixels for the ViT encoder, got {image_size}"
+            )
         self.num_tokens = side * side
         self.token_dim = config.token_dim
         self.conv1 = nn.Conv2d(in_channels, config.token_dim, kernel_size=8, stride=4)
@@ -110,7 +113,9 @@ class DrQEncoder(nn.Module):
         super().__init__()
         side = _conv_size(image_size, 3, 2) - 6
         if side < 1:
-            raise ValueError(f"image_size: expected at least 15 pixels for the DrQ encoder, got {image_size}")
+            raise ArgumentError(
+                f"image_size: expected at least 15 pixels for the DrQ encoder, got {image_size}"
+            )
         self.num_tokens = side * side
         self.token_dim = config.channels
         self.convs = nn.ModuleList(
@@ -177,7 +182,7 @@ class ResNet18Encoder(nn.Module):
             side = _conv_size(side, 3, 2, 1)
         # GroupNorm of a single pixel per group would erase it
         if side < 2:
-            raise ValueError(
+            raise ArgumentError(
                 f"image_size: expected at least 33 pixels for the ResNet-18 encoder, got {image_size}"
             )
         widths = [config.base_channels * 2**i for i in range(4)]

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from ibrl_fast.errors import ArgumentError
+
 
 class ObservationScaler(nn.Module):
     """The fixed transform `clip((x - mean) * inv_scale, -clip, clip)`; inv_scale 0 masks a dimension.
@@ -21,11 +23,13 @@ class ObservationScaler(nn.Module):
     def __init__(self, mean: Tensor, inv_scale: Tensor, clip: float = 10.0) -> None:
         super().__init__()
         if mean.dim() != 1 or mean.shape != inv_scale.shape:
-            raise ValueError(f"inv_scale: expected {list(mean.shape)} like mean, got {list(inv_scale.shape)}")
+            raise ArgumentError(
+                f"inv_scale: expected {list(mean.shape)} like mean, got {list(inv_scale.shape)}"
+            )
         if not (torch.isfinite(mean).all() and torch.isfinite(inv_scale).all()):
-            raise ValueError("mean, inv_scale: expected finite numbers, got inf or nan")
+            raise ArgumentError("mean, inv_scale: expected finite numbers, got inf or nan")
         if not clip > 0:
-            raise ValueError(f"clip: expected > 0, got {clip}")
+            raise ArgumentError(f"clip: expected > 0, got {clip}")
         self.clip = float(clip)
         self.register_buffer("mean", mean.detach().to(torch.get_default_dtype()).clone())
         self.register_buffer("inv_scale", inv_scale.detach().to(torch.get_default_dtype()).clone())
@@ -55,10 +59,10 @@ class StateEncoder(nn.Module):
         scalers = dict(scalers or {})
         unknown = sorted(set(scalers) - set(dims))
         if unknown:
-            raise ValueError(f"scalers: expected keys among {sorted(dims)}, got {unknown}")
+            raise ArgumentError(f"scalers: expected keys among {sorted(dims)}, got {unknown}")
         for key, scaler in scalers.items():
             if scaler.mean.shape[0] != dims[key]:
-                raise ValueError(f"scalers[{key}]: expected [{dims[key]}], got {list(scaler.mean.shape)}")
+                raise ArgumentError(f"scalers[{key}]: expected [{dims[key]}], got {list(scaler.mean.shape)}")
         self.feature_dim = sum(dims.values())
         self.scalers = nn.ModuleDict({key: scalers.get(key, nn.Identity()) for key in dims})
 
@@ -108,7 +112,7 @@ class PixelEncoder(nn.Module):
     def __init__(self, trunk: nn.Module, cameras: Sequence[str], proprio: StateEncoder | None = None) -> None:
         super().__init__()
         if not cameras:
-            raise ValueError("cameras: expected at least one image key, got none")
+            raise ArgumentError("cameras: expected at least one image key, got none")
         self.trunk = trunk
         self.cameras = list(cameras)
         self.vectors = NoVectors() if proprio is None else Vectors(proprio)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ibrl_fast import _core
+from ibrl_fast.errors import ArgumentError
 
 _LIBRARY = torch.library.Library("ibrl_fast", "DEF")
 
@@ -93,12 +94,12 @@ def check_tensor(
     if got != shape and (
         len(got) != len(shape) or any(g != w for g, w in zip(got, shape) if not isinstance(w, str))
     ):
-        raise ValueError(f"{name}: expected {_shape_text(shape)}, got {_shape_text(got)}")
+        raise ArgumentError(f"{name}: expected {_shape_text(shape)}, got {_shape_text(got)}")
     if dtypes is not None and tensor.dtype not in dtypes:
         expected = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
-        raise ValueError(f"{name}: expected {expected}, got {str(tensor.dtype).removeprefix('torch.')}")
+        raise ArgumentError(f"{name}: expected {expected}, got {str(tensor.dtype).removeprefix('torch.')}")
     if device is not None and tensor.device != device:
-        raise ValueError(f"{name}: expected a tensor on {device}, got one on {tensor.device}")
+        raise ArgumentError(f"{name}: expected a tensor on {device}, got one on {tensor.device}")
 
 
 def check_rows(name: str, rows: Tensor) -> None:
@@ -118,11 +119,11 @@ def check_stored(
         raise TypeError(f"{name}: expected a tensor, got {type(stored).__name__}")
     check_tensor(name, stored, stored.shape if shape is None and stored.dim() else shape or ("N",), dtypes)
     if not stored.is_contiguous() and stored.shape[0] > 0 and not stored[0].is_contiguous():
-        raise ValueError(f"{name}: expected contiguous rows, got strides {tuple(stored.stride())}")
+        raise ArgumentError(f"{name}: expected contiguous rows, got strides {tuple(stored.stride())}")
     if stored.device != device and not (
         device.type == "cuda" and stored.device.type == "cpu" and stored.is_pinned()
     ):
-        raise ValueError(
+        raise ArgumentError(
             f"{name}: expected a tensor on {device} or in pinned host memory, got one on {stored.device}"
         )
 
@@ -133,7 +134,7 @@ def check_out(
     """Checks a tensor to write into: shape, dtype, device and that it is contiguous; returns it."""
     check_tensor(name, out, shape, (dtype,), device)
     if not out.is_contiguous():
-        raise ValueError(f"{name}: expected a contiguous tensor, got strides {tuple(out.stride())}")
+        raise ArgumentError(f"{name}: expected a contiguous tensor, got strides {tuple(out.stride())}")
     return out
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops._registry import check_out, check_tensor, is_dense, register
 
 _DTYPES = (torch.float32, torch.float64)
@@ -89,22 +90,22 @@ def adam_update(
     check_tensor("step", step, (1,), (torch.int64,), device)
     for name, number in (("betas[0]", betas[0]), ("betas[1]", betas[1])):
         if not 0.0 <= number < 1.0:
-            raise ValueError(f"{name}: expected a value in [0, 1), got {number}")
+            raise ArgumentError(f"{name}: expected a value in [0, 1), got {number}")
     if not 0.0 <= rho <= 1.0:
-        raise ValueError(f"rho: expected a value in [0, 1], got {rho}")
+        raise ArgumentError(f"rho: expected a value in [0, 1], got {rho}")
     if len(offsets) != len(gradients):
-        raise ValueError(f"offsets: expected {len(gradients)}, one for each gradient, got {len(offsets)}")
+        raise ArgumentError(f"offsets: expected {len(gradients)}, one for each gradient, got {len(offsets)}")
     for i, gradient in enumerate(gradients):
         check_tensor(f"gradients[{i}]", gradient, getattr(gradient, "shape", ()), (dtype,), device)
         if not is_dense(gradient):
             strides = tuple(gradient.stride())
-            raise ValueError(f"gradients[{i}]: expected a tensor dense in memory, got strides {strides}")
+            raise ArgumentError(f"gradients[{i}]: expected a tensor dense in memory, got strides {strides}")
 
     # gradients lie one behind the other in the values, and none is half in the target
     begins = [0, *offsets, size]
     ends = [0, *(offset + gradient.numel() for offset, gradient in zip(offsets, gradients)), size]
     if any(end > begin for end, begin in zip(ends, begins[1:])):
-        raise ValueError(
+        raise ArgumentError(
             f"offsets: expected ascending offsets of gradients that fit {size} values without overlap, "
             f"got {list(offsets)}"
         )
@@ -112,7 +113,9 @@ def adam_update(
         check_out("target", target, (min(len(target), size),), dtype, device)
         first = size - len(target)
         if any(begin < first < end for begin, end in zip(begins[1:-1], ends[1:-1])):
-            raise ValueError(f"target: expected to begin where a gradient begins, got the last {len(target)}")
+            raise ArgumentError(
+                f"target: expected to begin where a gradient begins, got the last {len(target)}"
+            )
     with torch.no_grad():
         _adam_update(
             values, exp_avg, exp_avg_sq, step, target, list(gradients), list(offsets), learning_rate,

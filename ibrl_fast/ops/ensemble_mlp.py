@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops._registry import MAX_CUDA_WIDTH
 from ibrl_fast.ops.autocast import product_dtype
 from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu
@@ -66,7 +67,7 @@ def ensemble_mlp(
     """
     count = parameters[0].shape[0] if subset is None else subset.shape[0]
     if x.dim() != 3 or x.shape[0] not in (1, count):
-        raise ValueError(f"x: expected [1 or {count}, batch, in_dim], got {list(x.shape)}")
+        raise ArgumentError(f"x: expected [1 or {count}, batch, in_dim], got {list(x.shape)}")
     if x.device.type != "cpu":
         return mlp_in_batches(x, parameters, layer_norm=layer_norm, subset=subset)
     members = list(range(count)) if subset is None else subset.tolist()

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops._registry import DTYPE_CODES, MAX_CUDA_WIDTH, check_out, check_tensor, register
 
 _EPS = 1e-5
@@ -48,11 +49,11 @@ def ensemble_norm_relu(
     for name, weight in (("bias", bias), ("norm_weight", norm_weight), ("norm_bias", norm_bias)):
         check_tensor(name, weight, (members, width), (weight_dtype,), x.device)
     if x.device.type == "cuda" and width > MAX_CUDA_WIDTH:
-        raise ValueError(f"width: expected at most {MAX_CUDA_WIDTH} on CUDA, got {width}")
+        raise ArgumentError(f"width: expected at most {MAX_CUDA_WIDTH} on CUDA, got {width}")
     given = (x, bias, norm_weight, norm_bias)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
         if out is not None:
-            raise ValueError("out: expected None where a gradient is asked for, got a tensor")
+            raise ArgumentError("out: expected None where a gradient is asked for, got a tensor")
         return _EnsembleNormRelu.apply(*given)
     if out is None:
         out = torch.empty(x.shape, dtype=x.dtype, device=x.device)

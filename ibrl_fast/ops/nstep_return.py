@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops._registry import check_out, check_tensor, register
 
 _FLAGS = (torch.bool, torch.uint8)
@@ -86,12 +87,12 @@ def nstep_return(
         ("is_tail", is_tail),
     ):
         if not stored.is_contiguous():
-            raise ValueError(f"{name}: expected a contiguous tensor, got strides {tuple(stored.stride())}")
+            raise ArgumentError(f"{name}: expected a contiguous tensor, got strides {tuple(stored.stride())}")
     check_tensor("rows", rows, ("B",), (torch.int64,), device)
     if nstep < 1:
-        raise ValueError(f"nstep: expected 1 or more, got {nstep}")
+        raise ArgumentError(f"nstep: expected 1 or more, got {nstep}")
     if not 0.0 <= gamma <= 1.0:
-        raise ValueError(f"gamma: expected a value in [0, 1], got {gamma}")
+        raise ArgumentError(f"gamma: expected a value in [0, 1], got {gamma}")
     batch = rows.shape[0]
     if out is None:
         out = (

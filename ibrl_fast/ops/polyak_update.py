@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops._registry import check_tensor, is_dense, register
 
 _DTYPES = (torch.float32, torch.float64)
@@ -32,9 +33,11 @@ def polyak_update(targets: Sequence[Tensor], online: Sequence[Tensor], rho: floa
         ValueError: on lists of unequal length, or a wrong shape, strides, dtype, device or rho.
     """
     if len(targets) != len(online):
-        raise ValueError(f"online: expected {len(targets)} tensors, one for each target, got {len(online)}")
+        raise ArgumentError(
+            f"online: expected {len(targets)} tensors, one for each target, got {len(online)}"
+        )
     if not 0.0 <= rho <= 1.0:
-        raise ValueError(f"rho: expected a value in [0, 1], got {rho}")
+        raise ArgumentError(f"rho: expected a value in [0, 1], got {rho}")
     if not targets:
         return
     dtype, device = targets[0].dtype, targets[0].device
@@ -46,10 +49,10 @@ def polyak_update(targets: Sequence[Tensor], online: Sequence[Tensor], rho: floa
             continue
         if not is_dense(target):
             strides = tuple(target.stride())
-            raise ValueError(f"targets[{i}]: expected a tensor dense in memory, got strides {strides}")
+            raise ArgumentError(f"targets[{i}]: expected a tensor dense in memory, got strides {strides}")
         if target.stride() != source.stride():
             strides = tuple(target.stride())
-            raise ValueError(
+            raise ArgumentError(
                 f"online[{i}]: expected the dense strides {strides} of its target, "
                 f"got {tuple(source.stride())}"
             )

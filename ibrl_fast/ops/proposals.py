@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops import philox
 from ibrl_fast.ops._registry import DTYPE_CODES, check_out, check_tensor
 
@@ -43,14 +44,14 @@ def check_values(q: Tensor, subset: Tensor, beta: float | None) -> None:
     check_tensor("q", q, ("P", "E", "B"), _Q_DTYPES)
     proposals, ensemble = q.shape[:2]
     if not 1 <= proposals <= MAX_PROPOSALS:
-        raise ValueError(f"q: expected 1 to {MAX_PROPOSALS} proposals, got {proposals}")
+        raise ArgumentError(f"q: expected 1 to {MAX_PROPOSALS} proposals, got {proposals}")
     if not 1 <= ensemble <= MAX_ENSEMBLE:
-        raise ValueError(f"q: expected 1 to {MAX_ENSEMBLE} critics, got {ensemble}")
+        raise ArgumentError(f"q: expected 1 to {MAX_ENSEMBLE} critics, got {ensemble}")
     check_tensor("subset", subset, ("K",), (torch.int64,), q.device)
     if not 1 <= subset.shape[0] <= ensemble:
-        raise ValueError(f"subset: expected 1 to {ensemble} critics, got {subset.shape[0]}")
+        raise ArgumentError(f"subset: expected 1 to {ensemble} critics, got {subset.shape[0]}")
     if beta is not None and not (math.isfinite(beta) and beta >= 0.0):
-        raise ValueError(f"beta: expected a finite number of at least 0 or None, got {beta}")
+        raise ArgumentError(f"beta: expected a finite number of at least 0 or None, got {beta}")
 
 
 def outputs(

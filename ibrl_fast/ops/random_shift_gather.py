@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops import philox
 from ibrl_fast.ops._registry import (
     DTYPE_CODES,
@@ -113,19 +114,19 @@ def random_shift_gather(
     if next_rows is not None:
         check_tensor("next_rows", next_rows, (batch,), (torch.int64,), device)
     if stack < 1:
-        raise ValueError(f"stack: expected 1 or more, got {stack}")
+        raise ArgumentError(f"stack: expected 1 or more, got {stack}")
     if stack > 1 and episode_step is None:
-        raise ValueError(f"episode_step: expected int32 [{num_rows}] for stack = {stack}, got None")
+        raise ArgumentError(f"episode_step: expected int32 [{num_rows}] for stack = {stack}, got None")
     if episode_step is not None:
         check_stored("episode_step", episode_step, (torch.int32,), device, (num_rows,))
     if not 0 <= pad < 2**15:
-        raise ValueError(f"pad: expected 0 to {2**15 - 1}, got {pad}")
+        raise ArgumentError(f"pad: expected 0 to {2**15 - 1}, got {pad}")
     if out_dtype not in (torch.float32, torch.bfloat16):
-        raise ValueError(f"out_dtype: expected float32 or bfloat16, got {out_dtype}")
+        raise ArgumentError(f"out_dtype: expected float32 or bfloat16, got {out_dtype}")
     if not (math.isfinite(scale) and math.isfinite(offset)):
-        raise ValueError(f"scale, offset: expected finite numbers, got {scale}, {offset}")
+        raise ArgumentError(f"scale, offset: expected finite numbers, got {scale}, {offset}")
     if width > MAX_WIDTH:
-        raise ValueError(f"frames: expected a width of at most {MAX_WIDTH}, got {width}")
+        raise ArgumentError(f"frames: expected a width of at most {MAX_WIDTH}, got {width}")
 
     shape = (batch, stack * channels, height, width)
     if out is None:
@@ -134,7 +135,7 @@ def random_shift_gather(
     check_out("out obs", out[0], shape, out_dtype, device)
     if next_rows is not None:
         if out[1] is None:
-            raise ValueError("out next_obs: expected a tensor beside next_rows, got None")
+            raise ArgumentError("out next_obs: expected a tensor beside next_rows, got None")
         check_out("out next_obs", out[1], shape, out_dtype, device)
         next_rows = next_rows.contiguous()
     _random_shift_gather(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops._registry import DTYPE_CODES, check_out, check_rows, check_stored, check_tensor, register
 
 MAX_SOURCES = 16  # kMaxGathers in csrc/kernels/replay_gather.h
@@ -68,16 +69,16 @@ def replay_gather(
         IndexError: on the CPU, where rows are out of range (on CUDA a device assertion).
     """
     if not 1 <= len(sources) <= MAX_SOURCES:
-        raise ValueError(f"sources: expected 1 to {MAX_SOURCES} tensors, got {len(sources)}")
+        raise ArgumentError(f"sources: expected 1 to {MAX_SOURCES} tensors, got {len(sources)}")
     all_rows = [rows] * len(sources) if isinstance(rows, Tensor) else list(rows)
     all_stacks = [stacks] * len(sources) if isinstance(stacks, int) else list(stacks)
     for name, given in (("rows", all_rows), ("stacks", all_stacks), ("out", out)):
         if given is not None and len(given) != len(sources):
-            raise ValueError(
+            raise ArgumentError(
                 f"{name}: expected {len(sources)} entries, one for each source, got {len(given)}"
             )
     if out_dtype not in _OUT_DTYPES:
-        raise ValueError(f"out_dtype: expected float32, float64 or bfloat16, got {out_dtype}")
+        raise ArgumentError(f"out_dtype: expected float32, float64 or bfloat16, got {out_dtype}")
 
     # what each source must look like
     check_rows("rows", all_rows[0])
@@ -86,15 +87,15 @@ def replay_gather(
         check_tensor(f"rows[{s}]", source_rows, (batch,), (torch.int64,), device)
         check_stored(f"sources[{s}]", source, tuple(DTYPE_CODES), device)
         if stack < 1:
-            raise ValueError(f"stacks[{s}]: expected 1 or more, got {stack}")
+            raise ArgumentError(f"stacks[{s}]: expected 1 or more, got {stack}")
         if stack > 1:
             if episode_step is None:
-                raise ValueError(
+                raise ArgumentError(
                     f"episode_step: expected int32 [{source.shape[0]}] for stacks[{s}] = {stack}, got None"
                 )
             check_stored("episode_step", episode_step, (torch.int32,), device, (source.shape[0],))
         if batch * stack * source[:1].numel() >= 2**31:
-            raise ValueError(f"sources[{s}]: expected a batch of fewer than 2**31 elements")
+            raise ArgumentError(f"sources[{s}]: expected a batch of fewer than 2**31 elements")
 
     shapes = [_out_shape(*each) for each in zip(sources, all_rows, all_stacks)]
     if out is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops import philox
 from ibrl_fast.ops._registry import as_counter, check_out, check_tensor, register
 
@@ -45,20 +46,20 @@ def sample_rows(
     """
     check_tensor("table", table, ("capacity",), (torch.int64,))
     if not table.is_contiguous():
-        raise ValueError(f"table: expected a contiguous tensor, got strides {tuple(table.stride())}")
+        raise ArgumentError(f"table: expected a contiguous tensor, got strides {tuple(table.stride())}")
     capacity = table.shape[0]
     if not 0 < capacity < 2**31:
-        raise ValueError(f"table: expected 1 to 2**31 - 1 entries, got {capacity}")
+        raise ArgumentError(f"table: expected 1 to 2**31 - 1 entries, got {capacity}")
     if isinstance(size, Tensor):
         check_tensor("size", size, (1,), (torch.int64,), table.device)
     elif not 1 <= size <= capacity:
-        raise ValueError(f"size: expected 1 to {capacity}, got {size}")
+        raise ArgumentError(f"size: expected 1 to {capacity}, got {size}")
     else:
         size = torch.full((1,), size, dtype=torch.int64, device=table.device)
     if begin is not None:
         check_tensor("begin", begin, (1,), (torch.int64,), table.device)
     if batch_size < 0:
-        raise ValueError(f"batch_size: expected 0 or more, got {batch_size}")
+        raise ArgumentError(f"batch_size: expected 0 or more, got {batch_size}")
     if out is None:
         out = torch.empty(batch_size, dtype=torch.int64, device=table.device)
     check_out("out", out, (batch_size,), torch.int64, table.device)
@@ -73,9 +74,9 @@ def _arguments(
     if size.device.type == "cpu":
         first = 0 if begin is None else int(begin.item())
         if not 0 <= first < table.shape[0]:
-            raise ValueError(f"begin: expected 0 to {table.shape[0] - 1}, got {first}")
+            raise ArgumentError(f"begin: expected 0 to {table.shape[0] - 1}, got {first}")
         if not 1 <= size.item() <= table.shape[0] - first:
-            raise ValueError(f"size: expected 1 to {table.shape[0] - first}, got {size.item()}")
+            raise ArgumentError(f"size: expected 1 to {table.shape[0] - first}, got {size.item()}")
     addresses = (table.data_ptr(), size.data_ptr(), 0 if begin is None else begin.data_ptr())
     return (*addresses, counter.data_ptr(), seed, rows.data_ptr(), rows.shape[0])
 

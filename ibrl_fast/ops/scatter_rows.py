@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops._registry import check_stored, register
 
 MAX_SCATTERS = 24  # kMaxScatters in csrc/kernels/scatter_rows.h
@@ -54,22 +55,22 @@ def scatter_rows(packed: Tensor, scatters: Sequence[Scatter]) -> None:
         IndexError: on the CPU, where rows are out of range (on CUDA a device assertion).
     """
     if not scatters:
-        raise ValueError("scatters: expected at least one target, got none")
+        raise ArgumentError("scatters: expected at least one target, got none")
     # Targets on the device come first: the first one names it.
     scatters = sorted(scatters, key=lambda each: each.target.device.type == "cpu")
     device = scatters[0].target.device
     check_stored("packed", packed, (torch.uint8,), device, ("bytes",))
     if not packed.is_contiguous():
-        raise ValueError(f"packed: expected contiguous bytes, got strides {packed.stride()}")
+        raise ArgumentError(f"packed: expected contiguous bytes, got strides {packed.stride()}")
     for s, (target, rows_at, values_at, num_rows) in enumerate(scatters):
         if target.dim() == 0 or not target.is_contiguous():
-            raise ValueError(f"scatters[{s}].target: expected a contiguous tensor [N, ...], got another")
+            raise ArgumentError(f"scatters[{s}].target: expected a contiguous tensor [N, ...], got another")
         if target.device != device:
             check_stored(f"scatters[{s}].target", target, (target.dtype,), device, target.shape)
         rows_end, values_end = rows_at + 8 * num_rows, values_at + num_rows * _row_bytes(target)
         for name, at, end in (("rows_at", rows_at, rows_end), ("values_at", values_at, values_end)):
             if at % ALIGNMENT or not 0 <= at <= end <= packed.shape[0]:
-                raise ValueError(
+                raise ArgumentError(
                     f"scatters[{s}].{name}: expected a multiple of {ALIGNMENT} with {end - at} bytes after "
                     f"it in {packed.shape[0]}, got {at}"
                 )
@@ -107,7 +108,7 @@ def _arguments(
 ) -> tuple[Any, ...]:
     base = packed.data_ptr()
     if base % ALIGNMENT:
-        raise ValueError(f"packed: expected an address that is a multiple of {ALIGNMENT}, got {base}")
+        raise ArgumentError(f"packed: expected an address that is a multiple of {ALIGNMENT}, got {base}")
     return (
         [base + at for at in rows_at],
         [base + at for at in values_at],

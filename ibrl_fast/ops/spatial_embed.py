@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ibrl_fast import _core
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops._registry import DTYPE_CODES, MAX_CUDA_WIDTH, check_out, check_tensor, register
 
 _EPS = 1e-5
@@ -62,7 +63,7 @@ def spatial_embed(
     check_inputs(*given)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
         if out is not None:
-            raise ValueError("out: expected None where a gradient is asked for, got a tensor")
+            raise ArgumentError("out: expected None where a gradient is asked for, got a tensor")
         return _SpatialEmbed.apply(*given)
     patches, extra, *weights = (tensor.detach().contiguous() for tensor in given)
     if out is None:
@@ -85,7 +86,7 @@ def check_inputs(
     check_tensor("norm_bias", norm_bias, (members, embed_dim), (weight_dtype,), device)
     check_tensor("channel_weight", channel_weight, (members, channels, embed_dim), (weight_dtype,), device)
     if device.type == "cuda" and embed_dim > MAX_CUDA_WIDTH:
-        raise ValueError(f"embed_dim: expected at most {MAX_CUDA_WIDTH} on CUDA, got {embed_dim}")
+        raise ArgumentError(f"embed_dim: expected at most {MAX_CUDA_WIDTH} on CUDA, got {embed_dim}")
 
 
 def spatial_embed_forward(

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops._registry import MAX_CUDA_WIDTH
 from ibrl_fast.ops.linear import linear
 from ibrl_fast.ops.spatial_embed import spatial_embed, spatial_embed_backward, spatial_embed_forward
@@ -80,9 +81,9 @@ def spatial_embedding(
     members, _, batch, embed_dim = extra.shape
     expected = (members, tokens.shape[2], embed_dim)
     if tuple(channel_weight.shape) != expected:
-        raise ValueError(f"channel_weight: expected {list(expected)}, got {list(channel_weight.shape)}")
+        raise ArgumentError(f"channel_weight: expected {list(expected)}, got {list(channel_weight.shape)}")
     if tuple(patch_weight.shape) != (members, embed_dim, tokens.shape[1]) or tokens.shape[0] != batch:
-        raise ValueError(
+        raise ArgumentError(
             f"patch_weight: expected {[members, embed_dim, tokens.shape[1]]} and tokens of batch {batch}, "
             f"got {list(patch_weight.shape)} and {list(tokens.shape)}"
         )

@@ -8,6 +8,7 @@ from functools import partial
 from torch import Tensor
 
 from ibrl_fast.agents import Action, TD3Agent
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.training.graph_capture import GraphedStep, resolve_capture
 
 
@@ -70,7 +71,7 @@ class Acting:
             return
         got = {key: tuple(value.shape) for key, value in obs.items()}
         if got != shapes:
-            raise ValueError(f"obs: expected {shapes} as captured, got {got}")
+            raise ArgumentError(f"obs: expected {shapes} as captured, got {got}")
         for key, value in obs.items():
             # copies from pageable memory leave it before they return
             self._obs[key].copy_(value, non_blocking=not value.is_pinned())

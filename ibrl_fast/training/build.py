@@ -23,6 +23,7 @@ from ibrl_fast.deploy.policy_module import enable_rl
 from ibrl_fast.envs import make_pool
 from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.envs.rollout import episode_seeds
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCPolicy, ObservationScaler, build_networks
 from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.checkpoint import load_run
@@ -91,7 +92,7 @@ def check_device(config: TrainConfig) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(
+        raise ArgumentError(
             f"device: expected one that torch can use here, got {device} ({str(error).splitlines()[0]})"
         ) from error
     resolve_capture(config.capture, device)

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ibrl_fast.errors import ArgumentError
+
 CHECKPOINT_NAME = "checkpoint.pt"
 FORMAT_VERSION = 1
 
@@ -21,7 +23,7 @@ FORMAT_VERSION = 1
 RUN_CONTENT = ("config", "counters", "contract", "torch_rng", "gate", "metrics", "recent", "seconds")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(ArgumentError):
     """A checkpoint that cannot be read or does not fit; the message names the file."""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ibrl_fast.agents import BCConfig, IBRLConfig
+from ibrl_fast.errors import ArgumentError, expect
 from ibrl_fast.nn import BCNetworkConfig, NetworkConfig
 from ibrl_fast.training.gate import GateConfig
 
@@ -26,11 +27,6 @@ Storage = Literal["device", "pinned", "host"]
 Scaling = Literal["none", "demonstrations"]
 
 CONFIG_NAME = "config.json"
-
-
-def _require(condition: bool, name: str, expected: str, got: Any) -> None:
-    if not condition:
-        raise ValueError(f"{name}: expected {expected}, got {got}")
 
 
 @dataclass(frozen=True)
@@ -57,15 +53,15 @@ class EnvConfig:
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "image_size", "action_repeat", "max_episode_steps"):
-            _require(getattr(self, name) >= 1, f"env.{name}", "at least 1", getattr(self, name))
-        _require(
+            expect(getattr(self, name) >= 1, f"env.{name}", "at least 1", getattr(self, name))
+        expect(
             self.observation in get_args(Observation),
             "env.observation",
             "state, pixels or both",
             self.observation,
         )
-        _require(self.backend in get_args(Backend), "env.backend", "auto, reference or native", self.backend)
-        _require(
+        expect(self.backend in get_args(Backend), "env.backend", "auto, reference or native", self.backend)
+        expect(
             self.observation == "state" or len(self.cameras) > 0, "env.cameras", "at least one camera", "none"
         )
 
@@ -96,10 +92,10 @@ class DemoConfig:
 
     def __post_init__(self) -> None:
         if self.episodes is None:
-            _require(self.path is not None, "demos.episodes", "a number without demos.path", None)
+            expect(self.path is not None, "demos.episodes", "a number without demos.path", None)
         else:
-            _require(self.episodes >= 1, "demos.episodes", "at least 1", self.episodes)
-        _require(self.action_noise >= 0, "demos.action_noise", "at least 0", self.action_noise)
+            expect(self.episodes >= 1, "demos.episodes", "at least 1", self.episodes)
+        expect(self.action_noise >= 0, "demos.action_noise", "at least 0", self.action_noise)
 
 
 @dataclass(frozen=True)
@@ -125,10 +121,10 @@ class ReplayConfig:
 
     def __post_init__(self) -> None:
         for name in ("capacity", "nstep", "state_stack", "image_stack"):
-            _require(getattr(self, name) >= 1, f"replay.{name}", "at least 1", getattr(self, name))
-        _require(self.storage in get_args(Storage), "replay.storage", "device, pinned or host", self.storage)
-        _require(0 < self.gamma <= 1, "replay.gamma", "in (0, 1]", self.gamma)
-        _require(self.random_shift_pad >= 0, "replay.random_shift_pad", "at least 0", self.random_shift_pad)
+            expect(getattr(self, name) >= 1, f"replay.{name}", "at least 1", getattr(self, name))
+        expect(self.storage in get_args(Storage), "replay.storage", "device, pinned or host", self.storage)
+        expect(0 < self.gamma <= 1, "replay.gamma", "in (0, 1]", self.gamma)
+        expect(self.random_shift_pad >= 0, "replay.random_shift_pad", "at least 0", self.random_shift_pad)
 
 
 @dataclass(frozen=True)
@@ -149,9 +145,9 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         for name in ("every_env_steps", "episodes"):
-            _require(getattr(self, name) >= 1, f"evaluation.{name}", "at least 1", getattr(self, name))
+            expect(getattr(self, name) >= 1, f"evaluation.{name}", "at least 1", getattr(self, name))
         for name in ("workers", "video_episodes", "seed"):
-            _require(getattr(self, name) >= 0, f"evaluation.{name}", "at least 0", getattr(self, name))
+            expect(getattr(self, name) >= 0, f"evaluation.{name}", "at least 0", getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -217,8 +213,8 @@ class TrainConfig:
     """Evaluation."""
 
     def __post_init__(self) -> None:
-        _require(self.method in get_args(Method), "method", "ibrl, td3 or bc", self.method)
-        _require(
+        expect(self.method in get_args(Method), "method", "ibrl, td3 or bc", self.method)
+        expect(
             self.observation_scaling in get_args(Scaling),
             "observation_scaling",
             "none or demonstrations",
@@ -226,18 +222,18 @@ class TrainConfig:
         )
         names = ("total_env_steps", "batch_size", "update_frequency", "critic_updates", "log_every_updates")
         for name in (*names, "checkpoint_every_env_steps"):
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+            expect(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("warmup_episodes", "warmup_updates", "num_threads", "seed"):
-            _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+            expect(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         rate = self.stop_at_success_rate
-        _require(rate is None or 0 < rate <= 1, "stop_at_success_rate", "in (0, 1] or None", rate)
+        expect(rate is None or 0 < rate <= 1, "stop_at_success_rate", "in (0, 1] or None", rate)
         if self.gate is not None:
-            _require(self.method == "ibrl", "gate", "None except for method ibrl", self.method)
-            _require(
+            expect(self.method == "ibrl", "gate", "None except for method ibrl", self.method)
+            expect(
                 self.warmup_episodes > 0, "warmup_episodes", "at least 1 with a gate", self.warmup_episodes
             )
         if self.observation_scaling != "none":
-            _require(
+            expect(
                 self.env.observation != "pixels",
                 "observation_scaling",
                 "none without a state",
@@ -279,12 +275,12 @@ def config_from_dict(values: dict[str, Any], cls: type = TrainConfig) -> Any:
         ValueError: an unknown or missing field, naming it.
     """
     if not isinstance(values, dict):
-        raise ValueError(f"{cls.__name__}: expected an object with fields, got {values!r}")
+        raise ArgumentError(f"{cls.__name__}: expected an object with fields, got {values!r}")
     hints = typing.get_type_hints(cls)
     known = {entry.name for entry in dataclasses.fields(cls)}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise ValueError(
+        raise ArgumentError(
             f"{cls.__name__}: expected fields {', '.join(sorted(known))}, got {', '.join(unknown)}"
         )
     return cls(**{name: _from_plain(value, hints[name]) for name, value in values.items()})
@@ -316,7 +312,7 @@ def _fitting(options: list[Any], value: Any) -> Any:
         ):
             return option
     names = " or ".join(getattr(option, "__name__", str(option)) for option in options)
-    raise ValueError(f"config: expected {names}, got {value!r}")
+    raise ArgumentError(f"config: expected {names}, got {value!r}")
 
 
 def save_config(config: TrainConfig, run_dir: Path) -> None:
@@ -339,8 +335,8 @@ def load_config(run_dir: Path) -> TrainConfig:
     """
     path = Path(run_dir) / CONFIG_NAME
     if not path.is_file():
-        raise ValueError(f"run: expected a run folder with {CONFIG_NAME}, got {run_dir}")
+        raise ArgumentError(f"run: expected a run folder with {CONFIG_NAME}, got {run_dir}")
     try:
         return config_from_dict(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: expected a run's configuration, got {error}") from error
+        raise ArgumentError(f"{path}: expected a run's configuration, got {error}") from error

@@ -14,10 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ibrl_fast.errors import UserError
+
 WORKER_MODULE = "ibrl_fast.training.evaluation_worker"
 
 
-class EvaluationError(ChildProcessError):
+class EvaluationError(UserError, ChildProcessError):
     """A background process could not evaluate a policy; the message holds its last words."""
 
 

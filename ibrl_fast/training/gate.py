@@ -12,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+from ibrl_fast.errors import ArgumentError
+
 # A recent success rate that opens the gate however good the imitation policy is
 SURELY_GOOD = 0.95
 
@@ -29,10 +31,10 @@ class GateConfig:
 
     def __post_init__(self) -> None:
         if self.window < 1:
-            raise ValueError(f"gate.window: expected at least 1, got {self.window}")
+            raise ArgumentError(f"gate.window: expected at least 1, got {self.window}")
         for name in ("open_above", "close_below"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"gate.{name}: expected in [0, 1], got {getattr(self, name)}")
+                raise ArgumentError(f"gate.{name}: expected in [0, 1], got {getattr(self, name)}")
 
 
 class DeploymentGate:

@@ -19,12 +19,13 @@ import torch
 from ibrl_fast.agents import TD3Agent
 from ibrl_fast.agents.bc import Step
 from ibrl_fast.data import Batch, ReplayBuffer
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.training.logging import MetricsAccumulator, PhaseTimer
 
 Result = TypeVar("Result")
 
 
-class CaptureError(ValueError):
+class CaptureError(ArgumentError):
     """`capture` is on for work that a CUDA graph cannot hold; the message says what stands in the way."""
 
 
@@ -36,7 +37,7 @@ def resolve_capture(capture: bool | None, device: torch.device | str) -> bool:
     """
     on_cuda = torch.device(device).type == "cuda"
     if capture and not on_cuda:
-        raise ValueError(
+        raise ArgumentError(
             f"capture: expected False or None on {device} (CUDA graphs need a CUDA device), got True"
         )
     return on_cuda if capture is None else capture
@@ -70,7 +71,7 @@ class GraphedStep(Generic[Result]):
         reads: ReplayBuffer | None = None,
     ) -> None:
         if warmup < 1:
-            raise ValueError(f"warmup: expected at least 1, got {warmup}")
+            raise ArgumentError(f"warmup: expected at least 1, got {warmup}")
         self._step = step
         self._device = device
         self._generators = generators
@@ -192,7 +193,7 @@ class UpdateRound:
     ) -> None:
         for name, value in (("batch_size", batch_size), ("critic_updates", critic_updates)):
             if value < 1:
-                raise ValueError(f"{name}: expected at least 1, got {value}")
+                raise ArgumentError(f"{name}: expected at least 1, got {value}")
         self._agent = agent
         self._buffer = buffer
         self._batch_size = batch_size
@@ -225,7 +226,7 @@ class UpdateRound:
             return
         if not len(self._buffer):
             # a recorded draw would read past the table
-            raise ValueError("buffer: expected at least one transition, got none")
+            raise ArgumentError("buffer: expected at least one transition, got none")
         if not self._buffer.draws_on_device:
             with self._timer("sample"):
                 self._fill_inputs()

@@ -13,6 +13,7 @@ from ibrl_fast.deploy.export import make_policy_module, script_policy
 from ibrl_fast.envs.base_pool import derive_env_seed
 from ibrl_fast.envs.collect_demos import collect_demonstrations
 from ibrl_fast.envs.rollout import episode_seeds
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCPolicy, ObservationScaler, build_bc_policy
 from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.evaluate import EvaluationSpec, Evaluator
@@ -49,7 +50,7 @@ def load_demos(
         keys += [] if env.observation == "state" else list(env.cameras)
         demos = read_demonstrations(config.demos.path, keys=keys, max_demos=config.demos.episodes)
         if len(demos) < (config.demos.episodes or 1):
-            raise ValueError(
+            raise ArgumentError(
                 f"demos {config.demos.path}: expected {config.demos.episodes} demonstrations, "
                 f"got {len(demos)}"
             )

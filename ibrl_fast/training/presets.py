@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ibrl_fast.agents import BCConfig, IBRLConfig
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import ActorConfig, BCNetworkConfig, CriticConfig, NetworkConfig
 from ibrl_fast.training.config import DemoConfig, EnvConfig, EvaluationConfig, ReplayConfig, TrainConfig
 from ibrl_fast.training.gate import GateConfig
@@ -133,5 +134,5 @@ def preset(name: str) -> TrainConfig:
         ValueError: an unknown name; lists the valid ones.
     """
     if name not in PRESETS:
-        raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {name}")
+        raise ArgumentError(f"preset: expected one of {', '.join(PRESETS)}, got {name}")
     return PRESETS[name]()

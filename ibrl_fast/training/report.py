@@ -20,6 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.training.config import CONFIG_NAME
 from ibrl_fast.training.logging import read_metrics
 
@@ -58,11 +59,11 @@ def read_run(path: Path) -> RunRecord:
     path = Path(path)
     config_path = path / CONFIG_NAME
     if not config_path.is_file():
-        raise ValueError(f"run: expected a run folder with {CONFIG_NAME}, got {path}")
+        raise ArgumentError(f"run: expected a run folder with {CONFIG_NAME}, got {path}")
     config = json.loads(config_path.read_text())
     metrics = read_metrics(path)
     if not metrics:
-        raise ValueError(f"run {path}: expected metrics in metrics.jsonl, got none")
+        raise ArgumentError(f"run {path}: expected metrics in metrics.jsonl, got none")
     task = config["env"]["task"]
     label = config.get("label") or config["method"]
     return RunRecord(path, task, config["method"], config["seed"], label, metrics)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ibrl_fast.envs.registry import resolve_task
+from ibrl_fast.errors import ArgumentError
 
 Expert = Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
 """state float [39] -> action float32 [4] in [-1, 1]."""
@@ -32,7 +33,7 @@ def make_expert(task: str) -> Expert:
     def act(state: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """state [39] -> action [4], clipped to [-1, 1]."""
         if np.shape(state) != (info.state_dim,):
-            raise ValueError(f"state: expected [{info.state_dim}], got {list(np.shape(state))}")
+            raise ArgumentError(f"state: expected [{info.state_dim}], got {list(np.shape(state))}")
         with warnings.catch_warnings():
             # the scripts ask for moves beyond the action range on purpose
             warnings.simplefilter("ignore")
