@@ -1,16 +1,23 @@
-"""The native pool against the published Meta-World environments: same seeds, same actions, same numbers."""
+"""The native pool against the published Meta-World environments: same seeds, same actions, same numbers.
+
+The published environments compute norms here without BLAS, whose last bit depends on the processor. What stays
+equal whatever that bit is, `test_what_a_processor_can_change` says.
+"""
 
 from __future__ import annotations
 
 import mujoco
 import numpy as np
 import pytest
+from norms import norm_with_moved_bits
 
 pytest.importorskip("ibrl_fast.envs.env_pool")
 metaworld_envs = pytest.importorskip("metaworld.env_dict")
 
 from ibrl_fast.envs import make_expert, make_pool  # noqa: E402
 from ibrl_fast.envs.env_pool import list_native_tasks  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("without_blas")
 
 PAPER_TASKS = [f"metaworld/{name}" for name in ("assembly", "box-close", "coffee-push", "stick-pull")]
 OTHER_TASKS = [name for name in list_native_tasks() if name not in PAPER_TASKS]
@@ -65,6 +72,42 @@ def compare_episode(task: str, kind: str, seed: int, steps: int) -> tuple[int, f
     np.testing.assert_array_equal(state["physics"][0], physics_of(env))
     pool.close()
     return successes, total
+
+
+@pytest.mark.parametrize("task", [*PAPER_TASKS, "metaworld/soccer", "metaworld/door-open"])
+def test_what_a_processor_can_change(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Norms whose last bit is wrong change rewards by some units in the last place, and nothing else."""
+    monkeypatch.setattr(np.linalg, "norm", norm_with_moved_bits(np.random.default_rng(0)))
+    common = {"num_envs": 1, "action_repeat": 2, "max_episode_steps": 60}
+    pools = {
+        (backend, reward): make_pool(task, backend=backend, reward=reward, **common)
+        for backend in ("reference", "native")
+        for reward in ("dense", "sparse")
+    }
+    seen = {key: [pool.reset(seed=3)[0]["state"]] for key, pool in pools.items()}
+    expert = make_expert(task)
+    for step in range(120):
+        action = expert(seen["reference", "sparse"][-1][0]) if step % 3 else np.full(4, (-1.0) ** step)
+        got = {key: pool.step(action[None]) for key, pool in pools.items()}
+        for key, (obs, *_) in got.items():
+            seen[key].append(obs["state"])
+            np.testing.assert_array_equal(obs["state"], got["reference", "sparse"][0]["state"])
+        for reward in ("dense", "sparse"):
+            reference, native = got["reference", reward], got["native", reward]
+            # dense rewards are float32 of a sum of two: a last bit of a double shows once in many million
+            np.testing.assert_allclose(native[1], reference[1], rtol=3e-7 if reward == "dense" else 0)
+            for position in (2, 3):
+                np.testing.assert_array_equal(native[position], reference[position])
+            np.testing.assert_array_equal(native[4]["success"], reference[4]["success"])
+
+    # float64 values: physics to the bit, returns and the task's distances to a few units in the last place
+    for reward in ("dense", "sparse"):
+        reference, native = (pools[backend, reward].get_state() for backend in ("reference", "native"))
+        for key, value in reference.items():
+            if key.startswith("task/") or key == "episode_return":
+                np.testing.assert_allclose(native[key], value, rtol=1e-13, atol=1e-15, err_msg=key)
+            else:
+                np.testing.assert_array_equal(native[key], value, err_msg=key)
 
 
 def physics_of(env) -> np.ndarray:
