@@ -6,8 +6,9 @@ The short public list. Each name is imported when it is first used, so that a pa
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ibrl_fast.lazy import lazy_names
 
 __version__ = "0.1.0"
 
@@ -23,27 +24,6 @@ if TYPE_CHECKING:
     from ibrl_fast.training.presets import preset
     from ibrl_fast.training.result import TrainResult
     from ibrl_fast.training.trainer import Trainer
-
-# Where each public name lives
-_HOME = {
-    "ibrl_fast.agents": ("BCConfig", "IBRLConfig", "ProposalRule", "TD3Config"),
-    "ibrl_fast.data": ("ReplayBuffer", "read_demonstrations", "write_demonstrations"),
-    "ibrl_fast.deploy": ("load_policy",),
-    "ibrl_fast.envs": ("make_pool",),
-    "ibrl_fast.envs.collect_demos": ("collect_demonstrations",),
-    "ibrl_fast.nn": ("ActorConfig", "BCNetworkConfig", "CriticConfig", "NetworkConfig"),
-    "ibrl_fast.training.config": (
-        "DemoConfig",
-        "EnvConfig",
-        "EvaluationConfig",
-        "ReplayConfig",
-        "TrainConfig",
-    ),
-    "ibrl_fast.training.presets": ("preset",),
-    "ibrl_fast.training.result": ("TrainResult",),
-    "ibrl_fast.training.trainer": ("Trainer",),
-}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "ActorConfig",
@@ -72,16 +52,26 @@ __all__ = [
     "write_demonstrations",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "presets":
-        return importlib.import_module("ibrl_fast.training.presets")
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# Where each public name lives
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "ibrl_fast.training": ("presets",),
+        "ibrl_fast.agents": ("BCConfig", "IBRLConfig", "ProposalRule", "TD3Config"),
+        "ibrl_fast.data": ("ReplayBuffer", "read_demonstrations", "write_demonstrations"),
+        "ibrl_fast.deploy": ("load_policy",),
+        "ibrl_fast.envs": ("make_pool",),
+        "ibrl_fast.envs.collect_demos": ("collect_demonstrations",),
+        "ibrl_fast.nn": ("ActorConfig", "BCNetworkConfig", "CriticConfig", "NetworkConfig"),
+        "ibrl_fast.training.config": (
+            "DemoConfig",
+            "EnvConfig",
+            "EvaluationConfig",
+            "ReplayConfig",
+            "TrainConfig",
+        ),
+        "ibrl_fast.training.presets": ("preset",),
+        "ibrl_fast.training.result": ("TrainResult",),
+        "ibrl_fast.training.trainer": ("Trainer",),
+    },
+)

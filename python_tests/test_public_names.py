@@ -25,10 +25,22 @@ def test_every_name_is_there(name: str) -> None:
     assert value.__doc__
 
 
-def test_type_checkers_see_the_same_names() -> None:
-    (block,) = [node for node in ast.parse(SOURCE.read_text()).body if isinstance(node, ast.If)]
-    typed = {alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert typed | {"__version__"} == set(ibrl_fast.__all__)
+@pytest.mark.parametrize("part", ["", ".agents", ".data", ".envs", ".nn"])
+def test_type_checkers_see_the_same_names(part: str) -> None:
+    package = importlib.import_module(f"ibrl_fast{part}")
+    body = ast.parse(Path(package.__file__).read_text()).body
+    (block,) = [node for node in body if isinstance(node, ast.If)]
+    typed = {
+        alias.name: f"{node.module}.{alias.name}" if hasattr(node, "module") else alias.name
+        for node in block.body
+        for alias in node.names
+    }
+    assert set(typed) | ({"__version__"} if not part else set()) == set(package.__all__)
+    assert set(typed) <= set(dir(package))
+    for name, home in typed.items():
+        module, _, _ = home.rpartition(".")
+        if name != "presets":
+            assert getattr(package, name) is getattr(importlib.import_module(module), name)
 
 
 def test_unknown_name() -> None:
@@ -41,7 +53,8 @@ def test_unknown_name() -> None:
 def test_importing_the_package_imports_no_part_of_it() -> None:
     code = """
 import sys, ibrl_fast
-print([name for name in sys.modules if name.startswith("ibrl_fast.") or name in ("torch", "mujoco")])
+parts = [name for name in sys.modules if name.startswith("ibrl_fast.") and name != "ibrl_fast.lazy"]
+print(parts + [name for name in ("torch", "numpy", "mujoco") if name in sys.modules])
 heavy = ("mujoco", "metaworld", "gymnasium", "tyro", "h5py")
 import ibrl_fast.ops
 print([name for name in heavy if name in sys.modules])

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ibrl_fast import ops
+from ibrl_fast.agents.config import BCConfig
 from ibrl_fast.agents.flat_adam import FlatAdam
 from ibrl_fast.agents.flat_parameters import FlatParameters
-from ibrl_fast.agents.precision import Precision, PrecisionName, check_precision
+from ibrl_fast.agents.precision import Precision
 from ibrl_fast.agents.random_source import RandomSource
 from ibrl_fast.data import Demonstration
 from ibrl_fast.errors import ArgumentError
@@ -22,39 +23,6 @@ from ibrl_fast.nn import BCPolicy
 
 # one optimiser step: tensor code alone, the same every time; returns the loss, [], on the device
 Step = Callable[[], Tensor]
-
-
-@dataclass(frozen=True)
-class BCConfig:
-    """Training of an imitation policy.
-
-    Attributes:
-        updates: optimiser steps.
-        batch_size: transitions per step.
-        learning_rate: Adam's.
-        random_shift_pad: largest shift of the images in pixels; 0 turns the augmentation off.
-        evaluate_every: steps between success evaluations, whose best is kept; 0 keeps the last weights.
-        precision: of matrix products and convolutions (tf32: on CUDA); weights and optimiser stay in full
-            precision.
-    """
-
-    updates: int = 20_000
-    batch_size: int = 256
-    learning_rate: float = 1e-4
-    random_shift_pad: int = 4
-    evaluate_every: int = 0
-    precision: PrecisionName = "fp32"
-
-    def __post_init__(self) -> None:
-        for name in ("updates", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ArgumentError(f"{name}: expected >= 1, got {getattr(self, name)}")
-        for name in ("random_shift_pad", "evaluate_every"):
-            if getattr(self, name) < 0:
-                raise ArgumentError(f"{name}: expected >= 0, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ArgumentError(f"learning_rate: expected > 0, got {self.learning_rate}")
-        check_precision(self.precision)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-from ibrl_fast.agents.precision import PrecisionName, check_precision
 from ibrl_fast.errors import ArgumentError
+
+PrecisionName = Literal["fp32", "tf32", "bf16"]
+
+
+def check_precision(name: str) -> None:
+    """Refuses what is no precision.
+
+    Raises:
+        ValueError: naming the choices.
+    """
+    if name not in get_args(PrecisionName):
+        raise ArgumentError(f"precision: expected fp32, tf32 or bf16, got {name}")
 
 
 @dataclass(frozen=True)
@@ -97,3 +108,36 @@ class IBRLConfig(TD3Config):
         super().__post_init__()
         if self.beta is not None and not (math.isfinite(self.beta) and self.beta >= 0):
             raise ArgumentError(f"beta: expected >= 0 or None, got {self.beta}")
+
+
+@dataclass(frozen=True)
+class BCConfig:
+    """Training of an imitation policy.
+
+    Attributes:
+        updates: optimiser steps.
+        batch_size: transitions per step.
+        learning_rate: Adam's.
+        random_shift_pad: largest shift of the images in pixels; 0 turns the augmentation off.
+        evaluate_every: steps between success evaluations, whose best is kept; 0 keeps the last weights.
+        precision: of matrix products and convolutions (tf32: on CUDA); weights and optimiser stay in full
+            precision.
+    """
+
+    updates: int = 20_000
+    batch_size: int = 256
+    learning_rate: float = 1e-4
+    random_shift_pad: int = 4
+    evaluate_every: int = 0
+    precision: PrecisionName = "fp32"
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ArgumentError(f"{name}: expected >= 1, got {getattr(self, name)}")
+        for name in ("random_shift_pad", "evaluate_every"):
+            if getattr(self, name) < 0:
+                raise ArgumentError(f"{name}: expected >= 0, got {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise ArgumentError(f"learning_rate: expected > 0, got {self.learning_rate}")
+        check_precision(self.precision)

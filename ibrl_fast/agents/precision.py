@@ -5,28 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, TypeVar, cast
 
 import torch
 
+from ibrl_fast.agents.config import PrecisionName, check_precision
 from ibrl_fast.errors import ArgumentError
-
-PrecisionName = Literal["fp32", "tf32", "bf16"]
 
 # what keeps a precision for products and for convolutions
 _BACKENDS: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def check_precision(name: str) -> None:
-    """Refuses what is no precision.
-
-    Raises:
-        ValueError: naming the choices.
-    """
-    if name not in get_args(PrecisionName):
-        raise ArgumentError(f"precision: expected fp32, tf32 or bf16, got {name}")
 
 
 class Precision:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
 from ibrl_fast import __version__
+from ibrl_fast.cli.signals import end_interrupted, ended_by_signals
 from ibrl_fast.errors import UserError
 
 COMMANDS = {
@@ -22,26 +24,36 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs one command. A user's mistake ends with exit status 2 and one message on stderr, no traceback."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["--version"]:
-        print(__version__)
-        return
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_usage(), file=sys.stdout if arguments else sys.stderr)
-        sys.exit(0 if arguments else 2)
-    name = arguments[0]
-    if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        fail(f"command: expected one of {', '.join(COMMANDS)}, got {name}{hint}")
-    try:
-        importlib.import_module(f"ibrl_fast.cli.{name}_command").main(arguments[1:])
-    except UserError as error:
-        fail(str(error) or type(error).__name__)
-    except KeyboardInterrupt:
-        print("ibrl-fast: interrupted", file=sys.stderr)
-        sys.exit(130)
+    """Runs one command.
+
+    A user's mistake ends with exit status 2 and one message on stderr, no traceback; Ctrl-C with 130 and
+    SIGTERM with 143. In every argument a `~` at the start of a path is the home folder.
+    """
+    with ended_by_signals() as begin:
+        arguments = [_expanded(argument) for argument in (sys.argv[1:] if argv is None else argv)]
+        if arguments[:1] == ["--version"]:
+            print(__version__)
+            return
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(_usage(), file=sys.stdout if arguments else sys.stderr)
+            sys.exit(0 if arguments else 2)
+        name = arguments[0]
+        if name not in COMMANDS:
+            close = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            fail(f"command: expected one of {', '.join(COMMANDS)}, got {name}{hint}")
+        try:
+            importlib.import_module(f"ibrl_fast.cli.{name}_command").main(arguments[1:], begin)
+        except UserError as error:
+            fail(str(error) or type(error).__name__)
+        except KeyboardInterrupt as error:
+            end_interrupted(error)
+
+
+def _expanded(argument: str) -> str:
+    """`~` and `--flag=~` become the home folder, as the shell does for a word that begins with it."""
+    flag, separator, value = argument.rpartition("=")
+    return flag + separator + os.path.expanduser(value) if flag[:1] in ("", "-") else argument
 
 
 def fail(message: str) -> None:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from ibrl_fast.cli.run import finish, print_result
-from ibrl_fast.cli.train_command import fresh_folder
+from ibrl_fast.cli.run import finish, in_fresh_folder, print_result
+from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.presets import preset
-from ibrl_fast.training.trainer import Trainer
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Trains an imitation policy and prints its success."""
-    tyro.cli(train_bc, args=arguments, prog="ibrl-fast bc")
+def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
+    """Trains an imitation policy and prints its success; `begin` is called where the work starts."""
+    config = in_fresh_folder(tyro.cli(bc_run, args=arguments, prog="ibrl-fast bc"))
+
+    from ibrl_fast.training.trainer import Trainer
+
+    begin()
+    print_result(finish(Trainer(config)))
 
 
-def train_bc(
+def bc_run(
     task: Annotated[str, tyro.conf.Positional],
     demos: Path | None = None,
     episodes: int | None = None,
@@ -28,7 +32,7 @@ def train_bc(
     seed: int = 0,
     updates: int | None = None,
     preset_name: Annotated[str, tyro.conf.arg(name="preset")] = "quickstart",
-) -> None:
+) -> TrainConfig:
     """Train an imitation policy (BC) and evaluate it.
 
     Args:
@@ -40,10 +44,13 @@ def train_bc(
         updates: gradient steps; the preset's number when absent.
         preset_name: configuration to start from.
     """
+    from ibrl_fast.envs.registry import resolve_task
+
+    resolve_task(task)
     config = preset(preset_name)
     bc = config.bc if updates is None else replace(config.bc, updates=updates)
     count = config.demos.episodes if episodes is None and demos is None else episodes
-    config = replace(
+    return replace(
         config,
         method="bc",
         gate=None,
@@ -53,5 +60,3 @@ def train_bc(
         env=replace(config.env, task=task),
         demos=replace(config.demos, path=demos, episodes=count),
     )
-    config = replace(config, run_dir=fresh_folder(config.resolved_run_dir()))
-    print_result(finish(Trainer(config)))

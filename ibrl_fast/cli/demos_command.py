@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from ibrl_fast.data import write_demonstrations
-from ibrl_fast.envs.collect_demos import collect_demonstrations
-from ibrl_fast.training.progress import RunProgress
 
-
-def main(arguments: Sequence[str]) -> None:
-    """Collects and writes."""
-    tyro.cli(collect, args=arguments, prog="ibrl-fast demos")
+def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
+    """Collects and writes; `begin` is called where the work starts."""
+    tyro.cli(functools.partial(collect, begin), args=arguments, prog="ibrl-fast demos")
 
 
 def collect(
+    begin: Callable[[], None],
     task: Annotated[str, tyro.conf.Positional],
     out: Path,
     episodes: int = 3,
@@ -46,6 +44,15 @@ def collect(
         keep_failures: keep episodes that do not succeed.
         seed: decides every start and the noise; each demonstration's own seed is recorded.
     """
+    from ibrl_fast.envs.registry import resolve_task
+
+    resolve_task(task)
+
+    from ibrl_fast.data.demonstrations import write_demonstrations
+    from ibrl_fast.envs.collect_demos import collect_demonstrations
+    from ibrl_fast.training.progress import RunProgress
+
+    begin()
     with RunProgress() as progress, progress.bar("demonstrations", episodes) as update:
         demos = collect_demonstrations(
             task,

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from ibrl_fast.deploy.export import script_policy
-from ibrl_fast.deploy.policy import ObservationContract, load_policy
-from ibrl_fast.envs.rollout import episode_seeds
-from ibrl_fast.errors import ArgumentError
-from ibrl_fast.training.build import load_policy_module
-from ibrl_fast.training.config import load_config
-from ibrl_fast.training.evaluate import EpisodeRunner, EvaluationSpec, Evaluator, merge_parts
+from ibrl_fast.cli.run import check_exists
+from ibrl_fast.errors import FileError
+from ibrl_fast.training.config_file import load_config
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Evaluates and prints one line."""
-    tyro.cli(evaluate, args=arguments, prog="ibrl-fast eval")
+def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
+    """Evaluates and prints one line; `begin` is called where the work starts."""
+    tyro.cli(functools.partial(evaluate, begin), args=arguments, prog="ibrl-fast eval")
 
 
 def evaluate(
+    begin: Callable[[], None],
     policy: Annotated[Path, tyro.conf.Positional],
     episodes: int = 50,
     run: Path | None = None,
@@ -41,9 +39,16 @@ def evaluate(
         workers: background processes.
         video: an MP4 to write, of the first three episodes.
     """
-    if not policy.exists():
-        raise ArgumentError(f"policy: expected a run folder or an exported policy, got {policy}")
+    check_exists("policy", policy, "a run folder or an exported policy")
     config = load_config(run or (policy if policy.is_dir() else policy.parent))
+
+    from ibrl_fast.deploy.export import script_policy
+    from ibrl_fast.deploy.policy import ObservationContract, load_policy
+    from ibrl_fast.envs.rollout import episode_seeds
+    from ibrl_fast.training.build import load_policy_module
+    from ibrl_fast.training.evaluate import EpisodeRunner, EvaluationSpec, Evaluator, merge_parts
+
+    begin()
     seeds = tuple(episode_seeds(seed, episodes))
     if policy.is_file():
         loaded = load_policy(policy)
@@ -58,7 +63,11 @@ def evaluate(
             for key, field in ObservationContract.from_json(str(module.contract_json)).observations.items()
         }
         evaluator = Evaluator(EvaluationSpec(config.env.pool_kwargs(), stacks, seeds), workers)
-        evaluator.submit(script_policy(module), 0, video=video)
-        ((_, result),) = evaluator.finished(wait=True)
-        evaluator.close()
+        try:
+            evaluator.submit(script_policy(module), 0, video=video)
+            ((_, result),) = evaluator.finished(wait=True)
+        finally:
+            evaluator.close()
     print(json.dumps(result.metrics(), indent=2))
+    if result.no_video:
+        raise FileError(f"video {video}: {result.no_video}")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from ibrl_fast.deploy.export import export_policy
-from ibrl_fast.training.build import load_policy_module
+from ibrl_fast.cli.run import check_exists
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Exports and says where."""
-    tyro.cli(export, args=arguments, prog="ibrl-fast export")
+def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
+    """Exports and says where; `begin` is called where the work starts."""
+    tyro.cli(functools.partial(export, begin), args=arguments, prog="ibrl-fast export")
 
 
 def export(
+    begin: Callable[[], None],
     run: Annotated[Path, tyro.conf.Positional],
     out: Path,
     format: Literal["torchscript", "aoti"] = "torchscript",
@@ -30,5 +31,11 @@ def export(
         format: `torchscript`, or `aoti`: torch.export and AOTInductor, compiled for this kind of processor;
             needs a C++ compiler and a name that ends in .pt2.
     """
+    check_exists("run", run, "a run folder")
+
+    from ibrl_fast.deploy.export import export_policy
+    from ibrl_fast.training.build import load_policy_module
+
+    begin()
     export_policy(load_policy_module(run), out, format=format)
     print(out)

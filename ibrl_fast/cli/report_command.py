@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from ibrl_fast.cli.run import check_exists
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.training.report import write_report
+from ibrl_fast.training.config_file import CONFIG_NAME
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Draws and says where."""
-    tyro.cli(report, args=arguments, prog="ibrl-fast report")
+def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
+    """Draws and says where; `begin` is called where the work starts."""
+    tyro.cli(functools.partial(report, begin), args=arguments, prog="ibrl-fast report")
 
 
-def report(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path | None = None) -> None:
+def report(
+    begin: Callable[[], None],
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    out: Path | None = None,
+) -> None:
     """Draw learning_curve.png of all runs together (runs that differ only in their seed are one curve).
 
     Args:
@@ -26,5 +32,11 @@ def report(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path | 
     """
     if not runs:
         raise ArgumentError("runs: expected at least one run folder, got none")
+    for run in runs:
+        check_exists("run", run / CONFIG_NAME, f"a run folder with {CONFIG_NAME}")
+
+    from ibrl_fast.training.report import write_report
+
+    begin()
     for path in write_report(runs, out or runs[0]):
         print(path)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from ibrl_fast.cli.run import finish, print_result
-from ibrl_fast.training.trainer import Trainer
+from ibrl_fast.cli.run import check_exists, finish, print_result
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Resumes and prints where everything lies."""
-    tyro.cli(resume, args=arguments, prog="ibrl-fast resume")
+def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
+    """Resumes and prints where everything lies; `begin` is called where the work starts."""
+    tyro.cli(functools.partial(resume, begin), args=arguments, prog="ibrl-fast resume")
 
 
-def resume(run: Annotated[Path, tyro.conf.Positional]) -> None:
+def resume(begin: Callable[[], None], run: Annotated[Path, tyro.conf.Positional]) -> None:
     """Go on with an interrupted run, bit for bit on the CPU.
 
     Args:
         run: the run folder.
     """
+    check_exists("run", run, "a run folder")
+
+    from ibrl_fast.training.trainer import Trainer
+
+    begin()
     print_result(finish(Trainer.from_checkpoint(run)))

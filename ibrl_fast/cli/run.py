@@ -1,27 +1,50 @@
-"""What the commands that train have in common: run, and say what came out."""
+"""What the commands have in common: paths that exist, a run to its end, and what came out."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
+from ibrl_fast.errors import ArgumentError
+from ibrl_fast.training.config import TrainConfig
 
-from ibrl_fast.training.result import TrainResult
-from ibrl_fast.training.trainer import Trainer
+if TYPE_CHECKING:
+    from ibrl_fast.training.result import TrainResult
+    from ibrl_fast.training.trainer import Trainer
+
+
+def check_exists(name: str, path: Path, expected: str) -> None:
+    """Refuses a path where nothing lies, before anything slow is imported."""
+    if not path.exists():
+        raise ArgumentError(f"{name}: expected {expected}, got {path}")
+
+
+def in_fresh_folder(config: TrainConfig) -> TrainConfig:
+    """The run in its folder, or in `NAME_2`, `NAME_3`, ... where a run lies there already."""
+    folder = config.resolved_run_dir()
+    candidate, number = folder, 1
+    while candidate.exists() and (not candidate.is_dir() or any(candidate.iterdir())):
+        number += 1
+        candidate = folder.with_name(f"{folder.name}_{number}")
+    return replace(config, run_dir=candidate)
 
 
 def finish(trainer: Trainer) -> TrainResult:
-    """Runs to the end; an interrupted run exits with status 130 after saving."""
+    """Runs to the end; a run that a signal stopped exits with the shell's number for it, after saving."""
     result = trainer.run()
     if result.interrupted:
         print(f"interrupted; go on with: ibrl-fast resume {result.run_dir}")
-        sys.exit(130)
+        sys.exit(128 + (trainer.stopped_by or 0))
     return result
 
 
 def print_result(result: TrainResult) -> None:
     """A table of success rates, and what the run folder holds."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=f"after {result.env_steps} environment steps and {result.wall_seconds:.0f} s")
     for column in ("policy", "success", "95% interval"):
         table.add_column(column)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import tyro
 
-from ibrl_fast.cli.run import finish, print_result
+from ibrl_fast.cli.run import finish, in_fresh_folder, print_result
 from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.presets import PRESETS, preset
-from ibrl_fast.training.trainer import Trainer
 
 # Short forms of the flags that are used most
 SHORT = {"--task": "--env.task", "--demos": "--demos.path", "--episodes": "--demos.episodes"}
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Trains and prints where everything lies."""
+def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
+    """Trains and prints where everything lies; `begin` is called where the work starts."""
     rest = list(arguments)
     named = bool(rest) and not rest[0].startswith("-")
     default = preset(rest.pop(0)) if named else preset("quickstart")
@@ -35,8 +33,14 @@ def main(arguments: Sequence[str]) -> None:
         "--profile adds a trace of some steps and charts of where their time went.",
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
     )
-    run_dir = config.resolved_run_dir()
-    config = replace(config, run_dir=fresh_folder(run_dir))
+    from ibrl_fast.envs.registry import resolve_task
+
+    resolve_task(config.env.task)
+    config = in_fresh_folder(config)
+
+    from ibrl_fast.training.trainer import Trainer
+
+    begin()
     print_result(finish(Trainer(config, profile=profile)))
 
 
@@ -52,12 +56,3 @@ def _value(arguments: Sequence[str], name: str) -> str | None:
         if flag == name:
             return value if separator else next(iter(arguments[index + 1 :]), None)
     return None
-
-
-def fresh_folder(path: Path) -> Path:
-    """`path`, or `path_2`, `path_3`, ... where a run lies there already, so that nothing is overwritten."""
-    candidate, number = path, 1
-    while candidate.exists() and any(candidate.iterdir()):
-        number += 1
-        candidate = path.with_name(f"{path.name}_{number}")
-    return candidate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import tempfile
 import warnings
@@ -153,11 +154,19 @@ def export_torchscript(module: nn.Module, path: str | PathLike[str]) -> Path:
         module: made by `make_policy_module`, or the result of `script_policy`.
         path: the file to write; replaced as a whole or not at all.
     """
+    content = torchscript_bytes(module)
+    with _replacing(path) as target:
+        target.write_bytes(content)
+    return Path(path)
+
+
+def torchscript_bytes(module: nn.Module) -> bytes:
+    """What `export_torchscript` writes, as bytes."""
     scripted = module if isinstance(module, torch.jit.ScriptModule) else script_policy(module)
     # a copy has only its own parameters; an agent's are views into storage that would be saved as a whole
-    with _replacing(path) as target:
-        torch.jit.save(copy.deepcopy(scripted), str(target))
-    return Path(path)
+    content = io.BytesIO()
+    torch.jit.save(copy.deepcopy(scripted), content)
+    return content.getvalue()
 
 
 def export_aoti(module: nn.Module, path: str | PathLike[str]) -> Path:

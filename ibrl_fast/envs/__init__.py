@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from ibrl_fast.envs.base_pool import BasePool, derive_env_seed
-from ibrl_fast.envs.experts import make_expert
-from ibrl_fast.envs.factory import make_pool
-from ibrl_fast.envs.registry import TaskInfo, TaskNotAvailableError, list_tasks, resolve_task
-from ibrl_fast.envs.rollout import EvaluationRollout, episode_seeds, evaluate_policy, wilson_interval
-from ibrl_fast.envs.stacking import ObservationStacker
+from typing import TYPE_CHECKING
+
+from ibrl_fast.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from ibrl_fast.envs.base_pool import BasePool, derive_env_seed
+    from ibrl_fast.envs.experts import make_expert
+    from ibrl_fast.envs.factory import make_pool
+    from ibrl_fast.envs.registry import TaskInfo, TaskNotAvailableError, list_tasks, resolve_task
+    from ibrl_fast.envs.rollout import EvaluationRollout, episode_seeds, evaluate_policy, wilson_interval
+    from ibrl_fast.envs.stacking import ObservationStacker
 
 __all__ = [
     "BasePool",
@@ -24,3 +29,20 @@ __all__ = [
     "resolve_task",
     "wilson_interval",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "ibrl_fast.envs.base_pool": ("BasePool", "derive_env_seed"),
+        "ibrl_fast.envs.experts": ("make_expert",),
+        "ibrl_fast.envs.factory": ("make_pool",),
+        "ibrl_fast.envs.registry": ("TaskInfo", "TaskNotAvailableError", "list_tasks", "resolve_task"),
+        "ibrl_fast.envs.rollout": (
+            "EvaluationRollout",
+            "episode_seeds",
+            "evaluate_policy",
+            "wilson_interval",
+        ),
+        "ibrl_fast.envs.stacking": ("ObservationStacker",),
+    },
+)

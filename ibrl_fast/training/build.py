@@ -28,10 +28,12 @@ from ibrl_fast.nn import BCPolicy, ObservationScaler, build_networks
 from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.checkpoint import load_run
 from ibrl_fast.training.collector import Collector
-from ibrl_fast.training.config import TrainConfig, config_from_dict
+from ibrl_fast.training.config import TrainConfig
+from ibrl_fast.training.config_file import config_from_dict
 from ibrl_fast.training.evaluate import EvaluationResult, EvaluationSpec, Evaluator
 from ibrl_fast.training.graph_capture import UpdateRound, resolve_capture
 from ibrl_fast.training.imitation import fit_bc, load_demos, make_bc_policy, stream_seed
+from ibrl_fast.training.interruption import StopWish
 from ibrl_fast.training.logging import PhaseTimer
 from ibrl_fast.training.observation_plan import (
     ObservationPlan,
@@ -226,7 +228,7 @@ def build_run(
     run_dir: Path,
     timer: PhaseTimer,
     progress: RunProgress,
-    should_stop: Callable[[], bool],
+    stop: StopWish,
     closers: ExitStack,
 ) -> RunParts:
     """Builds a new run: demonstrations, imitation policy and its evaluation, agent, filled buffer, pool.
@@ -234,12 +236,12 @@ def build_run(
     `closers` receives what ends environments and workers, also when this function fails.
 
     Raises:
-        KeyboardInterrupt: `should_stop` became true before there was anything to resume.
+        KeyboardInterrupt: `stop` was set before there was anything to resume.
     """
     pool = open_pool(config, closers)
     plan = plan_observation(config, pool)
     evaluator = make_evaluator(config, plan, closers)
-    demos = load_demos(config, run_dir, progress, should_stop)
+    demos = load_demos(config, run_dir, progress, stop)
     action_dim = demos.action_dim
     scalers = make_scalers(config, plan, demos)
 
@@ -248,7 +250,7 @@ def build_run(
     if config.method != "td3":
         bc_policy = make_bc_policy(config, plan, action_dim, scalers)
         with timer("bc"):
-            fit_bc(config, bc_policy, demos, plan, progress, should_stop)
+            fit_bc(config, bc_policy, demos, plan, progress, stop)
     if config.method == "bc":
         return RunParts(bc_policy, plan.contract, evaluator, None, None)
     if bc_policy is not None:

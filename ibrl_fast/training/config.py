@@ -6,18 +6,14 @@ means stands under it; the symbols are those of the paper's Algorithm 1.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ibrl_fast.agents import BCConfig, IBRLConfig
-from ibrl_fast.errors import ArgumentError, expect
-from ibrl_fast.nn import BCNetworkConfig, NetworkConfig
+from ibrl_fast.agents.config import BCConfig, IBRLConfig
+from ibrl_fast.errors import expect
+from ibrl_fast.nn.config import BCNetworkConfig, NetworkConfig
 from ibrl_fast.training.gate import GateConfig
 
 Method = Literal["ibrl", "td3", "bc"]
@@ -26,7 +22,11 @@ Backend = Literal["auto", "reference", "native"]
 Storage = Literal["device", "pinned", "host"]
 Scaling = Literal["none", "demonstrations"]
 
-CONFIG_NAME = "config.json"
+# Bounds of what any machine could do: beyond them a number is a slip of the hand
+MAX_BATCH_SIZE = 2**24
+MAX_SEED = 2**63 - 1
+MAX_THREADS = 4096
+MAX_WORKERS = 1024
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ class DemoConfig:
     """Standard deviation of Gaussian noise on the expert's actions while collecting."""
 
     def __post_init__(self) -> None:
+        if self.path is not None:
+            object.__setattr__(self, "path", Path(self.path).expanduser())
         if self.episodes is None:
             expect(self.path is not None, "demos.episodes", "a number without demos.path", None)
         else:
@@ -148,6 +150,8 @@ class EvaluationConfig:
             expect(getattr(self, name) >= 1, f"evaluation.{name}", "at least 1", getattr(self, name))
         for name in ("workers", "video_episodes", "seed"):
             expect(getattr(self, name) >= 0, f"evaluation.{name}", "at least 0", getattr(self, name))
+        expect(self.workers <= MAX_WORKERS, "evaluation.workers", f"at most {MAX_WORKERS}", self.workers)
+        expect(self.seed <= MAX_SEED, "evaluation.seed", f"at most {MAX_SEED}", self.seed)
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,8 @@ class TrainConfig:
     """Environments step while the learner makes the update rounds that are due, which then see one step less.
     Results depend on the seed alone, as ever, but are not those without it."""
     num_threads: int = 0
-    """torch CPU threads; 0 chooses: 1 for networks narrower than 512, else all cores."""
+    """torch CPU threads; 0 takes OMP_NUM_THREADS where it is set, else 1 for networks narrower than 512, else
+    all cores."""
     total_env_steps: int = 20_000
     """Environment steps (agent steps times action repeat, warm-up included) after which training ends."""
     batch_size: int = 256
@@ -225,6 +230,11 @@ class TrainConfig:
             expect(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("warmup_episodes", "warmup_updates", "num_threads", "seed"):
             expect(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+        expect(self.batch_size <= MAX_BATCH_SIZE, "batch_size", f"at most {MAX_BATCH_SIZE}", self.batch_size)
+        expect(self.seed <= MAX_SEED, "seed", f"at most {MAX_SEED}", self.seed)
+        expect(self.num_threads <= MAX_THREADS, "num_threads", f"at most {MAX_THREADS}", self.num_threads)
+        expect(not set(self.label) & set("/\0{}"), "label", "a name without / and braces", repr(self.label))
+        self.resolved_run_dir()
         rate = self.stop_at_success_rate
         expect(rate is None or 0 < rate <= 1, "stop_at_success_rate", "in (0, 1] or None", rate)
         if self.gate is not None:
@@ -241,102 +251,37 @@ class TrainConfig:
             )
 
     def cpu_threads(self) -> int:
-        """torch's CPU threads: `num_threads`, or 1 for networks too small to share, else all cores."""
+        """torch's CPU threads: `num_threads`, else OMP_NUM_THREADS, as torch and OpenMP read it.
+
+        Without either: 1 for networks too small to share, else all cores.
+        """
         if self.num_threads:
             return self.num_threads
+        asked = threads_from_environment()
+        if asked is not None:
+            return asked
         small = max((*self.network.critic.hidden, *self.network.actor.hidden), default=0) < 512
         return 1 if small and self.network.encoder is None else len(os.sched_getaffinity(0))
 
     def resolved_run_dir(self) -> Path:
         """`run_dir` with {task}, {method} and {seed} filled in."""
+        filled = str(self.run_dir)
+        for name, value in self._placeholders().items():
+            filled = filled.replace("{" + name + "}", value)
+        path = Path(filled).expanduser()
+        names = ", ".join("{" + name + "}" for name in self._placeholders())
+        expected = f"a folder's name, with {names} where they are wanted"
+        expect(not set(filled) & {"{", "}", "\0"}, "run_dir", expected, self.run_dir)
+        expect(path.name not in ("", ".."), "run_dir", expected, self.run_dir)
+        return path
+
+    def _placeholders(self) -> dict[str, str]:
+        """What stands for {task}, {method} and {seed} in `run_dir`; each is one part of a path."""
         task = self.env.task.rsplit("/", 1)[-1]
-        return Path(str(self.run_dir).format(task=task, method=self.label or self.method, seed=self.seed))
+        return {"task": task, "method": self.label or self.method, "seed": str(self.seed)}
 
 
-def config_to_dict(config: Any) -> dict[str, Any]:
-    """A dataclass config as JSON values."""
-
-    def plain(value: Any) -> Any:
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {entry.name: plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
-        if isinstance(value, Path):
-            return str(value)
-        if isinstance(value, tuple | list):
-            return [plain(item) for item in value]
-        return value
-
-    return plain(config)
-
-
-def config_from_dict(values: dict[str, Any], cls: type = TrainConfig) -> Any:
-    """The inverse of `config_to_dict`.
-
-    Raises:
-        ValueError: an unknown or missing field, naming it.
-    """
-    if not isinstance(values, dict):
-        raise ArgumentError(f"{cls.__name__}: expected an object with fields, got {values!r}")
-    hints = typing.get_type_hints(cls)
-    known = {entry.name for entry in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ArgumentError(
-            f"{cls.__name__}: expected fields {', '.join(sorted(known))}, got {', '.join(unknown)}"
-        )
-    return cls(**{name: _from_plain(value, hints[name]) for name, value in values.items()})
-
-
-def _from_plain(value: Any, hint: Any) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return config_from_dict(value, hint)
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        options = [option for option in get_args(hint) if option is not type(None)]
-        return _from_plain(value, _fitting(options, value))
-    if origin is tuple:
-        return tuple(_from_plain(item, get_args(hint)[0]) for item in value)
-    if hint is Path:
-        return Path(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    return value
-
-
-def _fitting(options: list[Any], value: Any) -> Any:
-    """The type that a plain value was made from: dataclasses are told apart by their fields."""
-    for option in options:
-        if dataclasses.is_dataclass(option) == isinstance(value, dict) and (
-            not isinstance(value, dict) or {entry.name for entry in dataclasses.fields(option)} == set(value)
-        ):
-            return option
-    names = " or ".join(getattr(option, "__name__", str(option)) for option in options)
-    raise ArgumentError(f"config: expected {names}, got {value!r}")
-
-
-def save_config(config: TrainConfig, run_dir: Path) -> None:
-    """Writes config.json."""
-    (run_dir / CONFIG_NAME).write_text(json.dumps(config_to_dict(config), indent=2) + "\n")
-
-
-def remove_unused_folder(run_dir: Path) -> None:
-    """Removes the folder of a run that never began: one that holds its configuration alone."""
-    if [path.name for path in run_dir.iterdir()] == [CONFIG_NAME]:
-        (run_dir / CONFIG_NAME).unlink()
-        run_dir.rmdir()
-
-
-def load_config(run_dir: Path) -> TrainConfig:
-    """Reads config.json of a run folder.
-
-    Raises:
-        ValueError: there is none, or it does not fit.
-    """
-    path = Path(run_dir) / CONFIG_NAME
-    if not path.is_file():
-        raise ArgumentError(f"run: expected a run folder with {CONFIG_NAME}, got {run_dir}")
-    try:
-        return config_from_dict(json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise ArgumentError(f"{path}: expected a run's configuration, got {error}") from error
+def threads_from_environment() -> int | None:
+    """The user's own OMP_NUM_THREADS, the outermost level of it; None where it is not set to a number."""
+    value = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(value) if value.isdecimal() and 1 <= int(value) <= MAX_THREADS else None

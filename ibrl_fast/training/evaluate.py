@@ -7,8 +7,6 @@ i has its own seed, so that the set of episodes depends on neither the number of
 from __future__ import annotations
 
 import dataclasses
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +16,7 @@ import imageio
 import numpy as np
 import torch
 
-from ibrl_fast.deploy.export import export_torchscript
+from ibrl_fast.deploy.export import torchscript_bytes
 from ibrl_fast.envs import make_pool
 from ibrl_fast.envs.rendering import RenderingUnavailableError, check_rendering
 from ibrl_fast.envs.rollout import evaluate_policy, wilson_interval
@@ -54,12 +52,14 @@ class EpisodePart:
         episodes: positions of the seeds.
         successes, lengths: of those episodes.
         il_steps: agent steps, over all of them, in which the imitation action was taken.
+        no_video: why a video that was asked for was not written; empty otherwise.
     """
 
     episodes: list[int]
     successes: list[bool]
     lengths: list[int]
     il_steps: int
+    no_video: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,14 @@ class EvaluationResult:
         successes: one bool per episode, in the order of the seeds.
         lengths: agent steps of each episode.
         il_share: share of steps in which the imitation action was taken.
+        no_video: why a video that was asked for was not written; empty otherwise.
         success_rate, success_low, success_high: share of successes and its 95% Wilson interval.
     """
 
     successes: tuple[bool, ...]
     lengths: tuple[int, ...]
     il_share: float
+    no_video: str = ""
     success_rate: float = field(init=False)
     success_low: float = field(init=False)
     success_high: float = field(init=False)
@@ -120,8 +122,19 @@ class EpisodeRunner:
         Args:
             policy: stacked obs -> (action [N, A], source [N]; 0 = RL, 1 = IL), as an exported policy's `act`.
             episodes: positions.
-            video: where to write an MP4 of the first `num_video_episodes` of them.
+            video: where to write an MP4 of the first `num_video_episodes` of them. One that cannot be drawn
+                or written fails no evaluation: the result says why.
         """
+        if video is None:
+            return self._run(policy, episodes, None)
+        try:
+            return self._run(policy, episodes, video)
+        except Exception as error:
+            reason = str(error).strip().splitlines()
+            part = self._run(policy, episodes, None)
+            return dataclasses.replace(part, no_video=reason[0] if reason else type(error).__name__)
+
+    def _run(self, policy: ActFunction, episodes: list[int], video: Path | None) -> EpisodePart:
         il_steps = torch.zeros((), dtype=torch.int64)
         source = torch.zeros(1, dtype=torch.int64)
 
@@ -180,7 +193,8 @@ def merge_parts(parts: Sequence[EpisodePart]) -> EvaluationResult:
     successes = np.array([success for part in parts for success in part.successes])[order]
     lengths = np.array([length for part in parts for length in part.lengths])[order]
     il_share = sum(part.il_steps for part in parts) / int(lengths.sum())
-    return EvaluationResult(tuple(map(bool, successes)), tuple(map(int, lengths)), il_share)
+    no_video = next((part.no_video for part in parts if part.no_video), "")
+    return EvaluationResult(tuple(map(bool, successes)), tuple(map(int, lengths)), il_share, no_video)
 
 
 class Evaluator:
@@ -198,7 +212,6 @@ class Evaluator:
         self._finished: list[tuple[int, EvaluationResult]] = []
         self._pending: dict[int, list[tuple[EvaluationProcess, int]]] = {}
         self._local: EpisodeRunner | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="ibrl_fast_eval_") if workers else None
         self._workers = [EvaluationProcess(dataclasses.asdict(spec), index) for index in range(workers)]
 
     def submit(
@@ -223,18 +236,15 @@ class Evaluator:
             self._finished.append((key, merge_parts([self._local.run(policy.act, chosen, video)])))
             return
 
-        # Hand over a file, so that training may go on changing the parameters
-        assert self._folder is not None
-        path = Path(self._folder.name) / f"policy_{key}_{len(os.listdir(self._folder.name))}.pt"
-        export_torchscript(policy, path)
+        # A copy travels through the pipe, so that training may go on changing the parameters
+        content = torchscript_bytes(policy)
         parts = []
         for index, worker in enumerate(self._workers[: len(chosen)]):
             job = {
-                "policy": str(path),
                 "episodes": chosen[index :: len(self._workers)],
                 "video": str(video) if video is not None and index == 0 else None,
             }
-            parts.append((worker, worker.send(job)))
+            parts.append((worker, worker.send(content, job)))
         self._pending[key] = parts
 
     def finished(self, *, wait: bool = False) -> list[tuple[int, EvaluationResult]]:
@@ -265,6 +275,3 @@ class Evaluator:
         if self._local is not None:
             self._local.close()
             self._local = None
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None

@@ -24,7 +24,10 @@ class EvaluationError(UserError, ChildProcessError):
 
 
 class EvaluationProcess:
-    """One background process: JSON lines to its stdin, one JSON line back per job.
+    """One background process: a JSON line and a policy's bytes to its stdin, one JSON line back per job.
+
+    It ends when its stdin closes, which the system does for a trainer that is killed: no process and, as
+    policies travel through the pipe, no file is left behind.
 
     A process that ends by itself (killed for memory, say) is started anew with the jobs that it still owes:
     results are a function of the job, so nothing but time is lost. A job that ends it twice has failed.
@@ -38,16 +41,16 @@ class EvaluationProcess:
         self._spec = spec
         self._index = index
         self._sent = 0
-        self._owed: dict[int, dict[str, Any]] = {}
+        self._owed: dict[int, tuple[dict[str, Any], bytes]] = {}
         self._restarted: set[int] = set()
         self._answers: dict[int, dict[str, Any] | EvaluationError] = {}
         self._start()
 
-    def send(self, job: Mapping[str, Any]) -> int:
-        """Queues a job; returns its ticket."""
+    def send(self, policy: bytes, job: Mapping[str, Any]) -> int:
+        """Queues a job for an exported policy, given as its file's bytes; returns its ticket."""
         self._sent += 1
-        self._owed[self._sent] = {"ticket": self._sent, **job}
-        self._write(self._owed[self._sent])
+        self._owed[self._sent] = {"ticket": self._sent, "policy_bytes": len(policy), **job}, policy
+        self._write(*self._owed[self._sent])
         return self._sent
 
     def receive(self, ticket: int, *, wait: bool) -> dict[str, Any] | None:
@@ -96,10 +99,9 @@ class EvaluationProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            text=True,
             start_new_session=True,
         )
-        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._lines: queue.Queue[bytes | None] = queue.Queue()
         threading.Thread(target=_read, args=(self._process, self._lines), daemon=True).start()
         self._write(self._spec)
 
@@ -118,18 +120,18 @@ class EvaluationProcess:
             del self._owed[culprit]
         self._restarted.add(culprit)
         self._start()
-        for job in self._owed.values():
-            self._write(job)
+        for job, policy in self._owed.values():
+            self._write(job, policy)
 
-    def _write(self, message: Mapping[str, Any]) -> None:
+    def _write(self, message: Mapping[str, Any], content: bytes = b"") -> None:
         assert self._process.stdin is not None
-        # a process that is gone is found by its last line, in receive
+        # the process reads at once, whatever it is doing; one that is gone is found by its end, in receive
         with suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.write(json.dumps(message).encode() + b"\n" + content)
             self._process.stdin.flush()
 
 
-def _read(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
+def _read(process: subprocess.Popen[bytes], lines: queue.Queue[bytes | None]) -> None:
     """Hands over what a process answers, and None at its end."""
     assert process.stdout is not None
     for line in process.stdout:

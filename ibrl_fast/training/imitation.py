@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from ibrl_fast.nn import BCPolicy, ObservationScaler, build_bc_policy
 from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.evaluate import EvaluationSpec, Evaluator
 from ibrl_fast.training.graph_capture import step_capture
+from ibrl_fast.training.interruption import StopWish
 from ibrl_fast.training.observation_plan import ObservationPlan
 from ibrl_fast.training.progress import RunProgress
 
@@ -36,13 +36,11 @@ def stream_seed(seed: int, stream: str) -> int:
     return derive_env_seed(seed, STREAMS[stream]) % 2**31
 
 
-def load_demos(
-    config: TrainConfig, run_dir: Path, progress: RunProgress, should_stop: Callable[[], bool]
-) -> DemonstrationSet:
+def load_demos(config: TrainConfig, run_dir: Path, progress: RunProgress, stop: StopWish) -> DemonstrationSet:
     """Reads or collects the demonstrations and keeps a copy in the run folder.
 
     Raises:
-        KeyboardInterrupt: `should_stop` became true while collecting.
+        KeyboardInterrupt: `stop` was set while collecting.
     """
     env = config.env
     if config.demos.path is not None:
@@ -60,8 +58,8 @@ def load_demos(
 
             def report(done: int, attempts: int) -> None:
                 update(done)
-                if should_stop():
-                    raise KeyboardInterrupt
+                if stop.is_set():
+                    raise stop.error()
 
             demos = collect_demonstrations(
                 episodes=config.demos.episodes,
@@ -88,12 +86,12 @@ def fit_bc(
     demos: DemonstrationSet,
     plan: ObservationPlan,
     progress: RunProgress,
-    should_stop: Callable[[], bool],
+    stop: StopWish,
 ) -> None:
     """Trains the imitation policy in place; selection by success has seeds apart from those of evaluation.
 
     Raises:
-        KeyboardInterrupt: `should_stop` became true.
+        KeyboardInterrupt: `stop` was set.
     """
     selection: Evaluator | None = None
     if config.bc.evaluate_every:
@@ -111,8 +109,8 @@ def fit_bc(
 
         def report(updates: int, loss: float) -> None:
             update(updates)
-            if should_stop():
-                raise KeyboardInterrupt
+            if stop.is_set():
+                raise stop.error()
 
         try:
             train_bc(

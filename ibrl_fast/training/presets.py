@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ibrl_fast.agents import BCConfig, IBRLConfig
+from ibrl_fast.agents.config import BCConfig, IBRLConfig
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.nn import ActorConfig, BCNetworkConfig, CriticConfig, NetworkConfig
+from ibrl_fast.nn.config import ActorConfig, BCNetworkConfig, CriticConfig, NetworkConfig
 from ibrl_fast.training.config import DemoConfig, EnvConfig, EvaluationConfig, ReplayConfig, TrainConfig
 from ibrl_fast.training.gate import GateConfig
 

@@ -6,15 +6,12 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch.profiler import ProfilerActivity
 
 from ibrl_fast.training.logging import read_metrics
+from ibrl_fast.training.pictures import new_figure, save_figure
 
 TRACE_NAME = "trace.json"
 TABLE_NAME = "profile.txt"
@@ -96,7 +93,7 @@ def plot_profile(run_dir: Path, operators: list[tuple[str, float]], steps: int) 
         steps: agent steps in the window.
     """
     records = [record for record in read_metrics(run_dir) if record["kind"] == "train"]
-    figure, (over_time, longest) = plt.subplots(1, 2, figsize=(13, 5.5))
+    figure, ((over_time, longest),) = new_figure(1, 2, size=(13, 5.5))
 
     # milliseconds per environment step between two records of the log, one bar for each interval
     pairs = [(a, b) for a, b in pairwise(records) if b["env_steps"] > a["env_steps"]]
@@ -121,8 +118,4 @@ def plot_profile(run_dir: Path, operators: list[tuple[str, float]], steps: int) 
     longest.tick_params(axis="y", labelsize=8)
     longest.set_xlabel("own milliseconds per agent step")
     longest.set_title(f"operators and ranges in the {steps} steps of {TRACE_NAME}")
-    figure.tight_layout()
-    out = run_dir / CHART_NAME
-    figure.savefig(out, dpi=120)
-    plt.close(figure)
-    return out
+    return save_figure(figure, run_dir / CHART_NAME, dpi=120)

@@ -13,16 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.training.config import CONFIG_NAME
+from ibrl_fast.training.config_file import CONFIG_NAME
 from ibrl_fast.training.logging import read_metrics
+from ibrl_fast.training.pictures import new_figure, save_figure
 
 # One colour per method, the same in every picture (colour-blind safe)
 METHOD_COLORS = {"ibrl": "#0072B2", "td3": "#D55E00", "bc": "#666666"}
@@ -79,17 +76,13 @@ def plot_learning_curves(runs: Sequence[RunRecord], out: Path) -> Path:
     tasks = sorted({run.task for run in runs})
     columns = min(2, len(tasks))
     rows = -(-len(tasks) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(6.0 * columns, 3.8 * rows), squeeze=False)
+    figure, axes = new_figure(rows, columns, size=(6.0 * columns, 3.8 * rows))
     for axis, task in zip(axes.flat, tasks, strict=False):
         _plot_task(axis, [run for run in runs if run.task == task])
         axis.set_title(task)
     for axis in list(axes.flat)[len(tasks) :]:
         axis.set_axis_off()
-    figure.tight_layout()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=130)
-    plt.close(figure)
-    return out
+    return save_figure(figure, out, dpi=130)
 
 
 def _plot_task(axis: Axes, runs: list[RunRecord]) -> None:
@@ -157,7 +150,7 @@ def plot_training_curves(run: RunRecord, out: Path) -> Path:
         ("share of IL actions", ["il_share_act", "il_share_bootstrap"]),
         ("per second", ["env_steps_per_second", "updates_per_second"]),
     ]
-    figure, axes = plt.subplots(2, 2, figsize=(11, 6.5))
+    figure, axes = new_figure(2, 2, size=(11, 6.5))
     for axis, (title, keys) in zip(axes.flat, panels, strict=True):
         for key in keys:
             steps, values = run.series("train", key)
@@ -168,10 +161,7 @@ def plot_training_curves(run: RunRecord, out: Path) -> Path:
         axis.grid(alpha=0.3)
         if axis.has_data():
             axis.legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(out, dpi=110)
-    plt.close(figure)
-    return out
+    return save_figure(figure, out, dpi=110)
 
 
 def plot_phase_seconds(seconds: dict[str, float], out: Path) -> Path:
@@ -182,17 +172,14 @@ def plot_phase_seconds(seconds: dict[str, float], out: Path) -> Path:
         out: the PNG to write.
     """
     items = sorted(((name, value) for name, value in seconds.items() if value > 0), key=lambda item: item[1])
-    figure, axis = plt.subplots(figsize=(7, 0.5 + 0.45 * max(1, len(items))))
+    figure, ((axis,),) = new_figure(size=(7, 0.5 + 0.45 * max(1, len(items))))
     axis.barh([name for name, _ in items], [value for _, value in items], color="#0072B2")
     total = sum(value for _, value in items) or 1.0
     for row, (_, value) in enumerate(items):
         axis.text(value, row, f" {value:.1f} s ({100 * value / total:.0f}%)", va="center", fontsize=9)
     axis.set_xlabel("seconds")
     axis.margins(x=0.2)
-    figure.tight_layout()
-    figure.savefig(out, dpi=110)
-    plt.close(figure)
-    return out
+    return save_figure(figure, out, dpi=110)
 
 
 def write_report(run_paths: Sequence[Path], out_dir: Path) -> list[Path]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,14 @@ from ibrl_fast.envs import resolve_task
 from ibrl_fast.training.build import build_run, check_device, make_update_round, restore_run
 from ibrl_fast.training.checkpoint import CHECKPOINT_NAME, load_run, save_checkpoint
 from ibrl_fast.training.collector import ActingMode
-from ibrl_fast.training.config import (
-    TrainConfig,
-    config_from_dict,
-    config_to_dict,
-    remove_unused_folder,
-    save_config,
-)
+from ibrl_fast.training.config import TrainConfig, threads_from_environment
+from ibrl_fast.training.config_file import config_from_dict, config_to_dict, remove_unused_folder, save_config
 from ibrl_fast.training.evaluate import EvaluationResult, can_film
 from ibrl_fast.training.evaluation_process import EvaluationError
 from ibrl_fast.training.gate import DeploymentGate
 from ibrl_fast.training.graph_capture import UpdateRound
 from ibrl_fast.training.host_memory import keep_freed_memory
-from ibrl_fast.training.interruption import stop_on_signals
+from ibrl_fast.training.interruption import StopWish, stop_on_signals
 from ibrl_fast.training.interval_log import IntervalLog
 from ibrl_fast.training.logging import MetricsLogger, PhaseTimer
 from ibrl_fast.training.profile import StepProfiler
@@ -64,7 +59,7 @@ class Trainer:
         self._quiet = quiet
         self._profile = profile
         self._content: dict[str, Any] | None = None
-        self._stop = threading.Event()
+        self._stop = StopWish()
 
     @classmethod
     def from_checkpoint(cls, path: Path | str, *, quiet: bool = False) -> Trainer:
@@ -79,24 +74,32 @@ class Trainer:
         trainer._content = content
         return trainer
 
+    @property
+    def stopped_by(self) -> int | None:
+        """The signal (SIGINT, SIGTERM) that stopped the run; None where none did."""
+        return self._stop.number if self._stop.is_set() else None
+
     def run(self) -> TrainResult:
-        """Runs to the end, or until Ctrl-C, which saves a checkpoint first."""
+        """Runs to the end, or until Ctrl-C or SIGTERM, which save a checkpoint first."""
         config = self.config
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        torch.set_num_threads(config.cpu_threads())
         keep_freed_memory()
         started = time.perf_counter()
         self._timer = PhaseTimer(profiled=self._profile)
         self._progress = RunProgress(quiet=self._quiet)
 
         with stop_on_signals(self._stop), self._progress, ExitStack() as closers:
+            closers.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(config.cpu_threads())
+            if not config.num_threads and threads_from_environment() is not None:
+                self._progress.say(f"{config.cpu_threads()} CPU threads, as OMP_NUM_THREADS asks")
             content, resume_at = self._content, None
             if content is None:
                 save_config(config, self.run_dir)
                 self._counters = Counters()
                 try:
                     self._parts = build_run(
-                        config, self.run_dir, self._timer, self._progress, self._stop.is_set, closers
+                        config, self.run_dir, self._timer, self._progress, self._stop, closers
                     )
                 except BaseException:
                     remove_unused_folder(self.run_dir)
@@ -125,7 +128,7 @@ class Trainer:
             self._profiler = None
             if self._profile and self._parts.collector is not None:
                 self._profiler = StepProfiler(self.run_dir, config.device, self._progress.say)
-                closers.callback(self._profiler.finish)
+                closers.callback(self._close_profiler)
             try:
                 return self._run()
             except EvaluationError:
@@ -161,7 +164,7 @@ class Trainer:
         return self._finish()
 
     def _start(self) -> None:
-        """Logs and evaluates what imitation alone can do, and opens the first episodes."""
+        """Logs what imitation alone can do, opens the first episodes, and saves: runs resume from here on."""
         parts, config = self._parts, self.config
         if parts.bc_result is not None:
             during = parts.bc_result.part(self._episodes_during)
@@ -172,6 +175,8 @@ class Trainer:
             parts.collector.start(config.seed)
         self._counters.next_evaluation = config.evaluation.every_env_steps
         self._counters.next_checkpoint = config.checkpoint_every_env_steps
+        if parts.collector is not None:
+            self._save()
 
     def _step(self) -> None:
         """One agent step in every environment, and what falls due after it."""
@@ -308,15 +313,16 @@ class Trainer:
             save_checkpoint(self.run_dir / CHECKPOINT_NAME, content)
 
     def _finish(self) -> TrainResult:
-        """The last evaluation with a video, the exported policy, the pictures and the summary."""
+        """The exported policy, its last evaluation and the summary; then what decorates them."""
         parts, config = self._parts, self.config
         self._save()
+        if self._gate is not None:
+            enable_rl(self._module, self._gate.is_open)
+        export_policy(self._module, self.run_dir / POLICY_NAME)
         with self._timer("evaluate"):
             self._collect_evaluations(wait=True)
             filmed = config.evaluation.video_episodes > 0 and can_film(self._progress.say)
             video = self.run_dir / VIDEO_NAME if filmed else None
-            if self._gate is not None:
-                enable_rl(self._module, self._gate.is_open)
             end = self._episodes_at_the_end
             episodes = range(end.start, end.stop)
             parts.evaluator.submit(self._policy, self._env_steps, episodes=episodes, video=video)
@@ -328,13 +334,32 @@ class Trainer:
         }
         self._logger.log("summary", env_steps, metrics)
         self._progress.say(describe("final policy", final))
-        export_policy(self._module, self.run_dir / POLICY_NAME)
         result = self._result(final)
         write_summary(result, self._timer.seconds)
-        plot_phase_seconds(self._timer.seconds, self.run_dir / "phases.png")
-        if config.method != "bc":
-            write_report([self.run_dir], self.run_dir)
+
+        # Nothing from here on can fail the run
+        if final.no_video:
+            self._progress.say(f"no video: {final.no_video}")
+        with self._decorating("pictures"):
+            plot_phase_seconds(self._timer.seconds, self.run_dir / "phases.png")
+            if config.method != "bc":
+                write_report([self.run_dir], self.run_dir)
         return result
+
+    @contextmanager
+    def _decorating(self, what: str) -> Iterator[None]:
+        """Around what makes a run's records nicer: a failure is said, and no more."""
+        try:
+            yield
+        except Exception as error:
+            reason = str(error).strip().splitlines()
+            self._progress.say(f"no {what}: {reason[0] if reason else type(error).__name__}")
+
+    def _close_profiler(self) -> None:
+        """Writes what `--profile` asked for."""
+        if self._profiler is not None:
+            with self._decorating("profile"):
+                self._profiler.finish()
 
     def _result(self, final: EvaluationResult | None, *, interrupted: bool = False) -> TrainResult:
         return TrainResult(

@@ -169,13 +169,16 @@ def test_failed_export_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     path = export_policy(module, tmp_path / "new" / "policy.pt")
     before = path.read_bytes()
 
-    def fail(_: object, target: str) -> None:
-        Path(target).write_bytes(before[:100])
+    write = Path.write_bytes
+
+    def fail(target: Path, content: bytes) -> None:
+        write(target, content[:100])
         raise OSError("no space left")
 
-    monkeypatch.setattr(torch.jit, "save", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="no space left"):
         export_policy(module, path)
+    monkeypatch.undo()
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["policy.pt"]
 

@@ -294,5 +294,5 @@ print(*sorted(name for name in sys.modules if name.startswith("ibrl_fast") and s
     assert result.returncode == 0, result.stderr
     shape, modules = result.stdout.strip().splitlines()
     assert shape == f"({ACTION_DIM},)"
-    parts = ("", ".deploy", ".deploy.contract", ".deploy.policy")
+    parts = ("", ".deploy", ".deploy.contract", ".deploy.policy", ".errors", ".lazy")
     assert modules.split() == [f"ibrl_fast{part}" for part in parts]

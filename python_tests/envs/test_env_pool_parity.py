@@ -1,7 +1,7 @@
 """The native pool against the published Meta-World environments: same seeds, same actions, same numbers.
 
-The published environments compute norms here without BLAS, whose last bit depends on the processor. What stays
-equal whatever that bit is, `test_what_a_processor_can_change` says.
+The published environments compute norms here without BLAS, whose last bit depends on the processor;
+`test_what_a_processor_can_change` shows what stays equal whatever that bit is.
 """
 
 from __future__ import annotations

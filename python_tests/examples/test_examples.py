@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ibrl_fast import read_demonstrations
-from ibrl_fast.training.config import load_config
+from ibrl_fast.training.config_file import load_config
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FEW = ["--env-steps", "40", "--eval-episodes", "1"]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as imageio
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from training_helpers import tiny_config
 
 from ibrl_fast.training import report
-from ibrl_fast.training.config import save_config
+from ibrl_fast.training.config_file import save_config
 from ibrl_fast.training.logging import METRICS_NAME
 from ibrl_fast.training.report import plot_phase_seconds, read_run, write_report
 
@@ -45,17 +45,20 @@ def assert_picture(path: Path) -> None:
 
 
 @pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[plt.Figure]]:
-    """The figures that were closed, in order."""
-    closed: list[plt.Figure] = []
-    close = plt.close
-    monkeypatch.setattr(report.plt, "close", closed.append)
-    yield closed
-    for figure in closed:
-        close(figure)
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were saved, in order."""
+    saved: list[Figure] = []
+    save = report.save_figure
+
+    def keep(figure: Figure, out: Path, **options: Any) -> Path:
+        saved.append(figure)
+        return save(figure, out, **options)
+
+    monkeypatch.setattr(report, "save_figure", keep)
+    return saved
 
 
-def test_one_run(tmp_path: Path, figures: list[plt.Figure]) -> None:
+def test_one_run(tmp_path: Path, figures: list[Figure]) -> None:
     run = write_run(tmp_path / "run", [0.1, 0.5, 0.9])
     written = write_report([run], tmp_path / "out")
     assert written == [tmp_path / "out" / "learning_curve.png", run / "training_curves.png"]
@@ -68,7 +71,7 @@ def test_one_run(tmp_path: Path, figures: list[plt.Figure]) -> None:
     assert axis.get_legend_handles_labels()[1] == ["ibrl (seed 0)", "BC (start)"]
 
 
-def test_seeds_are_one_curve(tmp_path: Path, figures: list[plt.Figure]) -> None:
+def test_seeds_are_one_curve(tmp_path: Path, figures: list[Figure]) -> None:
     runs = [
         write_run(tmp_path / "a", [0.1, 0.5, 0.9, 1.0], seed=1),
         write_run(tmp_path / "b", [0.3, 0.7, 0.7], seed=2),
@@ -93,7 +96,7 @@ def test_seeds_are_one_curve(tmp_path: Path, figures: list[plt.Figure]) -> None:
     assert len(colors) == 3
 
 
-def test_a_finished_seed_keeps_its_last_value(tmp_path: Path, figures: list[plt.Figure]) -> None:
+def test_a_finished_seed_keeps_its_last_value(tmp_path: Path, figures: list[Figure]) -> None:
     early = write_run(tmp_path / "a", [0.2, 1.0], seed=1)
     with (early / METRICS_NAME).open("a") as file:
         file.write(json.dumps({"kind": "summary", "env_steps": 200, "success_rate": 0.9}) + "\n")

@@ -14,13 +14,9 @@ import pytest
 from ibrl_fast.agents import IBRLConfig, ProposalRule
 from ibrl_fast.envs import make_pool
 from ibrl_fast.nn import ActorConfig, CriticConfig, NetworkConfig
-from ibrl_fast.training.config import (
+from ibrl_fast.training.config import DemoConfig, EnvConfig, EvaluationConfig, ReplayConfig, TrainConfig
+from ibrl_fast.training.config_file import (
     CONFIG_NAME,
-    DemoConfig,
-    EnvConfig,
-    EvaluationConfig,
-    ReplayConfig,
-    TrainConfig,
     config_from_dict,
     config_to_dict,
     load_config,

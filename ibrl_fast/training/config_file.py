@@ -1,0 +1,104 @@
+"""A run's configuration as JSON: config.json beside every run, and the same values inside its checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any, get_args
+
+from ibrl_fast.errors import ArgumentError
+from ibrl_fast.training.config import TrainConfig
+
+CONFIG_NAME = "config.json"
+
+
+def config_to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass config as JSON values."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {entry.name: plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
+        if isinstance(value, Path):
+            return str(value)
+        if isinstance(value, tuple | list):
+            return [plain(item) for item in value]
+        return value
+
+    return plain(config)
+
+
+def config_from_dict(values: dict[str, Any], cls: type = TrainConfig) -> Any:
+    """The inverse of `config_to_dict`.
+
+    Raises:
+        ValueError: an unknown or missing field, naming it.
+    """
+    if not isinstance(values, dict):
+        raise ArgumentError(f"{cls.__name__}: expected an object with fields, got {values!r}")
+    hints = typing.get_type_hints(cls)
+    known = {entry.name for entry in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ArgumentError(
+            f"{cls.__name__}: expected fields {', '.join(sorted(known))}, got {', '.join(unknown)}"
+        )
+    return cls(**{name: _from_plain(value, hints[name]) for name, value in values.items()})
+
+
+def _from_plain(value: Any, hint: Any) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return config_from_dict(value, hint)
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        options = [option for option in get_args(hint) if option is not type(None)]
+        return _from_plain(value, _fitting(options, value))
+    if origin is tuple:
+        return tuple(_from_plain(item, get_args(hint)[0]) for item in value)
+    if hint is Path:
+        return Path(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def _fitting(options: list[Any], value: Any) -> Any:
+    """The type that a plain value was made from: dataclasses are told apart by their fields."""
+    for option in options:
+        if dataclasses.is_dataclass(option) == isinstance(value, dict) and (
+            not isinstance(value, dict) or {entry.name for entry in dataclasses.fields(option)} == set(value)
+        ):
+            return option
+    names = " or ".join(getattr(option, "__name__", str(option)) for option in options)
+    raise ArgumentError(f"config: expected {names}, got {value!r}")
+
+
+def save_config(config: TrainConfig, run_dir: Path) -> None:
+    """Writes config.json."""
+    (run_dir / CONFIG_NAME).write_text(json.dumps(config_to_dict(config), indent=2) + "\n")
+
+
+def remove_unused_folder(run_dir: Path) -> None:
+    """Removes the folder of a run that never began: one that holds its configuration alone."""
+    if [path.name for path in run_dir.iterdir()] == [CONFIG_NAME]:
+        (run_dir / CONFIG_NAME).unlink()
+        run_dir.rmdir()
+
+
+def load_config(run_dir: Path) -> TrainConfig:
+    """Reads config.json of a run folder.
+
+    Raises:
+        ValueError: there is none, or it does not fit.
+    """
+    path = Path(run_dir) / CONFIG_NAME
+    if not path.is_file():
+        raise ArgumentError(f"run: expected a run folder with {CONFIG_NAME}, got {run_dir}")
+    try:
+        return config_from_dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"{path}: expected a run's configuration, got {error}") from error

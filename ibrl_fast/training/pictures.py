@@ -1,0 +1,27 @@
+"""Figures of one's own: neither matplotlib's backend nor its list of open figures is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+
+def new_figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float]) -> tuple[Figure, Any]:
+    """A figure and its axes, an array [rows, columns].
+
+    Args:
+        rows, columns: of the grid of panels.
+        size: width and height, inches.
+    """
+    figure = Figure(figsize=size)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def save_figure(figure: Figure, out: Path, *, dpi: int) -> Path:
+    """Writes the figure as PNG; folders above it are made."""
+    figure.tight_layout()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=dpi, format="png")
+    return out

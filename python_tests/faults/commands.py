@@ -1,0 +1,69 @@
+"""Real commands in processes of their own, for tests that end them in every way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import ibrl_fast
+
+ROOT = Path(ibrl_fast.__file__).parents[1]
+CODE = "from ibrl_fast.cli import main; main()"
+
+
+def start(
+    *arguments: object, env: Mapping[str, str] | None = None, cwd: Path = ROOT
+) -> subprocess.Popen[str]:
+    """`ibrl-fast ARGUMENTS` under way, in a session of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", CODE, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+        start_new_session=True,
+    )
+
+
+def run(*arguments: object, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of `ibrl-fast ARGUMENTS`."""
+    process = start(*arguments, env=env, cwd=cwd)
+    out, errors = process.communicate(timeout=300)
+    return process.returncode, out, errors
+
+
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    """Returns once `ready()`; fails if the process ends or the time passes before."""
+    limit = time.monotonic() + seconds
+    while not ready():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < limit, "it took too long"
+        time.sleep(0.02)
+
+
+def workers_of(pid: int) -> list[int]:
+    """The evaluation processes that a process started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, ValueError):
+                continue
+            if parent == pid and b"ibrl_fast.training.evaluation_worker" in words:
+                found.append(int(entry.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs (one that ended and was not waited for does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
