@@ -27,7 +27,7 @@ ALLOWED = {
     "cli": {"data", "envs", "agents", "deploy", "training", "robot"},
 }
 # every part may import these single files of the package's root
-SHARED = {"errors"}
+SHARED = {"errors", "files"}
 # single files that may do more than their part
 EXCEPTIONS = {"deploy/export.py": {"agents"}}
 

@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -27,6 +25,7 @@ import numpy as np
 from ibrl_fast.data.checks import check_vector
 from ibrl_fast.data.demonstration_set import Array, Demonstration, DemonstrationError, DemonstrationSet
 from ibrl_fast.errors import ArgumentError
+from ibrl_fast.files import write_bytes
 
 __all__ = [
     "Demonstration",
@@ -37,6 +36,8 @@ __all__ = [
 ]
 
 _IMAGE_SUFFIX = "_image"
+# The oldest format in which HDF5 itself has checksums of everything but the values.
+_FORMAT = ("v110", "v110")
 # What h5py and numpy raise on damaged files, beside ValueError and TypeError.
 _UNREADABLE = (OSError, RuntimeError, KeyError, AttributeError, MemoryError)
 
@@ -67,24 +68,18 @@ def write_demonstrations(
             )
     arguments = json.dumps(dict(whole.env_args if env_args is None else env_args), indent=4)
 
-    # Written beside its place and moved there when complete.
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        with h5py.File(temporary, "w") as file:
-            data = file.create_group("data")
-            data.attrs["total"] = whole.num_steps
-            data.attrs["env_args"] = arguments
-            for number, demo in enumerate(whole):
-                _write_demo(data.create_group(f"demo_{number}"), demo)
-            for key, numbers in masks.items():
-                file[f"mask/{key}"] = np.asarray([f"demo_{number}".encode() for number in numbers])
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    # Made in memory, since HDF5 crashes where a disk is full, and written as a whole.
+    with h5py.File("demos", "w", driver="core", backing_store=False, libver=_FORMAT) as file:
+        data = file.create_group("data")
+        data.attrs["total"] = whole.num_steps
+        data.attrs["env_args"] = arguments
+        for number, demo in enumerate(whole):
+            _write_demo(data.create_group(f"demo_{number}"), demo)
+        for key, numbers in masks.items():
+            file[f"mask/{key}"] = np.asarray([f"demo_{number}".encode() for number in numbers])
+        file.flush()
+        content = file.id.get_file_image()
+    write_bytes(path, content)
 
 
 def _write_demo(group: h5py.Group, demo: Demonstration) -> None:

@@ -8,6 +8,7 @@ import sys
 import warnings
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import gymnasium
 import numpy as np
@@ -169,8 +170,8 @@ def test_failed_export_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     path = export_policy(module, tmp_path / "new" / "policy.pt")
     before = path.read_bytes()
 
-    def fail(_: object, target: str) -> None:
-        Path(target).write_bytes(before[:100])
+    def fail(_: object, file: IO[bytes]) -> None:
+        file.write(before[:100])
         raise OSError("no space left")
 
     monkeypatch.setattr(torch.jit, "save", fail)
