@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ def machine_facts(device: torch.device | str = "cpu") -> dict[str, Any]:
     device = torch.device(device)
     facts: dict[str, Any] = {
         "command": " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "ibrl_fast": __version__,
         "cpu": _processor(),

@@ -128,17 +128,8 @@ class DemonstrationSet(Sequence[Demonstration]):
         object.__setattr__(self, "demos", tuple(self.demos))
         if not self.demos:
             raise ArgumentError("demos: expected at least one demonstration, got none")
-        for number, demo in enumerate(self.demos):
-            if demo.observation_space != self.observation_space:
-                raise ArgumentError(
-                    f"demos[{number}].observations: expected {_describe(self.observation_space)} "
-                    f"as in the first, got {_describe(demo.observation_space)}"
-                )
-            if demo.actions.shape[1] != self.action_dim:
-                raise ArgumentError(
-                    f"demos[{number}].actions: expected {self.action_dim} numbers as in the first, "
-                    f"got {demo.actions.shape[1]}"
-                )
+        spaces = [demo.observation_space for demo in self.demos]
+        check_alike(spaces, [int(demo.actions.shape[1]) for demo in self.demos])
 
     def __len__(self) -> int:
         """Demonstrations."""
@@ -168,6 +159,25 @@ class DemonstrationSet(Sequence[Demonstration]):
     def observation_space(self) -> dict[str, ObsSpec]:
         """Spec of every observation entry."""
         return self.demos[0].observation_space
+
+
+def check_alike(spaces: Sequence[Mapping[str, ObsSpec]], action_dims: Sequence[int]) -> None:
+    """Compares what every demonstration observes, and the numbers in its actions, with the first.
+
+    Raises:
+        ArgumentError: naming the first that differs.
+    """
+    for number, (space, action_dim) in enumerate(zip(spaces, action_dims)):
+        if space != spaces[0]:
+            raise ArgumentError(
+                f"demos[{number}].observations: expected {_describe(spaces[0])} "
+                f"as in the first, got {_describe(space)}"
+            )
+        if action_dim != action_dims[0]:
+            raise ArgumentError(
+                f"demos[{number}].actions: expected {action_dims[0]} numbers as in the first, "
+                f"got {action_dim}"
+            )
 
 
 def _describe(space: Mapping[str, ObsSpec]) -> dict[str, list[int]]:

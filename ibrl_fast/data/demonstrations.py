@@ -8,37 +8,40 @@
     mask/<filter key>         names of the demonstrations that belong to it
 
 In memory a camera is named `<camera>` and its images are [3, height, width]. Layout after the robomimic
-documentation, "Dataset structure".
+documentation, "Dataset structure". Files written here carry checksums of everything (`hdf5_seals`), which are
+compared when they are read; files of other programs are read without. What a file declares is compared and
+bounded before any value is read (`demonstration_layout`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import h5py
 import numpy as np
 
 from ibrl_fast.data.checks import check_vector
+from ibrl_fast.data.demonstration_layout import IMAGE_SUFFIX, DemoLayout, plan_demos
 from ibrl_fast.data.demonstration_set import Array, Demonstration, DemonstrationError, DemonstrationSet
+from ibrl_fast.data.hdf5_objects import UNREADABLE, exists, line, located, open_array, open_group
+from ibrl_fast.data.hdf5_seals import check_group, is_sealed, read_dataset, seal_group, write_dataset
 from ibrl_fast.errors import ArgumentError
+from ibrl_fast.files import kind_of, write_bytes
 
 __all__ = [
     "Demonstration",
     "DemonstrationError",
     "DemonstrationSet",
     "read_demonstrations",
+    "warn_without_success",
     "write_demonstrations",
 ]
 
-_IMAGE_SUFFIX = "_image"
-# What h5py and numpy raise on damaged files, beside ValueError and TypeError.
-_UNREADABLE = (OSError, RuntimeError, KeyError, AttributeError, MemoryError)
+# The oldest format in which HDF5 itself has checksums of everything but the values.
+_FORMAT = ("v110", "v110")
 
 
 def write_demonstrations(
@@ -67,24 +70,19 @@ def write_demonstrations(
             )
     arguments = json.dumps(dict(whole.env_args if env_args is None else env_args), indent=4)
 
-    # Written beside its place and moved there when complete.
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        with h5py.File(temporary, "w") as file:
-            data = file.create_group("data")
-            data.attrs["total"] = whole.num_steps
-            data.attrs["env_args"] = arguments
-            for number, demo in enumerate(whole):
-                _write_demo(data.create_group(f"demo_{number}"), demo)
-            for key, numbers in masks.items():
-                file[f"mask/{key}"] = np.asarray([f"demo_{number}".encode() for number in numbers])
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    # Made in memory, since HDF5 crashes where a disk is full, and written as a whole.
+    with h5py.File("demos", "w", driver="core", backing_store=False, libver=_FORMAT) as file:
+        data = file.create_group("data")
+        data.attrs["total"] = whole.num_steps
+        data.attrs["env_args"] = arguments
+        for number, demo in enumerate(whole):
+            _write_demo(data.create_group(f"demo_{number}"), demo)
+        seal_group(data)
+        for key, numbers in masks.items():
+            write_dataset(file, f"mask/{key}", [f"demo_{number}".encode() for number in numbers])
+        file.flush()
+        content = file.id.get_file_image()
+    write_bytes(path, content, f"demonstrations {path}")
 
 
 def _write_demo(group: h5py.Group, demo: Demonstration) -> None:
@@ -94,19 +92,18 @@ def _write_demo(group: h5py.Group, demo: Demonstration) -> None:
         group.attrs["seed"] = demo.seed
     for key, array in demo.observations.items():
         image = array.ndim == 4
-        name = f"{key}{_IMAGE_SUFFIX}" if image else key
+        name = f"{key}{IMAGE_SUFFIX}" if image else key
         stored = array.transpose(0, 2, 3, 1) if image else array
-        packing = {"compression": "gzip", "compression_opts": 4} if image else {}
-        chunks = (1, *stored.shape[1:]) if image else None
-        group.create_dataset(f"obs/{name}", data=stored[:-1], chunks=chunks, **packing)
-        group.create_dataset(f"next_obs/{name}", data=stored[1:], chunks=chunks, **packing)
-    group["actions"] = demo.actions
-    group["rewards"] = demo.rewards
-    group["dones"] = (demo.terminated | demo.truncated).astype(np.int64)
-    group["terminated"] = demo.terminated
-    group["truncated"] = demo.truncated
+        write_dataset(group, f"obs/{name}", stored[:-1], by_entry=image)
+        write_dataset(group, f"next_obs/{name}", stored[1:], by_entry=image)
+    write_dataset(group, "actions", demo.actions)
+    write_dataset(group, "rewards", demo.rewards)
+    write_dataset(group, "dones", (demo.terminated | demo.truncated).astype(np.int64))
+    write_dataset(group, "terminated", demo.terminated)
+    write_dataset(group, "truncated", demo.truncated)
     if demo.states is not None:
-        group["states"] = demo.states
+        write_dataset(group, "states", demo.states)
+    seal_group(group)
 
 
 def read_demonstrations(
@@ -135,35 +132,37 @@ def read_demonstrations(
 
     Errors: DemonstrationError naming file, demonstration and field.
     """
+    # A pipe or a device would be waited for.
+    kind = kind_of(path)
+    if kind != "a regular file":
+        got = "none" if kind == "nothing" else kind
+        raise DemonstrationError(f"{path}: file: expected a file, got {got}")
     try:
         with h5py.File(path, "r") as file:
             return _read_file(
                 file, keys, filter_key, max_demos, {"state": state_keys, "proprio": proprio_keys}
             )
-    except FileNotFoundError as error:
-        raise DemonstrationError(f"{path}: file: expected a file, got none") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DemonstrationError(
-            f"{path}: file: expected a complete HDF5 file, got: {_line(error)}"
+            f"{path}: file: expected a complete HDF5 file, got: {line(error)}"
         ) from error
     except (ValueError, TypeError) as error:
-        raise DemonstrationError(f"{path}: {_line(error)}") from error
+        raise DemonstrationError(f"{path}: {line(error)}") from error
 
 
-@contextmanager
-def _located(place: str) -> Iterator[None]:
-    """Puts a place in front of every error raised inside a `with` block."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        raise ArgumentError(f"{place}: {error}") from error
-    except _UNREADABLE as error:
-        raise ArgumentError(f"{place}: expected readable data, got: {_line(error)}") from error
+def warn_without_success(demos: DemonstrationSet, path: object, say: Callable[[str], object]) -> None:
+    """Says so when no demonstration succeeds: a success is what imitation and the proposals live on.
 
-
-def _line(error: BaseException) -> str:
-    """An error's message on one line."""
-    return " ".join(str(error).split())
+    Args:
+        demos: what was read.
+        path: their file, as the user knows it.
+        say: receives the warning.
+    """
+    if any(demo.success for demo in demos):
+        return
+    largest = max(float(np.abs(demo.rewards).max()) for demo in demos)
+    why = "all rewards are zero" if largest == 0 else "none ends with a positive reward"
+    say(f"demonstrations {path}: none of {len(demos)} succeeds ({why})")
 
 
 def _read_file(
@@ -174,17 +173,26 @@ def _read_file(
     joined: Mapping[str, Sequence[str]],
 ) -> DemonstrationSet:
     """The chosen demonstrations of an open file."""
-    data = _group(file, "data")
+    data = open_group(file, "data")
     try:
         env_args = json.loads(data.attrs.get("env_args", "{}"))
     except (ValueError, TypeError) as error:
         raise ArgumentError(f"data: env_args: expected JSON, got: {error}") from error
     if not isinstance(env_args, dict):
         raise ArgumentError(f"data: env_args: expected a JSON object, got {type(env_args).__name__}")
+
+    # What is declared, then the checksums of that, then the values.
+    layouts = plan_demos(data, _demo_names(file, data, filter_key, max_demos), keys, joined)
+    sealed = any(map(is_sealed, (data, layouts[0].group, layouts[0].actions)))
+    with located("data"):
+        check_group(data, sealed=sealed)
+    for layout in layouts:
+        with located(layout.name):
+            check_group(layout.group, sealed=sealed)
     demos = []
-    for name in _demo_names(file, data, filter_key, max_demos):
-        with _located(name):
-            demos.append(_read_demo(_group(data, name), keys, joined))
+    for layout in layouts:
+        with located(layout.name):
+            demos.append(_read_demo(layout, sealed))
     return DemonstrationSet(tuple(demos), env_args)
 
 
@@ -197,75 +205,48 @@ def _demo_names(
     if filter_key is None:
         names = [name for name in data if name.startswith("demo_")]
     else:
-        masks = sorted(file["mask"]) if "mask" in file else []
+        masks = sorted(open_group(file, "mask")) if exists(file, "mask") else []
         if filter_key not in masks:
             raise ArgumentError(f"mask: expected one of the filter keys {masks}, got {filter_key!r}")
-        names = [bytes(name).decode() for name in file["mask"][filter_key][:]]
+        with located("mask"):
+            mask = open_array(file["mask"], filter_key)
+            names = [bytes(name).decode() for name in read_dataset(mask, sealed=False)]
     for name in names:
-        if not name.removeprefix("demo_").isdigit():
+        if not name.removeprefix("demo_").isdecimal():
             raise ArgumentError(f"data: expected demonstrations named demo_<number>, got {name!r}")
     if not names:
         raise ArgumentError("data: expected at least one demonstration, got none")
     return sorted(names, key=lambda name: int(name.removeprefix("demo_")))[:max_demos]
 
 
-def _group(parent: h5py.Group, name: str) -> h5py.Group:
-    """A group that must be there."""
-    if name not in parent or not isinstance(parent[name], h5py.Group):
-        raise ArgumentError(f"{name}: expected a group, got none")
-    return parent[name]
+def _read_demo(layout: DemoLayout, sealed: bool) -> Demonstration:
+    """One episode, whose declared shapes fit each other."""
+    steps = layout.steps
 
+    def values(dataset: h5py.Dataset) -> Array:
+        with located(dataset.name.rpartition("/")[2]):
+            return read_dataset(dataset, sealed=sealed)
 
-def _dataset(parent: h5py.Group, name: str, steps: int | None = None) -> Array:
-    """A dataset that must be there, with one entry per step."""
-    if name not in parent or not isinstance(parent[name], h5py.Dataset):
-        raise ArgumentError(f"{name}: expected a dataset, got none")
-    with _located(name):
-        array = parent[name][()]
-    if not isinstance(array, np.ndarray) or array.ndim < 1:
-        raise ArgumentError(f"{name}: expected an array, got a scalar")
-    if steps is not None and array.shape[0] != steps:
-        raise ArgumentError(f"{name}: expected {steps} entries, got {array.shape[0]}")
-    return array
-
-
-def _read_demo(
-    group: h5py.Group, keys: Sequence[str] | None, joined: Mapping[str, Sequence[str]]
-) -> Demonstration:
-    """One episode."""
-    actions = _dataset(group, "actions")
-    steps = actions.shape[0]
-    samples = group.attrs.get("num_samples")
-    if not isinstance(samples, int | np.integer) or samples != steps or steps < 1:
-        raise ArgumentError(f"num_samples: expected the {steps} steps of actions (at least 1), got {samples}")
-    rewards = _dataset(group, "rewards", steps)
-    _dataset(group, "dones", steps)
+    actions, rewards = values(layout.actions), values(layout.rewards)
+    values(layout.dones)
 
     # How the episode ended: as recorded, or judged by its last reward.
-    if "terminated" in group:
-        terminated = _dataset(group, "terminated", steps).astype(bool)
-        truncated = _dataset(group, "truncated", steps).astype(bool)
+    if layout.terminated is not None and layout.truncated is not None:
+        terminated = values(layout.terminated).astype(bool)
+        truncated = values(layout.truncated).astype(bool)
     else:
         last = np.arange(steps) == steps - 1
         terminated = last & bool(rewards[-1] > 0)
         truncated = last & ~terminated
 
     # Observations, and the one after the last step where it was recorded.
-    obs = _group(group, "obs")
-    with _located("obs"):
-        sources = _sources(obs, keys, joined)
-        observations = {key: _observation(obs, names, steps) for key, names in sources.items()}
-    states = _dataset(group, "states", steps) if "states" in group else None
-    if "next_obs" in group:
-        next_obs = _group(group, "next_obs")
-        with _located("next_obs"):
-            after = {key: _observation(next_obs, names, steps) for key, names in sources.items()}
-            for key, array in observations.items():
-                if after[key].shape != array.shape:
-                    raise ArgumentError(
-                        f"{key}: expected {list(array.shape)} as in obs, got {list(after[key].shape)}"
-                    )
-        observations = {key: np.concatenate([array, after[key][-1:]]) for key, array in observations.items()}
+    with located("obs"):
+        observations = {key: _observation(parts, values) for key, parts in layout.obs.items()}
+    states = None if layout.states is None else values(layout.states)
+    if layout.next_obs is not None:
+        with located("next_obs"):
+            after = {key: _observation(parts, values)[-1:] for key, parts in layout.next_obs.items()}
+        observations = {key: np.concatenate([array, after[key]]) for key, array in observations.items()}
     elif terminated[-1]:
         observations = {key: np.concatenate([array, array[-1:]]) for key, array in observations.items()}
     else:
@@ -274,50 +255,13 @@ def _read_demo(
         actions, rewards, terminated = actions[:-1], rewards[:-1], terminated[:-1]
         truncated = truncated[1:]
         states = None if states is None else states[:-1]
-
-    seed = group.attrs.get("seed")
-    if seed is not None and not isinstance(seed, int | np.integer):
-        raise ArgumentError(f"seed: expected an integer, got {seed!r}")
-    return Demonstration(
-        observations, actions, rewards, terminated, truncated, states, None if seed is None else int(seed)
-    )
+    return Demonstration(observations, actions, rewards, terminated, truncated, states, layout.seed)
 
 
-def _sources(
-    obs: h5py.Group, keys: Sequence[str] | None, joined: Mapping[str, Sequence[str]]
-) -> dict[str, list[str]]:
-    """Which datasets of a file's `obs` make each entry in memory."""
-    wanted = {key: list(names) for key, names in joined.items() if names}
-    sources: dict[str, list[str]] = {}
-    if keys is None:
-        # Every vector and camera that is not part of a joined entry; other kinds (depth, points) stay in the
-        # file.
-        used = {name for names in wanted.values() for name in names}
-        for name in obs:
-            image = name.endswith(_IMAGE_SUFFIX)
-            if name not in used and (image or obs[name].ndim == 2):
-                sources[name.removesuffix(_IMAGE_SUFFIX) if image else name] = [name]
-        return sources | wanted
-    for key in keys:
-        camera = f"{key}{_IMAGE_SUFFIX}"
-        if key not in wanted and key not in obs and camera not in obs:
-            there = sorted(name.removesuffix(_IMAGE_SUFFIX) for name in obs)
-            raise ArgumentError(f"{key}: expected a dataset, got none; there are {there}")
-        sources[key] = wanted.get(key, [camera if camera in obs else key])
-    return sources
-
-
-def _observation(obs: h5py.Group, names: Sequence[str], steps: int) -> Array:
+def _observation(parts: Sequence[h5py.Dataset], values: Callable[[h5py.Dataset], Array]) -> Array:
     """One entry in memory: an image turned to CHW, or vectors joined along their features."""
-    parts = []
-    for name in names:
-        array = _dataset(obs, name, steps)
-        got = f"{array.dtype} {list(array.shape)}"
-        if name.endswith(_IMAGE_SUFFIX):
-            if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
-                raise ArgumentError(f"{name}: expected uint8 [{steps}, height, width, 3], got {got}")
-            return np.ascontiguousarray(array.transpose(0, 3, 1, 2))
-        if array.ndim != 2:
-            raise ArgumentError(f"{name}: expected [{steps}, features], got {got}")
-        parts.append(check_vector(name, array, array.shape))
-    return np.concatenate(parts, axis=1)
+    arrays = [values(part) for part in parts]
+    if arrays[0].ndim == 4:
+        return np.ascontiguousarray(arrays[0].transpose(0, 3, 1, 2))
+    names = [part.name.rpartition("/")[2] for part in parts]
+    return np.concatenate([check_vector(name, a, a.shape) for name, a in zip(names, arrays)], axis=1)

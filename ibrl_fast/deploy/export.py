@@ -7,8 +7,7 @@ import io
 import json
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from ibrl_fast.deploy.contract import ObservationContract, ObservationField
 from ibrl_fast.deploy.policy import Format, native_target
 from ibrl_fast.deploy.policy_module import IL_SOURCE, RL_SOURCE, EncodedActor, HybridPolicy, SinglePolicy
 from ibrl_fast.errors import ArgumentError
+from ibrl_fast.files import replacing, write_bytes
 
 MAX_BATCH = 65536
 """Largest batch of an AOTInductor package."""
@@ -164,9 +164,15 @@ def torchscript_bytes(module: nn.Module) -> bytes:
     """What `export_torchscript` writes, as bytes."""
     scripted = module if isinstance(module, torch.jit.ScriptModule) else script_policy(module)
     # a copy has only its own parameters; an agent's are views into storage that would be saved as a whole
+<<<<<<< HEAD
     content = io.BytesIO()
     torch.jit.save(copy.deepcopy(scripted), content)
     return content.getvalue()
+=======
+    with replacing(path) as target, target.open("wb") as file:
+        torch.jit.save(copy.deepcopy(scripted), file)
+    return Path(path)
+>>>>>>> files
 
 
 def export_aoti(module: nn.Module, path: str | PathLike[str]) -> Path:
@@ -206,11 +212,14 @@ def export_aoti(module: nn.Module, path: str | PathLike[str]) -> Path:
             (_example(module, contract, 2),),
             dynamic_shapes={"obs": {key: {0: batch} for key in contract.observations}},
         )
-        with _replacing(path) as target:
+        # built elsewhere, under the file's own name: torch writes that name into the package
+        with tempfile.TemporaryDirectory() as folder:
+            package = Path(folder) / Path(path).name
             target_machine = native_target(next(module.parameters()).device)
             metadata = {"contract": contract.to_json(), "target": json.dumps(target_machine)}
             config = {"aot_inductor.metadata": metadata}
-            aoti_compile_and_package(program, package_path=str(target), inductor_configs=config)
+            aoti_compile_and_package(program, package_path=str(package), inductor_configs=config)
+            write_bytes(path, package.read_bytes())
     return Path(path)
 
 
@@ -270,14 +279,3 @@ def _check_fits(module: HybridPolicy | SinglePolicy, contract: ObservationContra
         raise ArgumentError(
             f"action_dim: expected {action.shape[1]} like the networks, got {contract.action_dim}"
         )
-
-
-@contextmanager
-def _replacing(path: str | PathLike[str]) -> Iterator[Path]:
-    """A path to write to; what was written takes the place of `path` at the end, unless an error came."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export_") as folder:
-        target = Path(folder) / path.name
-        yield target
-        target.replace(path)

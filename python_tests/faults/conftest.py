@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 """The tiny runs of the command line's tests serve here as well."""
 
 from __future__ import annotations
@@ -7,3 +8,34 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+=======
+"""Fixtures of the tests of faults: a disk that fills up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# how demonstrations are made for tests
+sys.path.append(str(Path(__file__).parents[1] / "data"))
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder with room for 256 KiB, where this process may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("needs the command mount")
+    if mounted.returncode != 0:
+        pytest.skip(f"needs the right to mount a disk: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+>>>>>>> files

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from ibrl_fast.training import checkpoint
 from ibrl_fast.training.checkpoint import (
     CHECKPOINT_NAME,
     CheckpointError,
@@ -65,7 +64,7 @@ def test_a_crash_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
             arguments[1].write(b"half a file")  # type: ignore[attr-defined]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(torch if moment == "save" else checkpoint.os, moment, crash)
+    monkeypatch.setattr(torch if moment == "save" else os, moment, crash)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, {"number": 2})
     monkeypatch.undo()

@@ -1,0 +1,220 @@
+"""What a demonstration file declares: compared with each other and with bounds before any value is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+import torch
+
+from ibrl_fast.data.demonstration_set import check_alike
+from ibrl_fast.data.hdf5_objects import exists, located, num_bytes, open_dataset, open_group
+from ibrl_fast.data.observation_space import ObsSpec
+from ibrl_fast.errors import ArgumentError
+
+IMAGE_SUFFIX = "_image"
+MAX_FEATURES = 1 << 16
+"""Numbers of one vector (a state, an action) at one step."""
+MAX_IMAGE_SIZE = 1 << 13
+"""Height and width of an image, pixels."""
+
+Sources = Mapping[str, Sequence[h5py.Dataset]]
+
+
+@dataclass(frozen=True)
+class DemoLayout:
+    """The datasets of one demonstration, none of them read yet; all have one entry per step.
+
+    Attributes:
+        name: of its group in the file.
+        obs, next_obs: per key in memory, one image or the vectors that are joined.
+        next_obs, terminated, truncated, states: None where absent.
+    """
+
+    name: str
+    group: h5py.Group
+    steps: int
+    seed: int | None
+    actions: h5py.Dataset
+    rewards: h5py.Dataset
+    dones: h5py.Dataset
+    terminated: h5py.Dataset | None
+    truncated: h5py.Dataset | None
+    states: h5py.Dataset | None
+    obs: Sources
+    next_obs: Sources | None
+
+    @property
+    def observation_space(self) -> dict[str, ObsSpec]:
+        """Spec of every observation entry, as it will be in memory."""
+        return {key: _spec(parts) for key, parts in self.obs.items()}
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of everything that will be read."""
+        sources = [*self.obs.values(), *(self.next_obs or {}).values()]
+        datasets = [part for parts in sources for part in parts]
+        fields = (self.actions, self.rewards, self.dones, self.terminated, self.truncated, self.states)
+        return sum(num_bytes(part) for part in (*datasets, *fields) if part is not None)
+
+
+def plan_demos(
+    data: h5py.Group, names: Sequence[str], keys: Sequence[str] | None, joined: Mapping[str, Sequence[str]]
+) -> list[DemoLayout]:
+    """The layouts of demonstrations that are alike and fit into this machine's memory.
+
+    Args:
+        data: the file's group.
+        names: of the demonstrations.
+        keys: entries to read, named as in memory; None for every vector and camera.
+        joined: per entry in memory the vectors that it is joined of.
+
+    Errors: ValueError naming demonstration and field.
+    """
+    layouts = []
+    for name in names:
+        with located(name):
+            layouts.append(_plan_demo(name, open_group(data, name), keys, joined))
+    check_alike(
+        [layout.observation_space for layout in layouts], [layout.actions.shape[1] for layout in layouts]
+    )
+    needed = sum(layout.num_bytes for layout in layouts)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > memory:
+        raise ArgumentError(
+            f"data: expected at most the {memory} bytes of this machine's memory, got {needed}; read fewer "
+            "demonstrations or entries"
+        )
+    return layouts
+
+
+def _plan_demo(
+    name: str, group: h5py.Group, keys: Sequence[str] | None, joined: Mapping[str, Sequence[str]]
+) -> DemoLayout:
+    """One episode."""
+    # The actions tell the length.
+    actions = open_dataset(group, "actions")
+    steps = actions.shape[0]
+    samples = group.attrs.get("num_samples")
+    if not isinstance(samples, int | np.integer) or samples != steps or steps < 1:
+        raise ArgumentError(f"num_samples: expected the {steps} steps of actions (at least 1), got {samples}")
+    if actions.ndim != 2 or not 1 <= actions.shape[1] <= MAX_FEATURES:
+        raise ArgumentError(
+            f"actions: expected [steps, action_dim] with 1 to {MAX_FEATURES} numbers, "
+            f"got {list(actions.shape)}"
+        )
+    rewards, dones = _flat(group, "rewards", steps), open_dataset(group, "dones", steps)
+    terminated, truncated = None, None
+    if exists(group, "terminated"):
+        terminated, truncated = _flat(group, "terminated", steps), _flat(group, "truncated", steps)
+
+    # Observations before and after each step.
+    obs = open_group(group, "obs")
+    with located("obs"):
+        names = _sources(obs, keys, joined)
+        before = {key: _parts(obs, parts, steps) for key, parts in names.items()}
+    states = _vectors(group, "states", steps) if exists(group, "states") else None
+    after = None
+    if exists(group, "next_obs"):
+        next_obs = open_group(group, "next_obs")
+        with located("next_obs"):
+            after = {key: _parts(next_obs, parts, steps) for key, parts in names.items()}
+            for key, parts in before.items():
+                expected, got = ([steps, *_spec(p).shape] for p in (parts, after[key]))
+                if got != expected:
+                    raise ArgumentError(f"{key}: expected {expected} as in obs, got {got}")
+
+    seed = group.attrs.get("seed")
+    if seed is not None and not isinstance(seed, int | np.integer):
+        raise ArgumentError(f"seed: expected an integer, got {seed!r}")
+    return DemoLayout(
+        name=name,
+        group=group,
+        steps=steps,
+        seed=None if seed is None else int(seed),
+        actions=actions,
+        rewards=rewards,
+        dones=dones,
+        terminated=terminated,
+        truncated=truncated,
+        states=states,
+        obs=before,
+        next_obs=after,
+    )
+
+
+def _flat(group: h5py.Group, name: str, steps: int) -> h5py.Dataset:
+    """One number per step."""
+    dataset = open_dataset(group, name, steps)
+    if dataset.ndim != 1:
+        raise ArgumentError(f"{name}: expected [{steps}], got {list(dataset.shape)}")
+    return dataset
+
+
+def _vectors(group: h5py.Group, name: str, steps: int) -> h5py.Dataset:
+    """One vector per step."""
+    dataset = open_dataset(group, name, steps)
+    if dataset.ndim != 2 or not 1 <= dataset.shape[1] <= MAX_FEATURES:
+        raise ArgumentError(
+            f"{name}: expected [{steps}, features] with 1 to {MAX_FEATURES} numbers, "
+            f"got {dataset.dtype} {list(dataset.shape)}"
+        )
+    return dataset
+
+
+def _image(group: h5py.Group, name: str, steps: int) -> h5py.Dataset:
+    """One image per step."""
+    dataset = open_dataset(group, name, steps)
+    shape = dataset.shape
+    if (
+        dataset.dtype != np.uint8
+        or dataset.ndim != 4
+        or shape[3] != 3
+        or not all(1 <= size <= MAX_IMAGE_SIZE for size in shape[1:3])
+    ):
+        raise ArgumentError(
+            f"{name}: expected uint8 [{steps}, height, width, 3], got {dataset.dtype} {list(shape)}"
+        )
+    return dataset
+
+
+def _sources(
+    obs: h5py.Group, keys: Sequence[str] | None, joined: Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
+    """Which datasets of a file's `obs` make each entry in memory."""
+    wanted = {key: list(names) for key, names in joined.items() if names}
+    sources: dict[str, list[str]] = {}
+    if keys is None:
+        # Every vector and camera that is not part of a joined entry; other kinds (depth, points) stay in the
+        # file.
+        used = {name for names in wanted.values() for name in names}
+        for name in obs:
+            image = name.endswith(IMAGE_SUFFIX)
+            if name not in used and (image or open_dataset(obs, name).ndim == 2):
+                sources[name.removesuffix(IMAGE_SUFFIX) if image else name] = [name]
+        return sources | wanted
+    for key in keys:
+        camera = f"{key}{IMAGE_SUFFIX}"
+        if key not in wanted and not exists(obs, key) and not exists(obs, camera):
+            there = sorted(name.removesuffix(IMAGE_SUFFIX) for name in obs)
+            raise ArgumentError(f"{key}: expected a dataset, got none; there are {there}")
+        sources[key] = wanted.get(key, [camera if exists(obs, camera) else key])
+    return sources
+
+
+def _parts(obs: h5py.Group, names: Sequence[str], steps: int) -> list[h5py.Dataset]:
+    """The datasets of one entry in memory: one image, or vectors."""
+    if names[0].endswith(IMAGE_SUFFIX):
+        return [_image(obs, names[0], steps)]
+    return [_vectors(obs, name, steps) for name in names]
+
+
+def _spec(parts: Sequence[h5py.Dataset]) -> ObsSpec:
+    """The entry in memory that datasets make."""
+    shape = parts[0].shape
+    if len(shape) == 4:
+        return ObsSpec((shape[3], shape[1], shape[2]), torch.uint8)
+    return ObsSpec((sum(part.shape[1] for part in parts),), torch.float32)
