@@ -21,7 +21,7 @@ from ibrl_fast.deploy.contract import ObservationContract, ObservationField
 from ibrl_fast.deploy.policy import Format, native_target
 from ibrl_fast.deploy.policy_module import IL_SOURCE, RL_SOURCE, EncodedActor, HybridPolicy, SinglePolicy
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.files import replacing, write_bytes
+from ibrl_fast.files import write_bytes
 
 MAX_BATCH = 65536
 """Largest batch of an AOTInductor package."""
@@ -154,9 +154,7 @@ def export_torchscript(module: nn.Module, path: str | PathLike[str]) -> Path:
         module: made by `make_policy_module`, or the result of `script_policy`.
         path: the file to write; replaced as a whole or not at all.
     """
-    content = torchscript_bytes(module)
-    with _replacing(path) as target:
-        target.write_bytes(content)
+    write_bytes(path, torchscript_bytes(module))
     return Path(path)
 
 
@@ -164,15 +162,9 @@ def torchscript_bytes(module: nn.Module) -> bytes:
     """What `export_torchscript` writes, as bytes."""
     scripted = module if isinstance(module, torch.jit.ScriptModule) else script_policy(module)
     # a copy has only its own parameters; an agent's are views into storage that would be saved as a whole
-<<<<<<< HEAD
     content = io.BytesIO()
     torch.jit.save(copy.deepcopy(scripted), content)
     return content.getvalue()
-=======
-    with replacing(path) as target, target.open("wb") as file:
-        torch.jit.save(copy.deepcopy(scripted), file)
-    return Path(path)
->>>>>>> files
 
 
 def export_aoti(module: nn.Module, path: str | PathLike[str]) -> Path:

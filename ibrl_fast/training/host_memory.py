@@ -1,8 +1,14 @@
-"""Memory of the CPU learner: freed blocks stay with the process."""
+"""Memory of the learner: freed blocks stay with the process, and too little of it is one message."""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from ibrl_fast.errors import OutOfMemoryError, UserError
 
 # glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -24,3 +30,23 @@ def keep_freed_memory() -> bool:
         return False
     # no separate mappings, and no trimming at the end of the heap
     return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turns every library's way of running out of memory into one error.
+
+    Raises:
+        OutOfMemoryError: from PyTorch's, NumPy's and Python's own.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        # on the CPU PyTorch has no type for it
+        words = str(error).strip().splitlines() or [type(error).__name__]
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in words[0]:
+            raise
+        advice = "lower batch_size, replay.capacity, env.num_envs or the networks' widths"
+        raise OutOfMemoryError(f"memory: expected enough for this run, got: {words[0]}; {advice}") from error

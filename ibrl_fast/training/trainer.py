@@ -23,7 +23,7 @@ from ibrl_fast.training.evaluate import EvaluationResult, can_film
 from ibrl_fast.training.evaluation_process import EvaluationError
 from ibrl_fast.training.gate import DeploymentGate
 from ibrl_fast.training.graph_capture import UpdateRound
-from ibrl_fast.training.host_memory import keep_freed_memory
+from ibrl_fast.training.host_memory import keep_freed_memory, memory_errors
 from ibrl_fast.training.interruption import StopWish, stop_on_signals
 from ibrl_fast.training.interval_log import IntervalLog
 from ibrl_fast.training.logging import MetricsLogger, PhaseTimer
@@ -88,7 +88,7 @@ class Trainer:
         self._timer = PhaseTimer(profiled=self._profile)
         self._progress = RunProgress(quiet=self._quiet)
 
-        with stop_on_signals(self._stop), self._progress, ExitStack() as closers:
+        with memory_errors(), stop_on_signals(self._stop), self._progress, ExitStack() as closers:
             closers.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(config.cpu_threads())
             if not config.num_threads and threads_from_environment() is not None:

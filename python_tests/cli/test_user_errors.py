@@ -99,3 +99,19 @@ def test_no_traceback_from_the_real_command() -> None:
     assert ended.stdout == ""
     assert ended.stderr.startswith("ibrl-fast: preset: expected one of quickstart")
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--network.critic.hidden", "30000000", "30000000"),
+        ("--replay.capacity", "1000000000000"),
+    ],
+)
+def test_more_memory_than_there_is(
+    capsys: Capsys, tmp_path: Path, demos_file: Path, flags: tuple[str, ...]
+) -> None:
+    arguments = tiny_arguments(demos_file, tmp_path / "run")
+    message = fails(capsys, "train", *arguments, *flags)
+    assert "memory" in message or "GiB" in message
+    assert message.count("\n") == 0

@@ -8,7 +8,6 @@ import sys
 import warnings
 import zipfile
 from pathlib import Path
-from typing import IO
 
 import gymnasium
 import numpy as np
@@ -170,15 +169,10 @@ def test_failed_export_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     path = export_policy(module, tmp_path / "new" / "policy.pt")
     before = path.read_bytes()
 
-<<<<<<< HEAD
     write = Path.write_bytes
 
     def fail(target: Path, content: bytes) -> None:
         write(target, content[:100])
-=======
-    def fail(_: object, file: IO[bytes]) -> None:
-        file.write(before[:100])
->>>>>>> files
         raise OSError("no space left")
 
     monkeypatch.setattr(Path, "write_bytes", fail)

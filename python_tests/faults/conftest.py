@@ -1,15 +1,4 @@
-<<<<<<< HEAD
-"""The tiny runs of the command line's tests serve here as well."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-=======
-"""Fixtures of the tests of faults: a disk that fills up."""
+"""Fixtures of the tests of faults: a disk that fills up; helpers of other folders serve here too."""
 
 from __future__ import annotations
 
@@ -20,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-# how demonstrations are made for tests
-sys.path.append(str(Path(__file__).parents[1] / "data"))
+sys.path.extend(str(Path(__file__).parents[1] / name) for name in ("cli", "data", "training"))
 
 
 @pytest.fixture
@@ -38,4 +26,3 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"needs the right to mount a disk: {mounted.stderr.strip()}")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
->>>>>>> files
