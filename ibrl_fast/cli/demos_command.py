@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from ibrl_fast.files import check_output
+
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
     """Collects and writes; `begin` is called where the work starts."""
@@ -53,6 +55,7 @@ def collect(
     from ibrl_fast.training.progress import RunProgress
 
     begin()
+    check_output(out, "out")
     with RunProgress() as progress, progress.bar("demonstrations", episodes) as update:
         demos = collect_demonstrations(
             task,

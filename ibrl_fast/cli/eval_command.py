@@ -12,6 +12,7 @@ import tyro
 
 from ibrl_fast.cli.run import check_exists
 from ibrl_fast.errors import FileError
+from ibrl_fast.files import check_output
 from ibrl_fast.training.config_file import load_config
 
 
@@ -49,6 +50,8 @@ def evaluate(
     from ibrl_fast.training.evaluate import EpisodeRunner, EvaluationSpec, Evaluator, merge_parts
 
     begin()
+    if video is not None:
+        check_output(video, "video")
     seeds = tuple(episode_seeds(seed, episodes))
     if policy.is_file():
         loaded = load_policy(policy)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ibrl_fast.cli.run import check_exists
+from ibrl_fast.files import check_output
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
@@ -37,5 +38,6 @@ def export(
     from ibrl_fast.training.build import load_policy_module
 
     begin()
+    check_output(out, "out")
     export_policy(load_policy_module(run), out, format=format)
     print(out)

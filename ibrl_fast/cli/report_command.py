@@ -11,6 +11,7 @@ import tyro
 
 from ibrl_fast.cli.run import check_exists
 from ibrl_fast.errors import ArgumentError
+from ibrl_fast.files import check_output_folder
 from ibrl_fast.training.config_file import CONFIG_NAME
 
 
@@ -38,5 +39,7 @@ def report(
     from ibrl_fast.training.report import write_report
 
     begin()
+    if out is not None:
+        check_output_folder(out, "out")
     for path in write_report(runs, out or runs[0]):
         print(path)

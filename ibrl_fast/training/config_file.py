@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import types
 import typing
 from pathlib import Path
 from typing import Any, get_args
 
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.errors import ArgumentError, FileError
+from ibrl_fast.files import read_json, write_json
 from ibrl_fast.training.config import TrainConfig
 
 CONFIG_NAME = "config.json"
@@ -79,7 +79,7 @@ def _fitting(options: list[Any], value: Any) -> Any:
 
 def save_config(config: TrainConfig, run_dir: Path) -> None:
     """Writes config.json."""
-    (run_dir / CONFIG_NAME).write_text(json.dumps(config_to_dict(config), indent=2) + "\n")
+    write_json(run_dir / CONFIG_NAME, config_to_dict(config))
 
 
 def remove_unused_folder(run_dir: Path) -> None:
@@ -93,12 +93,15 @@ def load_config(run_dir: Path) -> TrainConfig:
     """Reads config.json of a run folder.
 
     Raises:
-        ValueError: there is none, or it does not fit.
+        ArgumentError: there is none, it is damaged, or it is no configuration.
     """
     path = Path(run_dir) / CONFIG_NAME
     if not path.is_file():
         raise ArgumentError(f"run: expected a run folder with {CONFIG_NAME}, got {run_dir}")
     try:
-        return config_from_dict(json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise ArgumentError(f"{path}: expected a run's configuration, got {error}") from error
+        config: TrainConfig = config_from_dict(read_json(path))
+    except (ValueError, TypeError, FileError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        expected = "a run's configuration, an object with the fields of TrainConfig"
+        raise ArgumentError(f"{path}: expected {expected}, got {reason}") from error
+    return config

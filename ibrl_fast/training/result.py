@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ibrl_fast.files import write_json
 from ibrl_fast.training.evaluate import EvaluationResult
 
 SUMMARY_NAME = "summary.json"
@@ -68,4 +68,4 @@ def write_summary(result: TrainResult, seconds: Mapping[str, float]) -> None:
         "policy_path": policy,
         "seconds": dict(seconds),
     }
-    (result.run_dir / SUMMARY_NAME).write_text(json.dumps(summary, indent=2) + "\n")
+    write_json(result.run_dir / SUMMARY_NAME, summary)
