@@ -3,10 +3,12 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <iterator>
 #include <string>
 #include <vector>
 
 #include "bindings/bind_op.h"
+#include "bindings/check_apart.h"
 #include "common/cpu_isa.h"
 #include "common/philox.h"
 #include "kernels/adam_update.h"
@@ -97,8 +99,20 @@ struct AdamUpdateList {
 
 AdamUpdateList adam_update_list(Address values, Address exp_avg, Address exp_avg_sq, Address step,
                                 const Addresses& gradients, const Numbers& offsets, const Numbers& counts,
-                                Address target, int64_t target_begin, double learning_rate, double beta1,
-                                double beta2, double eps, double rho, bool is_float64) {
+                                Address target, int64_t target_begin, int64_t size, double learning_rate,
+                                double beta1, double beta2, double eps, double rho, bool is_float64) {
+    // Nothing that is written shares memory with anything else.
+    const int64_t width = is_float64 ? sizeof(double) : sizeof(float);
+    const ibrl::Span written[] = {{"values", values, size * width},
+                                  {"exp_avg", exp_avg, size * width},
+                                  {"exp_avg_sq", exp_avg_sq, size * width},
+                                  {"target", target, target.value ? (size - target_begin) * width : 0},
+                                  {"step", step, sizeof(int64_t)}};
+    for (const ibrl::Span* span = written; span != std::end(written); ++span) {
+        for (const ibrl::Span* other = written; other != span; ++other) check_apart(*span, *other);
+        for (size_t t = 0; t < gradients.size(); ++t)
+            check_apart(*span, {"a gradient", gradients[t], counts[t] * width});
+    }
     AdamUpdateList list{{},
                         {values, exp_avg, exp_avg_sq, step, nullptr, 0, target, target_begin, learning_rate,
                          beta1, beta2, eps, rho, is_float64}};
@@ -137,7 +151,7 @@ void bind_kernels(py::module_& m) {
     });
 
     // Each op: what Python passes for the fields of its Args struct, and how many elements a call touches.
-    ibrl::bind_op<Address, Address, Address, Address, int64_t, Address, int64_t>(
+    ibrl::bind_op<Address, Address, Address, Address, int64_t, Address, int64_t, int64_t>(
         m, "sample_rows", ibrl::fields_of<ibrl::SampleRowsArgs>, IBRL_KERNELS(sample_rows),
         [](const auto& args) { return args.batch * 8; });
     ibrl::bind_op<Address, Address, Address, Address, Address, Address, Address, Address, int64_t, int64_t,
@@ -177,8 +191,8 @@ void bind_kernels(py::module_& m) {
     ibrl::bind_op<Addresses, Addresses, Numbers, double, bool>(
         m, "polyak_update", polyak_update_list, IBRL_KERNELS(polyak_update),
         [](const auto& list) { return total_count(list.tensors); });
-    ibrl::bind_op<Address, Address, Address, Address, Addresses, Numbers, Numbers, Address, int64_t, double,
-                  double, double, double, double, bool>(
+    ibrl::bind_op<Address, Address, Address, Address, Addresses, Numbers, Numbers, Address, int64_t, int64_t,
+                  double, double, double, double, double, bool>(
         m, "adam_update", adam_update_list, IBRL_KERNELS(adam_update),
         [](const auto& list) { return total_count(list.gradients) * 2; });
 

@@ -18,7 +18,7 @@ struct AdamUpdateArgs {
     void* values;                   // [size] T
     void* exp_avg;                  // [size] T, mean of the gradients
     void* exp_avg_sq;               // [size] T, mean of their squares
-    int64_t* step;                  // [1] steps done before, below 2^32; one more afterwards
+    int64_t* step;                  // [1] steps done before, below 2^32 - 1; one more afterwards
     const AdamGradient* gradients;  // [num_gradients], in host memory
     int64_t num_gradients;
     void* target;          // [size - target_begin] T, moving average of the last values; or null
@@ -65,7 +65,7 @@ struct AdamStep {
     }
 };
 
-void adam_update_cpu(const AdamUpdateArgs& args, int threads);
+int64_t adam_update_cpu(const AdamUpdateArgs& args, int threads);  // 0 where the step is out of range, or -1
 void adam_update_cuda(const AdamUpdateArgs& args, int device, void* stream);
 
 }  // namespace ibrl

@@ -92,11 +92,13 @@ void update_all(const AdamUpdateArgs& args, int threads) {
 
 }  // namespace
 
-void adam_update_cpu(const AdamUpdateArgs& args, int threads) {
+int64_t adam_update_cpu(const AdamUpdateArgs& args, int threads) {
+    if (*args.step < 0 || *args.step >= int64_t{UINT32_MAX}) return 0;
     if (args.is_float64)
         update_all<double>(args, threads);
     else
         update_all<float>(args, threads);
+    return -1;
 }
 
 }  // namespace ibrl

@@ -28,9 +28,11 @@ static_assert(sizeof(Batch) + sizeof(AdamUpdateArgs) <= kArgumentBytes);
 // then every block has read the lower half, because it reads and counts in one operation.
 __device__ uint32_t read_and_count(int64_t* step, bool is_last) {
     auto* counter = reinterpret_cast<unsigned long long*>(step);
-    if (!is_last) return static_cast<uint32_t>(*counter);
     constexpr unsigned long long kBlock = 1ull << 32;
-    const unsigned long long before = atomicAdd(counter, kBlock);
+    const unsigned long long before = is_last ? atomicAdd(counter, kBlock) : *counter;
+    assert((before >> 32) < gridDim.x && static_cast<uint32_t>(before) != UINT32_MAX &&
+           "adam_update: step: expected 0 to 2^32 - 2");
+    if (!is_last) return static_cast<uint32_t>(before);
     if ((before >> 32) == gridDim.x - 1) atomicAdd(counter, 1ull - gridDim.x * kBlock);
     return static_cast<uint32_t>(before);
 }

@@ -10,11 +10,11 @@ constexpr int kProposalThreads = 128;
 
 template <typename Entry, typename Q, typename V, typename Args>
 __global__ void __launch_bounds__(kProposalThreads) proposal_kernel(const __grid_constant__ Args args) {
-    // Each member of the subset is checked by one thread of every block, before anything else is in
-    // registers.
+    // Each member of the subset is checked by one thread of every block, before any thread reads by it.
     if (threadIdx.x < args.values.subset_size)
         assert(args.values.subset[threadIdx.x] >= 0 &&
                args.values.subset[threadIdx.x] < args.values.ensemble);
+    __syncthreads();
 
     const int64_t i = int64_t{blockIdx.x} * kProposalThreads + threadIdx.x;
     if (i < args.values.batch) Entry::template run<Q, V>(args, i);

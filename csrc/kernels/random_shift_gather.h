@@ -43,8 +43,8 @@ IBRL_HD inline int clamp_index(int index, int size) {
     return index < 0 ? 0 : index >= size ? size - 1 : index;
 }
 
-int64_t random_shift_gather_cpu(const RandomShiftGatherArgs& args,
-                                int threads);  // a bad entry of rows, or -1
+// index of a bad entry of rows (or whose episode_step leads out of the storage), or -1
+int64_t random_shift_gather_cpu(const RandomShiftGatherArgs& args, int threads);
 void random_shift_gather_cuda(const RandomShiftGatherArgs& args, int device, void* stream);
 
 }  // namespace ibrl

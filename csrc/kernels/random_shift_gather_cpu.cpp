@@ -37,12 +37,13 @@ void gather_entry(const RandomShiftGatherArgs& args, int64_t i, int side, Conver
     T* out =
         static_cast<T*>(side == 0 ? args.obs : args.next_obs) + i * args.stack * args.channels * plane_size;
     const auto scale = static_cast<float>(args.scale), offset = static_cast<float>(args.offset);
+    const int64_t back = steps_back(row, args.stack, args.episode_step);
     const Shift shift = draw_shift(args, i, side);
 
     alignas(64) uint8_t band[kBandPixels];
     const int band_rows = static_cast<int>(kBandPixels / width);
     for (int64_t j = 0; j < args.stack; ++j) {
-        const uint8_t* plane = args.frames + stacked_row(row, j, args.episode_step) * args.frame_stride;
+        const uint8_t* plane = args.frames + stacked_row(row, j, back) * args.frame_stride;
         for (int64_t c = 0; c < args.channels; ++c, plane += plane_size) {
             for (int y = 0; y < height; y += band_rows) {
                 const int end = std::min(height, y + band_rows);
@@ -70,13 +71,20 @@ void gather_all(const RandomShiftGatherArgs& args, int threads) {
     });
 }
 
+// Whether the whole stack of a row lies in the storage.
+bool is_stored(const RandomShiftGatherArgs& args, int64_t row) {
+    if (row < 0 || row >= args.num_rows) return false;
+    const int64_t back = steps_back(row, args.stack, args.episode_step);
+    return back >= 0 && back <= row;
+}
+
 }  // namespace
 
 int64_t random_shift_gather_cpu(const RandomShiftGatherArgs& args, int threads) {
-    for (int64_t i = 0; i < args.batch; ++i) {
-        if (args.rows[i] < 0 || args.rows[i] >= args.num_rows) return i;
-        if (args.next_rows && (args.next_rows[i] < 0 || args.next_rows[i] >= args.num_rows)) return i;
-    }
+    for (int64_t i = 0; i < args.batch; ++i)
+        if (!is_stored(args, args.rows[i]) || (args.next_rows && !is_stored(args, args.next_rows[i])))
+            return i;
+    if (args.height * args.width == 0) return -1;
     if (args.out_dtype == DType::float32)
         gather_all<float>(args, threads);
     else

@@ -41,12 +41,14 @@ __global__ void __launch_bounds__(kThreads)
     const int j = plane / static_cast<int>(args.channels), c = plane % static_cast<int>(args.channels);
     const int64_t row = (side == 0 ? args.rows : args.next_rows)[i];
     assert(row >= 0 && row < args.num_rows && "random_shift_gather: rows: expected rows of frames");
+    const int64_t back = steps_back(row, args.stack, args.episode_step);
+    assert(back >= 0 && back <= row && "random_shift_gather: episode_step: expected 0 to the row");
 
     // Its source rows are contiguous, and no more than its own.
     const Shift shift = draw_shift(args, i, side);
     const int y0 = blockIdx.y * band_rows, y1 = min(y0 + band_rows, height);
     const int first = clamp_index(y0 + shift.dy, height), last = clamp_index(y1 - 1 + shift.dy, height);
-    const uint8_t* frame = args.frames + stacked_row(row, j, args.episode_step) * args.frame_stride;
+    const uint8_t* frame = args.frames + stacked_row(row, j, back) * args.frame_stride;
     const uint8_t* rows =
         stage(frame + (int64_t{c} * height + first) * width, (last - first + 1) * width, shared);
     __syncthreads();

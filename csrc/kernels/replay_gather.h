@@ -27,12 +27,18 @@ struct ReplayGatherArgs {
     int64_t batch;
 };
 
-// The row that entry `j` of a stack is read from.
-IBRL_HD inline int64_t stacked_row(int64_t row, int64_t j, const int32_t* episode_step) {
-    return j == 0 ? row : row - (j < episode_step[row] ? j : episode_step[row]);
+// Steps since the first row of the episode, for a row of the storage; 0 where nothing is stacked.
+IBRL_HD inline int64_t steps_back(int64_t row, int64_t stack, const int32_t* episode_step) {
+    return stack > 1 ? episode_step[row] : 0;
 }
 
-int64_t replay_gather_cpu(const ReplayGatherArgs& args, int threads);  // index of a bad entry of rows, or -1
+// The row that entry `j` of a stack is read from: in the storage where 0 <= back <= row.
+IBRL_HD inline int64_t stacked_row(int64_t row, int64_t j, int64_t back) {
+    return row - (j < back ? j : back);
+}
+
+// index of a bad entry of rows (or whose episode_step leads out of the storage), or -1
+int64_t replay_gather_cpu(const ReplayGatherArgs& args, int threads);
 void replay_gather_cuda(const ReplayGatherArgs& args, int device, void* stream);
 
 }  // namespace ibrl

@@ -17,12 +17,14 @@ void gather(const ReplayGather& g, const int32_t* episode_step, int64_t begin, i
     auto* out = static_cast<To*>(g.out) + begin * g.stack * g.features;
     for (int64_t i = begin; i < end; ++i) {
         const int64_t row = g.rows[i];
-        if (row < 0 || row >= g.num_rows) {
+        const bool inside = row >= 0 && row < g.num_rows;
+        const int64_t back = inside ? steps_back(row, g.stack, episode_step) : -1;
+        if (back < 0 || back > row) {
             bad = i;
             return;
         }
         for (int64_t j = 0; j < g.stack; ++j, out += g.features) {
-            const From* from = source + stacked_row(row, j, episode_step) * g.row_stride;
+            const From* from = source + stacked_row(row, j, back) * g.row_stride;
             if constexpr (std::is_same_v<From, To>) {
                 std::memcpy(out, from, g.features * sizeof(To));
             } else {

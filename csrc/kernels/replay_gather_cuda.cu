@@ -43,8 +43,9 @@ __global__ void replay_gather_kernel(const __grid_constant__ ReplayGatherArgs ar
     const auto k = in_row - j * static_cast<uint32_t>(g.features);
     const int64_t row = g.rows[i];
     assert(row >= 0 && row < g.num_rows && "replay_gather: rows: expected rows of the source");
-    const double value =
-        load(g.source, stacked_row(row, j, args.episode_step) * g.row_stride + k, g.source_dtype);
+    const int64_t back = steps_back(row, g.stack, args.episode_step);
+    assert(back >= 0 && back <= row && "replay_gather: episode_step: expected 0 to the row");
+    const double value = load(g.source, stacked_row(row, j, back) * g.row_stride + k, g.source_dtype);
 
     switch (g.out_dtype) {
         case DType::float32:

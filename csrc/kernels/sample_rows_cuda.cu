@@ -7,8 +7,9 @@ namespace {
 __global__ void sample_rows_kernel(SampleRowsArgs args) {
     const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (i >= args.batch) return;
-    assert(*args.size > 0 && "sample_rows: size: expected at least 1");
-    args.rows[i] = sample_one_row(args, i);
+    const SampleRun run = read_run(args);
+    assert(run_is_inside(args, run) && "sample_rows: begin, size: expected a part of the table");
+    args.rows[i] = sample_one_row(args, run, i);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+import threading
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -43,6 +44,11 @@ class PolicyFileError(ArgumentError):
 class Policy:
     """An exported policy, ready to act; made by `load_policy`.
 
+    One policy drives one robot: `step` and `reset` stack the frames of one episode. A thread may hand the
+    policy over to another between two calls; a call while another is under way is a RuntimeError, which
+    leaves the stacks to the other one. For several robots load several policies, or stack their frames and
+    call `act`, which may run in several threads at once.
+
     Attributes:
         contract: what it expects and returns.
         format: `torchscript` or `aoti`.
@@ -59,6 +65,7 @@ class Policy:
         self.source: int | None = None
         self._runner = runner
         self._first = True
+        self._in_use = threading.Lock()
         # the stacks of `step`, and tensors [1, ...] that share their memory
         self._stacks = {
             key: np.zeros(spec.stacked_shape, spec.dtype) for key, spec in contract.observations.items()
@@ -66,9 +73,17 @@ class Policy:
         self._views = {key: torch.from_numpy(stack).unsqueeze(0) for key, stack in self._stacks.items()}
 
     def reset(self) -> None:
-        """Forgets the frames of the last episode; call it whenever an episode starts."""
-        self._first = True
-        self.source = None
+        """Forgets the frames of the last episode; call it whenever an episode starts.
+
+        Raises:
+            RuntimeError: another thread is inside `step` or `reset`.
+        """
+        self._begin("reset")
+        try:
+            self._first = True
+            self.source = None
+        finally:
+            self._in_use.release()
 
     def warm_up(self) -> None:
         """Runs the networks on zeros: the first runs are slow, which a robot's first steps must not be."""
@@ -86,8 +101,25 @@ class Policy:
 
         Raises:
             ValueError, TypeError: an observation that breaks the contract; the stacks are then unchanged.
-            RuntimeError: the networks gave an action that is not finite.
+            RuntimeError: the networks gave an action that is not finite, or another thread is inside `step`
+                or `reset`.
         """
+        self._begin("step")
+        try:
+            return self._step(obs)
+        finally:
+            self._in_use.release()
+
+    def _begin(self, call: str) -> None:
+        """Refuses a call while another is under way; nobody waits, for a late action is a wrong one."""
+        if not self._in_use.acquire(blocking=False):
+            raise RuntimeError(
+                f"{call}: expected one call of step or reset at a time, got one while another was under way; "
+                "load a policy for each thread, or let one thread call"
+            )
+
+    def _step(self, obs: Arrays) -> npt.NDArray[np.float32]:
+        """`step`, alone."""
         # check everything before anything changes
         self._check_names(obs)
         for key, spec in self.contract.observations.items():

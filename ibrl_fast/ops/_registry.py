@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,35 +23,56 @@ _LIBRARY = torch.library.Library("ibrl_fast", "DEF")
 # The element type codes of csrc/common/dtype.h.
 DTYPE_CODES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 
+MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
+
+# Kernels count in 32 bits where a division or a random number asks for it.
+MAX_COUNT = 2**31 - 1
+
 # The widest rows that the CUDA kernels normalise: kMaxRowWidth in csrc/kernels/row_columns.cuh.
 MAX_CUDA_WIDTH = 2048
 
 
-def register(name: str, schema: str, arguments: Callable[..., tuple[Any, ...]], device_of: int = 0) -> Any:
+def register(
+    name: str,
+    schema: str,
+    arguments: Callable[..., tuple[Any, ...]],
+    device_of: int = 0,
+    explain: Callable[..., Exception | None] | None = None,
+) -> Any:
     """Defines ``ibrl_fast::name`` and returns its callable overload.
+
+    Values in device memory are nowhere read on the host. A CPU kernel checks those that it finds its way by
+    (rows, steps, sizes) and returns the place of a bad one; a CUDA kernel asserts them before it reads.
 
     Args:
         name: the op's stem; ``_core`` has ``{name}_cpu`` and, when built with CUDA, ``{name}_cuda``.
         schema: the op's arguments in torch's schema language.
         arguments: turns the op's arguments into the kernel's: addresses, sizes and strides.
         device_of: position of the argument (a tensor or a list of them) whose device the kernel runs on.
+        explain: turns the place of a bad value and the op's arguments into the error; None for one of rows.
     """
     _LIBRARY.define(f"{name}({schema}) -> ()")
     cpu_kernel = getattr(_core, f"{name}_cpu")
     cuda_kernel = getattr(_core, f"{name}_cuda", None)
-    _LIBRARY.impl(name, partial(launch_cpu, name, cpu_kernel, arguments), "CPU")
+    _LIBRARY.impl(name, partial(launch_cpu, name, cpu_kernel, arguments, explain), "CPU")
     _LIBRARY.impl(name, partial(launch_cuda, name, cuda_kernel, arguments, device_of), "CUDA")
     torch.library.register_fake(f"ibrl_fast::{name}", _write_nothing, lib=_LIBRARY)
     return getattr(torch.ops.ibrl_fast, name).default
 
 
 def launch_cpu(
-    name: str, kernel: Callable[..., int | None], arguments: Callable[..., Any], *args: Any
+    name: str,
+    kernel: Callable[..., int | None],
+    arguments: Callable[..., Any],
+    explain: Callable[..., Exception | None] | None,
+    *args: Any,
 ) -> None:
-    """Runs a CPU kernel on torch's number of threads; it returns the place of a bad row index, if any."""
+    """Runs a CPU kernel on torch's number of threads; it returns the place of a bad value, if any."""
     bad = kernel(*arguments(*args), torch.get_num_threads())
     if bad is not None and bad >= 0:
-        raise IndexError(f"{name}: rows: entry {bad} is out of range or names a row that holds no step")
+        error = None if explain is None else explain(bad, *args)
+        rows = f"{name}: rows: entry {bad} is out of range or names a row that holds no step"
+        raise IndexError(rows) if error is None else error
 
 
 def launch_cuda(
@@ -75,7 +97,8 @@ def _write_nothing(*args: Any) -> None:
 def as_counter(counter: Tensor | int, device: torch.device, name: str = "counter") -> Tensor:
     """The random counter as int64 [1] on ``device``; an int is written there without synchronising."""
     if not isinstance(counter, Tensor):
-        return torch.full((1,), int(counter), dtype=torch.int64, device=device)
+        counter = check_integer(name, counter, MIN_INT64)
+        return torch.full((1,), counter, dtype=torch.int64, device=device)
     check_tensor(name, counter, (1,), (torch.int64,), device)
     return counter
 
@@ -90,6 +113,8 @@ def check_tensor(
     """Raises ``ValueError`` unless shape (a str matches any size), dtype and device are as expected."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
+    if tensor.layout is not torch.strided:
+        raise ArgumentError(f"{name}: expected a dense tensor, got one of layout {tensor.layout}")
     got = tensor.shape
     if got != shape and (
         len(got) != len(shape) or any(g != w for g, w in zip(got, shape) if not isinstance(w, str))
@@ -100,6 +125,73 @@ def check_tensor(
         raise ArgumentError(f"{name}: expected {expected}, got {str(tensor.dtype).removeprefix('torch.')}")
     if device is not None and tensor.device != device:
         raise ArgumentError(f"{name}: expected a tensor on {device}, got one on {tensor.device}")
+
+
+def check_integer(name: str, value: Any, minimum: int, maximum: int = MAX_INT64) -> int:
+    """An integer (numpy's too) in ``minimum .. maximum`` as int; ``TypeError`` or ``ValueError`` else."""
+    if type(value) is not int:
+        if not isinstance(value, (int, np.integer, torch.SymInt)):
+            raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
+        value = value if isinstance(value, torch.SymInt) else int(value)
+    if not minimum <= value <= maximum:
+        unbounded = maximum == MAX_INT64 and value < minimum
+        expected = f"{minimum} or more" if unbounded else f"{minimum} to {maximum}"
+        raise ArgumentError(f"{name}: expected {expected}, got {value}")
+    return value
+
+
+def check_number(name: str, value: Any) -> float:
+    """A number (numpy's too); ``TypeError`` for anything else."""
+    if isinstance(value, float):
+        return value
+    if not isinstance(value, (int, np.floating, np.integer, torch.SymFloat)):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    if isinstance(value, int) and abs(value) > 2**1000:
+        raise ArgumentError(f"{name}: expected a number that float64 holds, got a larger one")
+    return float(value)
+
+
+def check_list(name: str, value: Any, length: int | None = None) -> list[Any]:
+    """A list or tuple, of a length where given, as a list; ``TypeError`` or ``ValueError`` otherwise."""
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"{name}: expected a list or tuple, got {type(value).__name__}")
+    if length is not None and len(value) != length:
+        raise ArgumentError(f"{name}: expected {length} entries, got {len(value)}")
+    return list(value)
+
+
+def check_apart(name: str, outs: Sequence[Tensor | None], given: Sequence[Tensor | None] = ()) -> None:
+    """Raises ``ValueError`` where what is written shares memory with anything else of the call.
+
+    Args:
+        name: begins the error.
+        outs: what is written.
+        given: what is read, or written by others.
+    """
+    if torch.compiler.is_compiling():
+        return
+    spans = sorted(
+        (*_span(tensor), written)
+        for written, tensors in ((True, outs), (False, given))
+        for tensor in tensors
+        if tensor is not None and tensor.numel()
+    )
+    written_to = read_to = 0
+    for begin, end, written in spans:
+        if begin < written_to or (written and begin < read_to):
+            raise ArgumentError(
+                f"{name}: expected memory of its own, got a tensor that overlaps another of the call"
+            )
+        written_to, read_to = (max(written_to, end), read_to) if written else (written_to, max(read_to, end))
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    """First address of a tensor's elements, and the one after the last."""
+    begin = tensor.data_ptr()
+    if tensor.is_contiguous():
+        return begin, begin + tensor.nbytes
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+    return begin, begin + (last + 1) * tensor.element_size()
 
 
 def check_rows(name: str, rows: Tensor) -> None:

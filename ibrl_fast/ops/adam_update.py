@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import check_out, check_tensor, is_dense, register
+from ibrl_fast.ops._registry import (
+    check_integer,
+    check_list,
+    check_number,
+    check_out,
+    check_tensor,
+    is_dense,
+    register,
+)
 
 _DTYPES = (torch.float32, torch.float64)
 
@@ -71,7 +79,8 @@ def adam_update(
             is not touched.
         exp_avg: `[size]`, moving average of the gradients, zero at first.
         exp_avg_sq: `[size]`, moving average of their squares, zero at first.
-        step: `[1]` int64 on the same device, steps done so far (below 2**32); one more afterwards.
+        step: `[1]` int64 on the same device, steps done so far (below 2**32 - 1; on CUDA a device assertion);
+            one more afterwards.
         learning_rate: size of a step.
         betas: what stays of the two moving averages, each in [0, 1).
         eps: added to the denominator.
@@ -80,22 +89,28 @@ def adam_update(
         rho: share of the target that stays, in [0, 1].
 
     Raises:
-        TypeError: a gradient that is missing.
-        ValueError: a wrong shape, strides, dtype, device or number, or gradients that do not fit the values.
+        TypeError: a gradient that is missing, or something else that is no tensor or number.
+        ValueError: a wrong shape, strides, dtype, device or number, gradients that do not fit the values, or
+            one of the flat tensors that overlaps another tensor.
     """
     check_tensor("values", values, ("size",), _DTYPES)
     size, dtype, device = values.shape[0], values.dtype, values.device
     for name, flat in (("values", values), ("exp_avg", exp_avg), ("exp_avg_sq", exp_avg_sq)):
         check_out(name, flat, (size,), dtype, device)
     check_tensor("step", step, (1,), (torch.int64,), device)
-    for name, number in (("betas[0]", betas[0]), ("betas[1]", betas[1])):
-        if not 0.0 <= number < 1.0:
-            raise ArgumentError(f"{name}: expected a value in [0, 1), got {number}")
-    if not 0.0 <= rho <= 1.0:
+    betas = tuple(check_list("betas", betas, 2))
+    for i, beta in enumerate(betas):
+        if not 0.0 <= check_number(f"betas[{i}]", beta) < 1.0:
+            raise ArgumentError(f"betas[{i}]: expected a value in [0, 1), got {beta}")
+    learning_rate, eps = check_number("learning_rate", learning_rate), check_number("eps", eps)
+    if not 0.0 <= check_number("rho", rho) <= 1.0:
         raise ArgumentError(f"rho: expected a value in [0, 1], got {rho}")
+    gradients, offsets = check_list("gradients", gradients), check_list("offsets", offsets)
     if len(offsets) != len(gradients):
         raise ArgumentError(f"offsets: expected {len(gradients)}, one for each gradient, got {len(offsets)}")
     for i, gradient in enumerate(gradients):
+        if type(offsets[i]) is not int:
+            offsets[i] = check_integer(f"offsets[{i}]", offsets[i], 0)
         check_tensor(f"gradients[{i}]", gradient, getattr(gradient, "shape", ()), (dtype,), device)
         if not is_dense(gradient):
             strides = tuple(gradient.stride())
@@ -110,6 +125,7 @@ def adam_update(
             f"got {list(offsets)}"
         )
     if target is not None:
+        check_tensor("target", target, ("tail",), (dtype,), device)
         check_out("target", target, (min(len(target), size),), dtype, device)
         first = size - len(target)
         if any(begin < first < end for begin, end in zip(begins[1:-1], ends[1:-1])):
@@ -118,8 +134,7 @@ def adam_update(
             )
     with torch.no_grad():
         _adam_update(
-            values, exp_avg, exp_avg_sq, step, target, list(gradients), list(offsets), learning_rate,
-            *betas, eps, rho,
+            values, exp_avg, exp_avg_sq, step, target, gradients, offsets, learning_rate, *betas, eps, rho,
         )  # fmt: skip
 
 
@@ -146,7 +161,8 @@ def _arguments(
         offsets,
         [gradient.numel() for gradient in gradients],
         0 if target is None else target.data_ptr(),
-        0 if target is None else len(values) - len(target),
+        len(values) - (0 if target is None else len(target)),
+        len(values),
         learning_rate,
         beta1,
         beta2,
@@ -156,9 +172,16 @@ def _arguments(
     )
 
 
+def _explain(
+    bad: int, values: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, step: Tensor, *_: Any
+) -> Exception:
+    return ArgumentError(f"step: expected 0 to {2**32 - 2}, got {int(step)}")
+
+
 _adam_update = register(
     "adam_update",
     "Tensor(a!) values, Tensor(b!) exp_avg, Tensor(c!) exp_avg_sq, Tensor(d!) step, Tensor(e!)? target, "
     "Tensor[] gradients, int[] offsets, float learning_rate, float beta1, float beta2, float eps, float rho",
     _arguments,
+    explain=_explain,
 )

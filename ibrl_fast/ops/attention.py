@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ibrl_fast.ops._registry import check_tensor
+
 
 def attention_reference(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The same in PyTorch's own words."""
@@ -26,7 +28,14 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
     Returns:
         As query.
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not fit; PyTorch's own code reads past the end of some.
+        TypeError: something that is no tensor.
     """
+    check_tensor("query", query, ("batch", "heads", "tokens", "dim"))
+    check_tensor("key", key, query.shape, (query.dtype,), query.device)
+    check_tensor("value", value, query.shape, (query.dtype,), query.device)
     if not _prefers_products(query):
         return F.scaled_dot_product_attention(query, key, value)
     score = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2))
@@ -38,6 +47,7 @@ def _prefers_products(query: Tensor) -> bool:
     return (
         not torch.compiler.is_compiling()
         and query.device.type == "cpu"
+        and query.shape[-1] > 0
         and query.dtype == torch.bfloat16
         and torch.is_grad_enabled()
     )

@@ -15,12 +15,13 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import MAX_CUDA_WIDTH
+from ibrl_fast.ops._registry import MAX_CUDA_WIDTH, check_list, check_tensor
 from ibrl_fast.ops.autocast import product_dtype
 from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu
 from ibrl_fast.ops.linear import linear
 
 _EPS = 1e-5
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def prefers_ensemble_mlp(x: Tensor) -> bool:
@@ -57,22 +58,50 @@ def ensemble_mlp(
         parameters: per hidden layer weight `[E, out, in]`, bias `[E, out]` and, with layer_norm, LayerNorm's
             weight and bias `[E, out]`; then weight and bias of the last layer.
         layer_norm: whether the hidden layers have LayerNorms.
-        subset: `[members]` int64, the members to compute; None computes all E.
+        subset: `[members]` int64, the members to compute, one several times where wanted; None computes all
+            E.
 
     Returns:
         `[members, batch, out_dim]`; bfloat16 under autocast.
 
     Raises:
-        ValueError: x has neither one nor as many inputs as there are members.
+        ValueError: x has neither one nor as many inputs as there are members, or parameters do not fit.
+        TypeError: something that is no tensor.
+        IndexError: on the CPU, where subset names no member (on CUDA a device assertion).
     """
-    count = parameters[0].shape[0] if subset is None else subset.shape[0]
+    check_tensor("x", x, getattr(x, "shape", ()), _DTYPES)
+    if not isinstance(layer_norm, bool):
+        raise TypeError(f"layer_norm: expected a bool, got {type(layer_norm).__name__}")
+    ensemble = _check_parameters(parameters, x, layer_norm)
+    if subset is not None:
+        check_tensor("subset", subset, ("members",), (torch.int64,), x.device)
+    count = ensemble if subset is None else subset.shape[0]
     if x.dim() != 3 or x.shape[0] not in (1, count):
         raise ArgumentError(f"x: expected [1 or {count}, batch, in_dim], got {list(x.shape)}")
     if x.device.type != "cpu":
         return mlp_in_batches(x, parameters, layer_norm=layer_norm, subset=subset)
     members = list(range(count)) if subset is None else subset.tolist()
+    wrong = [member for member in members if not 0 <= member < ensemble]
+    if wrong:
+        raise IndexError(f"subset: expected members 0 to {ensemble - 1}, got {wrong[0]}")
     dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype
     return _EnsembleMLP.apply(x, layer_norm, members, dtype, *parameters)
+
+
+def _check_parameters(parameters: list[Tensor], x: Tensor, layer_norm: bool) -> int:
+    """Raises ``ValueError`` for parameters that do not fit x or each other; returns their members."""
+    parameters, step = check_list("parameters", parameters), 4 if layer_norm else 2
+    if len(parameters) < 2 or (len(parameters) - 2) % step:
+        raise ArgumentError(
+            f"parameters: expected 2 and {step} for each hidden layer, got {len(parameters)} tensors"
+        )
+    ensemble, width = (*getattr(parameters[0], "shape", ()), 0)[0], x.shape[-1] if x.dim() else 0
+    for i, parameter in enumerate(parameters):
+        is_weight = i % step == 0 or i == len(parameters) - 2
+        shape = (ensemble, "out", width) if is_weight else (ensemble, width)
+        check_tensor(f"parameters[{i}]", parameter, shape, _DTYPES, x.device)
+        width = parameter.shape[1]
+    return ensemble
 
 
 def mlp_in_batches(
@@ -162,8 +191,10 @@ class _EnsembleMLP(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         parameters = ctx.saved_tensors
         need_x, need_parameters = ctx.needs_input_grad[0], any(ctx.needs_input_grad[4:])
-        # members that were not computed get zeros
-        make = torch.empty_like if len(ctx.members) == parameters[0].shape[0] else torch.zeros_like
+        # members that were not computed get zeros, those computed several times the sum
+        once = len(set(ctx.members)) == len(ctx.members)
+        make = torch.empty_like if once and len(ctx.members) == len(parameters[0]) else torch.zeros_like
+        put = Tensor.copy_ if once else Tensor.add_
         grads = [make(parameter) for parameter in parameters] if need_parameters else []
         step = 4 if ctx.layer_norm else 2
         grad_inputs = []
@@ -171,8 +202,8 @@ class _EnsembleMLP(torch.autograd.Function):
             ctx.layers, ctx.members, grad.unbind(0), strict=True
         ):
             if need_parameters:
-                grads[-2][member].copy_(linear(error.t(), last_hidden.t()))
-                grads[-1][member].copy_(error.sum(0))
+                put(grads[-2][member], linear(error.t(), last_hidden.t()))
+                put(grads[-1][member], error.sum(0))
             error = linear(error, last_weight.t())
             for index in reversed(range(len(layers))):
                 before, weight, linear_out, mean, rstd, hidden = layers[index]
@@ -185,11 +216,11 @@ class _EnsembleMLP(torch.autograd.Function):
                         error, linear_out, linear_out.shape[-1:], mean, rstd, norm_weight, norm_bias, mask
                     )
                     if need_parameters:
-                        grads[start + 2][member].copy_(grad_weight)
-                        grads[start + 3][member].copy_(grad_bias)
+                        put(grads[start + 2][member], grad_weight)
+                        put(grads[start + 3][member], grad_bias)
                 if need_parameters:
-                    grads[start][member].copy_(linear(error.t(), before.t()))
-                    grads[start + 1][member].copy_(error.sum(0))
+                    put(grads[start][member], linear(error.t(), before.t()))
+                    put(grads[start + 1][member], error.sum(0))
                 error = linear(error, weight.t()) if index > 0 or need_x else error
             grad_inputs.append(error)
         grad_x = None

@@ -10,7 +10,14 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import DTYPE_CODES, MAX_CUDA_WIDTH, check_out, check_tensor, register
+from ibrl_fast.ops._registry import (
+    DTYPE_CODES,
+    MAX_CUDA_WIDTH,
+    check_apart,
+    check_out,
+    check_tensor,
+    register,
+)
 
 _EPS = 1e-5
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -35,13 +42,14 @@ def ensemble_norm_relu(
         bias: float32 (float64 where x is) [members, width], the linear layers'.
         norm_weight: as bias [members, width], LayerNorm's.
         norm_bias: as bias [members, width], LayerNorm's.
-        out: to write into, contiguous; only where no gradient is asked for.
+        out: to write into, contiguous and apart from everything else; only where no gradient is asked for.
 
     Returns:
         [members, batch, width] of x's dtype.
 
     Raises:
         ValueError: on a wrong shape, dtype or device, or rows of more than 2048 elements on CUDA.
+        TypeError: on something that is no tensor.
     """
     check_tensor("x", x, ("members", "batch", "width"), _DTYPES)
     members, _, width = x.shape
@@ -57,7 +65,9 @@ def ensemble_norm_relu(
         return _EnsembleNormRelu.apply(*given)
     if out is None:
         out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    check_out("out", out, x.shape, x.dtype, x.device)
+    else:
+        check_out("out", out, x.shape, x.dtype, x.device)
+        check_apart("out", (out,), given)
     _forward(tuple(tensor.detach().contiguous() for tensor in given), out)
     return out
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import as_counter, check_tensor, register
+from ibrl_fast.ops._registry import MIN_INT64, as_counter, check_apart, check_integer, check_tensor, register
 from ibrl_fast.ops.proposals import check_values, choose_proposal_reference, outputs, value_arguments
 
 _ACTION_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -53,22 +53,26 @@ def ibrl_select(
             ties.
         seed: key of the random stream, used with beta.
         counter: position in the random stream, an int or int64 [1] on q's device; not modified.
-        out: (action, choice) to write into.
+        out: (action, choice) to write into, each apart from everything else.
 
     Returns:
         (action [B, A] of actions' dtype, choice int64 [B]: index of the chosen proposal).
 
     Raises:
         ValueError: on a wrong shape, dtype, device or value.
+        TypeError: on something that is no tensor or number.
         IndexError: on the CPU, where subset names no critic (on CUDA a device assertion).
     """
     check_values(q, subset, beta)
     proposals, _, batch = q.shape
     device = q.device
     check_tensor("actions", actions, (proposals, batch, "A"), _ACTION_DTYPES, device)
-    out = outputs(out, "action", (batch, actions.shape[2]), actions.dtype, q)
+    seed, counter = check_integer("seed", seed, MIN_INT64), as_counter(counter, device)
+    given, out = out, outputs(out, "action", (batch, actions.shape[2]), actions.dtype, q)
+    if given is not None:
+        check_apart("out", out, (q, actions, subset, counter))
     q, actions = (x.detach() if x.requires_grad else x for x in (q, actions))
-    _ibrl_select(q, actions, subset.contiguous(), beta, seed, as_counter(counter, device), *out)
+    _ibrl_select(q, actions, subset.contiguous(), beta, seed, counter, *out)
     return out
 
 

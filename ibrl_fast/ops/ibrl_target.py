@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import as_counter, check_tensor, register
+from ibrl_fast.ops._registry import MIN_INT64, as_counter, check_apart, check_integer, check_tensor, register
 from ibrl_fast.ops.proposals import (
     check_values,
     choose_proposal_reference,
@@ -61,22 +61,26 @@ def ibrl_target(
             ties.
         seed: key of the random stream, used with beta.
         counter: position in the random stream, an int or int64 [1] on q's device; not modified.
-        out: (target, choice) to write into.
+        out: (target, choice) to write into, each apart from everything else.
 
     Returns:
         (target [B] of reward's dtype, choice int64 [B]: index of the chosen proposal).
 
     Raises:
         ValueError: on a wrong shape, dtype, device or value.
+        TypeError: on something that is no tensor or number.
         IndexError: on the CPU, where subset names no critic (on CUDA a device assertion).
     """
     check_values(q, subset, beta)
     batch, dtype, device = q.shape[2], value_dtype(q), q.device
     check_tensor("reward", reward, (batch,), (dtype,), device)
     check_tensor("discount", discount, (batch,), (dtype,), device)
-    out = outputs(out, "target", (batch,), dtype, q)
+    seed, counter = check_integer("seed", seed, MIN_INT64), as_counter(counter, device)
+    given, out = out, outputs(out, "target", (batch,), dtype, q)
+    if given is not None:
+        check_apart("out", out, (q, reward, discount, subset, counter))
     q, reward, discount = (x.detach() if x.requires_grad else x for x in (q, reward, discount))
-    _ibrl_target(q, reward, discount, subset.contiguous(), beta, seed, as_counter(counter, device), *out)
+    _ibrl_target(q, reward, discount, subset.contiguous(), beta, seed, counter, *out)
     return out
 
 

@@ -21,5 +21,10 @@ def image_layout(image: Tensor) -> Tensor:
 
     Returns:
         The same values and shape.
+
+    Raises:
+        TypeError: something that is no tensor.
     """
+    if not isinstance(image, Tensor):
+        raise TypeError(f"image: expected a tensor, got {type(image).__name__}")
     return image.to(product_dtype(image), memory_format=torch.channels_last)

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ibrl_fast.errors import ArgumentError
+
 # below this, starting oneDNN costs more than it saves
 _MIN_PRODUCTS = 2**20
 _MIN_ROWS = 16
@@ -46,26 +48,36 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         `[..., out_dim]`.
 
     Raises:
+        ValueError: a weight on another device.
         RuntimeError: shapes or dtypes that do not fit (PyTorch's message).
+        TypeError: something that is no tensor (PyTorch's message).
     """
-    if not _prefers_onednn(x, weight):
+    if not _prefers_onednn(x, weight, bias):
+        # PyTorch multiplies by a weight without memory and returns what happens to be there
+        if isinstance(weight, Tensor) and isinstance(x, Tensor) and weight.device != x.device:
+            raise ArgumentError(f"weight: expected a tensor on {x.device}, got one on {weight.device}")
         return F.linear(x, weight, bias)
     flat = x.reshape(-1, x.shape[-1])
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+    needs_grad = x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    if torch.is_grad_enabled() and needs_grad:
         y = _OneDNNLinear.apply(flat, weight, bias)
     else:
         y = _product(flat, weight, bias)
     return y.view(*x.shape[:-1], weight.shape[0])
 
 
-def _prefers_onednn(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN computes this product, forward and backward."""
+def _prefers_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+    """Whether oneDNN computes this product, forward and backward; it trusts what it is given."""
+    if torch.compiler.is_compiling():
+        return False  # first: traced code must not depend on sizes
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)) or weight.dim() != 2 or x.dim() == 0:
+        return False
     out_dim, in_dim = weight.shape
     return (
-        not torch.compiler.is_compiling()  # first: traced code must not depend on sizes
-        and _onednn_linear is not None
-        and x.device.type == "cpu"
+        _onednn_linear is not None
+        and x.device.type == weight.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
+        and (bias is None or _fits(bias, out_dim))
         and x.numel() * out_dim >= _MIN_PRODUCTS
         and min(x.numel(), in_dim * out_dim) >= _MIN_ROWS * in_dim
         and x.shape[-1] == in_dim
@@ -73,8 +85,20 @@ def _prefers_onednn(x: Tensor, weight: Tensor) -> bool:
     )
 
 
+def _fits(bias: Tensor, out_dim: int) -> bool:
+    """Whether it is the bias of a product that oneDNN computes."""
+    return (
+        isinstance(bias, Tensor)
+        and bias.shape == (out_dim,)
+        and bias.dtype == torch.float32
+        and bias.device.type == "cpu"
+    )
+
+
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x `[batch, in_dim]` times weight `[out_dim, in_dim]` transposed, any strides."""
+    # oneDNN reads a bias without its strides
+    bias = None if bias is None else bias.contiguous()
     return _onednn_linear(_packed(x), _packed(weight), bias, "none", [], "")
 
 

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import check_out, check_tensor, register
+from ibrl_fast.ops._registry import (
+    check_apart,
+    check_integer,
+    check_list,
+    check_number,
+    check_out,
+    check_tensor,
+    register,
+)
 
 _FLAGS = (torch.bool, torch.uint8)
 
@@ -67,13 +75,15 @@ def nstep_return(
         nstep: at least 1.
         gamma: discount per step, in [0, 1].
         bootstrap_on_truncation: whether a time limit keeps the bootstrap.
-        out: (reward [B], discount [B], next_row int64 [B]) to write into, the first two of reward's dtype.
+        out: (reward [B], discount [B], next_row int64 [B]) to write into, the first two of reward's dtype,
+            each apart from everything else.
 
     Returns:
         (reward [B], discount [B], next_row int64 [B]).
 
     Raises:
         ValueError: on a wrong shape, dtype, device or value.
+        TypeError: on something that is no tensor or number.
         IndexError: on the CPU, where rows are out of range or name a tail (on CUDA a device assertion).
     """
     check_tensor("reward", reward, ("N",), (torch.float32, torch.float64))
@@ -89,8 +99,7 @@ def nstep_return(
         if not stored.is_contiguous():
             raise ArgumentError(f"{name}: expected a contiguous tensor, got strides {tuple(stored.stride())}")
     check_tensor("rows", rows, ("B",), (torch.int64,), device)
-    if nstep < 1:
-        raise ArgumentError(f"nstep: expected 1 or more, got {nstep}")
+    nstep, gamma = check_integer("nstep", nstep, 1), check_number("gamma", gamma)
     if not 0.0 <= gamma <= 1.0:
         raise ArgumentError(f"gamma: expected a value in [0, 1], got {gamma}")
     batch = rows.shape[0]
@@ -100,10 +109,11 @@ def nstep_return(
             torch.empty(batch, dtype=reward.dtype, device=device),
             torch.empty(batch, dtype=torch.int64, device=device),
         )
-    for name, tensor, dtype in zip(
-        ("reward", "discount", "next_row"), out, (reward.dtype, reward.dtype, torch.int64)
-    ):
-        check_out(f"out {name}", tensor, (batch,), dtype, device)
+    else:
+        dtypes = (reward.dtype, reward.dtype, torch.int64)
+        for name, tensor, dtype in zip(("reward", "discount", "next_row"), check_list("out", out, 3), dtypes):
+            check_out(f"out {name}", tensor, (batch,), dtype, device)
+        check_apart("out", out, (reward, terminated, truncated, is_tail, rows))
     _nstep_return(
         reward, terminated, truncated, is_tail, rows.contiguous(), nstep, gamma, bootstrap_on_truncation, *out
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import check_tensor, is_dense, register
+from ibrl_fast.ops._registry import check_apart, check_list, check_number, check_tensor, is_dense, register
 
 _DTYPES = (torch.float32, torch.float64)
 
@@ -25,13 +25,18 @@ def polyak_update(targets: Sequence[Tensor], online: Sequence[Tensor], rho: floa
     """``target = rho * target + (1 - rho) * online`` in place for every pair, in one pass over all of them.
 
     Args:
-        targets: float32 or float64 tensors, all of one dtype and on one device, each dense in memory.
+        targets: float32 or float64 tensors, all of one dtype and on one device, each dense in memory and
+            apart from everything else.
         online: tensors of the same shapes, strides, dtype and device.
         rho: share of the target that stays, in [0, 1].
 
     Raises:
-        ValueError: on lists of unequal length, or a wrong shape, strides, dtype, device or rho.
+        ValueError: on lists of unequal length, or a wrong shape, strides, dtype, device or rho, or targets
+            that overlap something.
+        TypeError: on something that is no tensor or number.
     """
+    targets, online = check_list("targets", targets), check_list("online", online)
+    rho = check_number("rho", rho)
     if len(targets) != len(online):
         raise ArgumentError(
             f"online: expected {len(targets)} tensors, one for each target, got {len(online)}"
@@ -40,10 +45,10 @@ def polyak_update(targets: Sequence[Tensor], online: Sequence[Tensor], rho: floa
         raise ArgumentError(f"rho: expected a value in [0, 1], got {rho}")
     if not targets:
         return
+    check_tensor("targets[0]", targets[0], getattr(targets[0], "shape", ()), _DTYPES)
     dtype, device = targets[0].dtype, targets[0].device
-    check_tensor("targets[0]", targets[0], targets[0].shape, _DTYPES)
     for i, (target, source) in enumerate(zip(targets, online)):
-        check_tensor(f"targets[{i}]", target, target.shape, (dtype,), device)
+        check_tensor(f"targets[{i}]", target, getattr(target, "shape", ()), (dtype,), device)
         check_tensor(f"online[{i}]", source, target.shape, (dtype,), device)
         if target.is_contiguous() and source.is_contiguous():
             continue
@@ -56,8 +61,9 @@ def polyak_update(targets: Sequence[Tensor], online: Sequence[Tensor], rho: floa
                 f"online[{i}]: expected the dense strides {strides} of its target, "
                 f"got {tuple(source.stride())}"
             )
+    check_apart("targets", targets, online)
     with torch.no_grad():
-        _polyak_update(list(targets), list(online), rho)
+        _polyak_update(targets, online, rho)
 
 
 def _arguments(targets: list[Tensor], online: list[Tensor], rho: float) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import DTYPE_CODES, check_out, check_tensor
+from ibrl_fast.ops._registry import DTYPE_CODES, MAX_COUNT, check_list, check_number, check_out, check_tensor
 
 MAX_PROPOSALS, MAX_ENSEMBLE = 8, 16
 _Q_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -42,15 +42,17 @@ def value_dtype(q: Tensor) -> torch.dtype:
 def check_values(q: Tensor, subset: Tensor, beta: float | None) -> None:
     """Checks q [P, E, B], subset [K] and beta."""
     check_tensor("q", q, ("P", "E", "B"), _Q_DTYPES)
-    proposals, ensemble = q.shape[:2]
+    proposals, ensemble, batch = q.shape
     if not 1 <= proposals <= MAX_PROPOSALS:
         raise ArgumentError(f"q: expected 1 to {MAX_PROPOSALS} proposals, got {proposals}")
     if not 1 <= ensemble <= MAX_ENSEMBLE:
         raise ArgumentError(f"q: expected 1 to {MAX_ENSEMBLE} critics, got {ensemble}")
+    if batch > MAX_COUNT:
+        raise ArgumentError(f"q: expected a batch of fewer than 2**31, got {batch}")
     check_tensor("subset", subset, ("K",), (torch.int64,), q.device)
     if not 1 <= subset.shape[0] <= ensemble:
         raise ArgumentError(f"subset: expected 1 to {ensemble} critics, got {subset.shape[0]}")
-    if beta is not None and not (math.isfinite(beta) and beta >= 0.0):
+    if beta is not None and not (math.isfinite(check_number("beta", beta)) and beta >= 0.0):
         raise ArgumentError(f"beta: expected a finite number of at least 0 or None, got {beta}")
 
 
@@ -62,6 +64,7 @@ def outputs(
     if out is None:
         choice = torch.empty(batch, dtype=torch.int64, device=device)
         return torch.empty(shape, dtype=dtype, device=device), choice
+    check_list("out", out, 2)
     check_out(f"out {name}", out[0], shape, dtype, device)
     check_out("out choice", out[1], (batch,), torch.int64, device)
     return out

@@ -6,7 +6,6 @@ replication, crop at a random integer offset.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -16,15 +15,22 @@ from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops import philox
 from ibrl_fast.ops._registry import (
     DTYPE_CODES,
+    MAX_COUNT,
+    MIN_INT64,
     as_counter,
+    check_apart,
+    check_integer,
+    check_list,
+    check_number,
     check_out,
     check_rows,
     check_stored,
     check_tensor,
     register,
 )
-from ibrl_fast.ops.replay_gather import stacked_rows_reference
+from ibrl_fast.ops.replay_gather import bad_step, check_episode_step, stacked_rows_reference
 
+_MAX_FLOAT = torch.finfo(torch.float32).max
 MAX_WIDTH = 16384  # kBandPixels in csrc/kernels/random_shift_gather_cpu.cpp
 
 
@@ -90,7 +96,8 @@ def random_shift_gather(
             in pinned host memory, which the kernel reads directly.
         rows: int64 [B], rows of s.
         next_rows: int64 [B], rows of s', or None for s alone.
-        episode_step: int32 [N], steps since the episode's first row; needed for a stack above 1.
+        episode_step: int32 [N], contiguous, steps since the episode's first row, which lies in the storage;
+            needed for a stack above 1.
         stack: frames per observation, newest first, an episode's first frame repeated.
         pad: largest shift in pixels; 0 turns the augmentation off.
         out_dtype: float32 or bfloat16.
@@ -98,14 +105,17 @@ def random_shift_gather(
         offset: added after scaling.
         seed: key of the random stream.
         counter: position in the random stream, an int or int64 [1] on the device of rows; not modified.
-        out: (obs, next_obs) to write into, contiguous; next_obs None without next_rows.
+        out: (obs, next_obs) to write into, contiguous and apart from everything else; next_obs None without
+            next_rows.
 
     Returns:
         (obs [B, stack * C, H, W], next_obs of the same shape or None).
 
     Raises:
         ValueError: on a wrong shape, dtype, device or value.
-        IndexError: on the CPU, where rows are out of range (on CUDA a device assertion).
+        TypeError: on something that is no tensor or number.
+        IndexError: on the CPU, where rows are out of range, or go back past the first one by their
+            episode_step (on CUDA a device assertion, before anything is read).
     """
     check_rows("rows", rows)
     device, batch = rows.device, rows.shape[0]
@@ -113,46 +123,71 @@ def random_shift_gather(
     num_rows, channels, height, width = frames.shape
     if next_rows is not None:
         check_tensor("next_rows", next_rows, (batch,), (torch.int64,), device)
-    if stack < 1:
-        raise ArgumentError(f"stack: expected 1 or more, got {stack}")
-    if stack > 1 and episode_step is None:
-        raise ArgumentError(f"episode_step: expected int32 [{num_rows}] for stack = {stack}, got None")
-    if episode_step is not None:
-        check_stored("episode_step", episode_step, (torch.int32,), device, (num_rows,))
-    if not 0 <= pad < 2**15:
-        raise ArgumentError(f"pad: expected 0 to {2**15 - 1}, got {pad}")
+    stack, pad = check_integer("stack", stack, 1), check_integer("pad", pad, 0, 2**15 - 1)
+    seed, counter = check_integer("seed", seed, MIN_INT64), as_counter(counter, device)
+    if stack > 1:
+        check_episode_step(episode_step, num_rows, device, f"stack = {stack}")
+    elif episode_step is not None:
+        check_episode_step(episode_step, num_rows, device, "stacks")
     if out_dtype not in (torch.float32, torch.bfloat16):
         raise ArgumentError(f"out_dtype: expected float32 or bfloat16, got {out_dtype}")
-    if not (math.isfinite(scale) and math.isfinite(offset)):
+    scale, offset = check_number("scale", scale), check_number("offset", offset)
+    if not (abs(scale) <= _MAX_FLOAT and abs(offset) <= _MAX_FLOAT):
         raise ArgumentError(f"scale, offset: expected finite numbers, got {scale}, {offset}")
     if width > MAX_WIDTH:
         raise ArgumentError(f"frames: expected a width of at most {MAX_WIDTH}, got {width}")
+    if max(2 * batch * stack * channels, height * width) > MAX_COUNT:
+        raise ArgumentError(
+            "frames: expected fewer than 2**31 pixels and, in s and s' of a batch, fewer than 2**31 "
+            f"channels, got {height} x {width} and {2 * batch * stack * channels}"
+        )
 
     shape = (batch, stack * channels, height, width)
+    if next_rows is not None:
+        next_rows = next_rows.contiguous()
     if out is None:
         obs = torch.empty(shape, dtype=out_dtype, device=device)
         out = (obs, None if next_rows is None else torch.empty_like(obs))
-    check_out("out obs", out[0], shape, out_dtype, device)
-    if next_rows is not None:
-        if out[1] is None:
-            raise ArgumentError("out next_obs: expected a tensor beside next_rows, got None")
-        check_out("out next_obs", out[1], shape, out_dtype, device)
-        next_rows = next_rows.contiguous()
+    else:
+        check_list("out", out, 2)
+        check_out("out obs", out[0], shape, out_dtype, device)
+        if (out[1] is None) != (next_rows is None):
+            expected, got = ("None without", "a tensor") if next_rows is None else ("a tensor beside", None)
+            raise ArgumentError(f"out next_obs: expected {expected} next_rows, got {got}")
+        if out[1] is not None:
+            check_out("out next_obs", out[1], shape, out_dtype, device)
+        check_apart("out", out, (frames, rows, next_rows, episode_step, counter))
     _random_shift_gather(
         frames,
         rows.contiguous(),
         next_rows,
         episode_step,
-        as_counter(counter, device),
+        counter,
         seed,
         stack,
         pad,
         scale,
         offset,
-        out[0],
-        None if next_rows is None else out[1],
+        *out,
     )
     return out
+
+
+def _explain(
+    bad: int,
+    frames: Tensor,
+    rows: Tensor,
+    next_rows: Tensor | None,
+    episode_step: Tensor | None,
+    counter: Tensor,
+    seed: int,
+    stack: int,
+    *_: Any,
+) -> Exception | None:
+    step = episode_step if stack > 1 else None
+    sides = [side for side in (rows, next_rows) if side is not None]
+    errors = [bad_step("random_shift_gather", int(side[bad]), step, frames.shape[0]) for side in sides]
+    return next((error for error in errors if error is not None), None)
 
 
 def _arguments(
@@ -181,4 +216,5 @@ _random_shift_gather = register(
     "int stack, int pad, float scale, float offset, Tensor(a!) obs, Tensor(b!)? next_obs",
     _arguments,
     device_of=1,
+    explain=_explain,
 )

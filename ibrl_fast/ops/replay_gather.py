@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,18 @@ import torch
 from torch import Tensor
 
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import DTYPE_CODES, check_out, check_rows, check_stored, check_tensor, register
+from ibrl_fast.ops._registry import (
+    DTYPE_CODES,
+    MAX_COUNT,
+    check_apart,
+    check_integer,
+    check_list,
+    check_out,
+    check_rows,
+    check_stored,
+    check_tensor,
+    register,
+)
 
 MAX_SOURCES = 16  # kMaxGathers in csrc/kernels/replay_gather.h
 _OUT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -56,22 +68,29 @@ def replay_gather(
         sources: floating point [N, F, ...] or [N], features contiguous; N may differ between sources. With
             rows on CUDA a source may also lie in pinned host memory, which the kernel reads directly.
         rows: int64 [B], for all sources or one tensor for each.
-        episode_step: int32 [N], steps since the episode's first row; needed for stacks above 1.
+        episode_step: int32 [N], contiguous, steps since the episode's first row, which lies in the storage;
+            needed for stacks above 1.
         stacks: at least 1, for all sources or one for each.
         out_dtype: float32, float64 or bfloat16.
-        out: one contiguous tensor for each source to write into.
+        out: one contiguous tensor for each source to write into, apart from everything else.
 
     Returns:
         for each source [B, stack * F, ...] of out_dtype, or [B] for a source [N] that is not stacked.
 
     Raises:
         ValueError: on a wrong shape, dtype, device or number of arguments.
-        IndexError: on the CPU, where rows are out of range (on CUDA a device assertion).
+        TypeError: on something that is no tensor or number.
+        IndexError: on the CPU, where rows are out of range, or go back past the first one by their
+            episode_step (on CUDA a device assertion, before anything is read).
     """
+    sources = check_list("sources", sources)
     if not 1 <= len(sources) <= MAX_SOURCES:
         raise ArgumentError(f"sources: expected 1 to {MAX_SOURCES} tensors, got {len(sources)}")
-    all_rows = [rows] * len(sources) if isinstance(rows, Tensor) else list(rows)
-    all_stacks = [stacks] * len(sources) if isinstance(stacks, int) else list(stacks)
+    all_rows = [rows] * len(sources) if isinstance(rows, Tensor) else check_list("rows", rows)
+    several = isinstance(stacks, (list, tuple))
+    all_stacks: list[Any] = check_list("stacks", stacks) if several else [stacks] * len(sources)
+    if out is not None:
+        out = check_list("out", out)
     for name, given in (("rows", all_rows), ("stacks", all_stacks), ("out", out)):
         if given is not None and len(given) != len(sources):
             raise ArgumentError(
@@ -84,26 +103,60 @@ def replay_gather(
     check_rows("rows", all_rows[0])
     device, batch = all_rows[0].device, all_rows[0].shape[0]
     for s, (source, source_rows, stack) in enumerate(zip(sources, all_rows, all_stacks)):
-        check_tensor(f"rows[{s}]", source_rows, (batch,), (torch.int64,), device)
+        if source_rows is not all_rows[s - 1]:
+            check_tensor(f"rows[{s}]", source_rows, (batch,), (torch.int64,), device)
         check_stored(f"sources[{s}]", source, tuple(DTYPE_CODES), device)
-        if stack < 1:
-            raise ArgumentError(f"stacks[{s}]: expected 1 or more, got {stack}")
+        all_stacks[s] = stack = check_integer(f"stacks[{s}]", stack, 1)
         if stack > 1:
-            if episode_step is None:
-                raise ArgumentError(
-                    f"episode_step: expected int32 [{source.shape[0]}] for stacks[{s}] = {stack}, got None"
-                )
-            check_stored("episode_step", episode_step, (torch.int32,), device, (source.shape[0],))
-        if batch * stack * source[:1].numel() >= 2**31:
+            check_episode_step(episode_step, source.shape[0], device, f"stacks[{s}] = {stack}")
+        if batch * stack * math.prod(source.shape[1:]) > MAX_COUNT:
             raise ArgumentError(f"sources[{s}]: expected a batch of fewer than 2**31 elements")
 
     shapes = [_out_shape(*each) for each in zip(sources, all_rows, all_stacks)]
     if out is None:
         out = [torch.empty(shape, dtype=out_dtype, device=device) for shape in shapes]
-    for s, (tensor, shape) in enumerate(zip(out, shapes)):
-        check_out(f"out[{s}]", tensor, shape, out_dtype, device)
+    else:
+        for s, (tensor, shape) in enumerate(zip(out, shapes)):
+            check_out(f"out[{s}]", tensor, shape, out_dtype, device)
+        check_apart("out", out, [*sources, *all_rows, episode_step])
     _replay_gather(list(sources), [r.contiguous() for r in all_rows], episode_step, all_stacks, list(out))
     return list(out)
+
+
+def check_episode_step(
+    episode_step: Tensor | None, num_rows: int, device: torch.device, needed_for: str
+) -> None:
+    """Raises ``ValueError`` unless it is int32 [num_rows], contiguous, and where the kernel can read it."""
+    if episode_step is None:
+        raise ArgumentError(f"episode_step: expected int32 [{num_rows}] for {needed_for}, got None")
+    check_stored("episode_step", episode_step, (torch.int32,), device, (num_rows,))
+    if not episode_step.is_contiguous():
+        raise ArgumentError(
+            f"episode_step: expected a contiguous tensor, got strides {tuple(episode_step.stride())}"
+        )
+
+
+def bad_step(name: str, row: int, episode_step: Tensor | None, num_rows: int) -> Exception | None:
+    """The error where a row lies in the storage, but its episode's first row does not."""
+    if episode_step is None or not 0 <= row < num_rows or 0 <= int(episode_step[row]) <= row:
+        return None
+    return IndexError(f"{name}: episode_step: expected 0 to {row} in row {row}, got {int(episode_step[row])}")
+
+
+def _explain(
+    bad: int,
+    sources: list[Tensor],
+    rows: list[Tensor],
+    episode_step: Tensor | None,
+    stacks: list[int],
+    outs: list[Tensor],
+) -> Exception | None:
+    for source, source_rows, stack in zip(sources, rows, stacks):
+        step = episode_step if stack > 1 else None
+        error = bad_step("replay_gather", int(source_rows[bad]), step, source.shape[0])
+        if error is not None:
+            return error
+    return None
 
 
 def _out_shape(source: Tensor, rows: Tensor, stack: int) -> tuple[int, ...]:
@@ -140,4 +193,5 @@ _replay_gather = register(
     "Tensor[] sources, Tensor[] rows, Tensor? episode_step, int[] stacks, Tensor(a!)[] outs",
     _arguments,
     device_of=1,
+    explain=_explain,
 )

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import as_counter, check_out, check_tensor, register
+from ibrl_fast.ops._registry import (
+    MAX_COUNT,
+    MIN_INT64,
+    as_counter,
+    check_apart,
+    check_integer,
+    check_out,
+    check_tensor,
+    register,
+)
 
 
 def sample_rows_reference(table: Tensor, size: int, batch_size: int, *, seed: int, counter: int) -> Tensor:
@@ -32,17 +43,19 @@ def sample_rows(
         table: int64 [capacity], contiguous, capacity below 2**31.
         size: how many entries are valid, at least 1: an int, or int64 [1] on the table's device (read by the
             kernel, so that a captured CUDA graph follows a growing buffer).
-        batch_size: number of draws.
+        batch_size: number of draws, below 2**31.
         seed: key of the random stream.
         counter: position in the random stream, an int or int64 [1] on the table's device; not modified.
         begin: int64 [1] on the table's device, the first valid entry; None for 0.
-        out: int64 [batch_size] to write into.
+        out: int64 [batch_size] to write into, contiguous and apart from everything else.
 
     Returns:
         int64 [batch_size].
 
     Raises:
-        ValueError: on a wrong shape, dtype or device, an empty table, or a size outside 1 .. capacity.
+        ValueError: on a wrong shape, dtype or device, an empty table, or a size outside 1 .. capacity (where
+            it lies in CUDA memory, a device assertion before anything is read).
+        TypeError: on something that is no tensor or number.
     """
     check_tensor("table", table, ("capacity",), (torch.int64,))
     if not table.is_contiguous():
@@ -52,37 +65,41 @@ def sample_rows(
         raise ArgumentError(f"table: expected 1 to 2**31 - 1 entries, got {capacity}")
     if isinstance(size, Tensor):
         check_tensor("size", size, (1,), (torch.int64,), table.device)
-    elif not 1 <= size <= capacity:
-        raise ArgumentError(f"size: expected 1 to {capacity}, got {size}")
     else:
+        size = check_integer("size", size, 1, capacity)
         size = torch.full((1,), size, dtype=torch.int64, device=table.device)
     if begin is not None:
         check_tensor("begin", begin, (1,), (torch.int64,), table.device)
-    if batch_size < 0:
-        raise ArgumentError(f"batch_size: expected 0 or more, got {batch_size}")
+    batch_size = check_integer("batch_size", batch_size, 0)
+    if batch_size > MAX_COUNT:
+        raise ArgumentError(f"batch_size: expected fewer than 2**31, got {batch_size}")
+    seed, counter = check_integer("seed", seed, MIN_INT64), as_counter(counter, table.device)
     if out is None:
         out = torch.empty(batch_size, dtype=torch.int64, device=table.device)
-    check_out("out", out, (batch_size,), torch.int64, table.device)
-    _sample_rows(table, size, begin, as_counter(counter, table.device), seed, out)
+    else:
+        check_out("out", out, (batch_size,), torch.int64, table.device)
+        check_apart("out", (out,), (table, size, begin, counter))
+    _sample_rows(table, size, begin, counter, seed, out)
     return out
 
 
 def _arguments(
     table: Tensor, size: Tensor, begin: Tensor | None, counter: Tensor, seed: int, rows: Tensor
 ) -> tuple[int, ...]:
-    # a size in CPU memory can be checked where it is read
-    if size.device.type == "cpu":
-        first = 0 if begin is None else int(begin.item())
-        if not 0 <= first < table.shape[0]:
-            raise ArgumentError(f"begin: expected 0 to {table.shape[0] - 1}, got {first}")
-        if not 1 <= size.item() <= table.shape[0] - first:
-            raise ArgumentError(f"size: expected 1 to {table.shape[0] - first}, got {size.item()}")
     addresses = (table.data_ptr(), size.data_ptr(), 0 if begin is None else begin.data_ptr())
-    return (*addresses, counter.data_ptr(), seed, rows.data_ptr(), rows.shape[0])
+    return (*addresses, counter.data_ptr(), seed, rows.data_ptr(), rows.shape[0], table.shape[0])
+
+
+def _explain(bad: int, table: Tensor, size: Tensor, begin: Tensor | None, *_: Any) -> Exception:
+    first = 0 if begin is None else int(begin.item())
+    if not 0 <= first < table.shape[0]:
+        return ArgumentError(f"begin: expected 0 to {table.shape[0] - 1}, got {first}")
+    return ArgumentError(f"size: expected 1 to {table.shape[0] - first}, got {size.item()}")
 
 
 _sample_rows = register(
     "sample_rows",
     "Tensor table, Tensor size, Tensor? begin, Tensor counter, int seed, Tensor(a!) rows",
     _arguments,
+    explain=_explain,
 )

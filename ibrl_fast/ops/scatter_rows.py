@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import check_stored, register
+from ibrl_fast.ops._registry import check_integer, check_list, check_stored, check_tensor, register
 
 MAX_SCATTERS = 24  # kMaxScatters in csrc/kernels/scatter_rows.h
 ALIGNMENT = 16
@@ -22,7 +22,8 @@ class Scatter(NamedTuple):
 
     Attributes:
         target: [N, ...], contiguous, on the device or (with the others on CUDA) in pinned host memory.
-        rows_at: byte at which the row indices int64 [num_rows] begin, a multiple of 16; no row twice.
+        rows_at: byte at which the row indices int64 [num_rows] begin, a multiple of 16; no row twice, also
+            where another scatter has the same target.
         values_at: byte at which the values [num_rows, ...] of the target's dtype begin, a multiple of 16.
         num_rows: how many rows.
     """
@@ -47,13 +48,18 @@ def scatter_rows(packed: Tensor, scatters: Sequence[Scatter]) -> None:
     Args:
         packed: uint8 [bytes], contiguous and 16-byte aligned, with the rows and values of all targets; on the
             targets' device or, with targets on CUDA, in pinned host memory, which the kernel reads directly
-            (it must stay as it is until the kernel has run).
+            (it must stay as it is until the kernel has run). No target overlaps it.
         scatters: the targets; on CUDA at least one of them in device memory.
 
     Raises:
         ValueError: on a wrong shape, dtype, device or place.
+        TypeError: on something that is no tensor, number or `Scatter`.
         IndexError: on the CPU, where rows are out of range (on CUDA a device assertion).
     """
+    for s, scatter in enumerate(check_list("scatters", scatters)):
+        if not isinstance(scatter, Scatter):
+            raise TypeError(f"scatters[{s}]: expected a Scatter, got {type(scatter).__name__}")
+        check_tensor(f"scatters[{s}].target", scatter.target, getattr(scatter.target, "shape", ()))
     if not scatters:
         raise ArgumentError("scatters: expected at least one target, got none")
     # Targets on the device come first: the first one names it.
@@ -67,6 +73,9 @@ def scatter_rows(packed: Tensor, scatters: Sequence[Scatter]) -> None:
             raise ArgumentError(f"scatters[{s}].target: expected a contiguous tensor [N, ...], got another")
         if target.device != device:
             check_stored(f"scatters[{s}].target", target, (target.dtype,), device, target.shape)
+        for name, number in (("rows_at", rows_at), ("values_at", values_at)):
+            check_integer(f"scatters[{s}].{name}", number, 0)
+        check_integer(f"scatters[{s}].num_rows", num_rows, 0)
         rows_end, values_end = rows_at + 8 * num_rows, values_at + num_rows * _row_bytes(target)
         for name, at, end in (("rows_at", rows_at, rows_end), ("values_at", values_at, values_end)):
             if at % ALIGNMENT or not 0 <= at <= end <= packed.shape[0]:
@@ -109,10 +118,14 @@ def _arguments(
     base = packed.data_ptr()
     if base % ALIGNMENT:
         raise ArgumentError(f"packed: expected an address that is a multiple of {ALIGNMENT}, got {base}")
+    addresses = [target.data_ptr() for target in targets]
+    for target, address in zip(targets, addresses):
+        if address < base + packed.nbytes and base < address + target.nbytes:
+            raise ArgumentError("packed: expected memory of its own, got a tensor that overlaps a target")
     return (
         [base + at for at in rows_at],
         [base + at for at in values_at],
-        [target.data_ptr() for target in targets],
+        addresses,
         [target.shape[0] for target in targets],
         [_row_bytes(target) for target in targets],
         counts,

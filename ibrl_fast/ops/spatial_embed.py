@@ -12,7 +12,14 @@ from torch.nn import functional as F
 
 from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import DTYPE_CODES, MAX_CUDA_WIDTH, check_out, check_tensor, register
+from ibrl_fast.ops._registry import (
+    DTYPE_CODES,
+    MAX_CUDA_WIDTH,
+    check_apart,
+    check_out,
+    check_tensor,
+    register,
+)
 
 _EPS = 1e-5
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -51,13 +58,14 @@ def spatial_embed(
         norm_weight: float32 (float64 where patches are) [members, embed_dim], LayerNorm's.
         norm_bias: as norm_weight [members, embed_dim], LayerNorm's.
         channel_weight: as norm_weight [members, channels, embed_dim].
-        out: to write into, contiguous; only where no gradient is asked for.
+        out: to write into, contiguous and apart from everything else; only where no gradient is asked for.
 
     Returns:
         [members, proposals, batch, embed_dim] of patches' dtype.
 
     Raises:
         ValueError: on a wrong shape, dtype or device, or more than 2048 features on CUDA.
+        TypeError: on something that is no tensor.
     """
     given = (patches, extra, norm_weight, norm_bias, channel_weight)
     check_inputs(*given)
@@ -65,10 +73,12 @@ def spatial_embed(
         if out is not None:
             raise ArgumentError("out: expected None where a gradient is asked for, got a tensor")
         return _SpatialEmbed.apply(*given)
+    if out is not None:
+        check_out("out", out, extra.shape, extra.dtype, extra.device)
+        check_apart("out", (out,), given)
     patches, extra, *weights = (tensor.detach().contiguous() for tensor in given)
     if out is None:
         out = torch.empty_like(extra)
-    check_out("out", out, extra.shape, extra.dtype, extra.device)
     spatial_embed_forward(patches, extra, weights, out)
     return out
 

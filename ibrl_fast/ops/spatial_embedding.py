@@ -17,9 +17,13 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import MAX_CUDA_WIDTH
+from ibrl_fast.ops._registry import MAX_CUDA_WIDTH, check_tensor
 from ibrl_fast.ops.linear import linear
 from ibrl_fast.ops.spatial_embed import spatial_embed, spatial_embed_backward, spatial_embed_forward
+
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+
+_FLOATING = (*_DTYPES, torch.float16)
 
 # elements of one piece of the intermediate: 2 MB in float32
 _PIECE = 2**19
@@ -66,7 +70,8 @@ def spatial_embedding(
 
     Args:
         tokens: `[batch, num_tokens, channels]`; shared by members and proposals.
-        extra: `[members, proposals, batch, embed_dim]`, what action and proprioception add, bias included.
+        extra: float32, float64 or bfloat16 `[members, proposals, batch, embed_dim]`, what
+            action and proprioception add, bias included.
         patch_weight: `[members, embed_dim, num_tokens]`.
         norm_weight: `[members, embed_dim]`, LayerNorm's.
         norm_bias: `[members, embed_dim]`, LayerNorm's.
@@ -76,17 +81,25 @@ def spatial_embedding(
         `[members, proposals, batch, embed_dim]`, in extra's dtype.
 
     Raises:
-        ValueError: sizes that do not fit.
+        ValueError: shapes or dtypes that do not fit, or several devices.
+        TypeError: something that is no tensor.
     """
-    members, _, batch, embed_dim = extra.shape
-    expected = (members, tokens.shape[2], embed_dim)
-    if tuple(channel_weight.shape) != expected:
-        raise ArgumentError(f"channel_weight: expected {list(expected)}, got {list(channel_weight.shape)}")
-    if tuple(patch_weight.shape) != (members, embed_dim, tokens.shape[1]) or tokens.shape[0] != batch:
+    check_tensor("extra", extra, ("members", "proposals", "batch", "embed_dim"), _DTYPES)
+    (members, _, batch, embed_dim), device = extra.shape, extra.device
+    check_tensor("tokens", tokens, ("batch", "num_tokens", "channels"), _FLOATING, device)
+    _, num_tokens, channels = tokens.shape
+    check_tensor("patch_weight", patch_weight, ("members", "embed_dim", "num_tokens"), _FLOATING, device)
+    if tuple(patch_weight.shape) != (members, embed_dim, num_tokens) or tokens.shape[0] != batch:
         raise ArgumentError(
-            f"patch_weight: expected {[members, embed_dim, tokens.shape[1]]} and tokens of batch {batch}, "
+            f"patch_weight: expected {[members, embed_dim, num_tokens]} and tokens of batch {batch}, "
             f"got {list(patch_weight.shape)} and {list(tokens.shape)}"
         )
+    for name, weight, shape in (
+        ("norm_weight", norm_weight, (members, embed_dim)),
+        ("norm_bias", norm_bias, (members, embed_dim)),
+        ("channel_weight", channel_weight, (members, channels, embed_dim)),
+    ):
+        check_tensor(name, weight, shape, _FLOATING, device)
     given = (tokens, extra, patch_weight, norm_weight, norm_bias, channel_weight)
     return _SpatialEmbedding.apply(*given) if extra.device.type == "cpu" else embed_at_once(*given)
 

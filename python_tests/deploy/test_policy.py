@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,92 @@ def test_step_keeps_no_reference_to_its_input_and_output(state_policy: Policy) -
         buffer["state"][:] = frame["state"]
         actions.append(state_policy.step(buffer))
     np.testing.assert_array_equal(np.stack(actions), np.stack(clean))
+
+
+def run_in_threads(work, count: int = 4) -> list[BaseException]:
+    """Runs work(thread number) in threads that start together; returns what they raised."""
+    errors: list[BaseException] = []
+    start = threading.Barrier(count)
+
+    def body(number: int) -> None:
+        start.wait()
+        try:
+            work(number)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=body, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_threads_that_share_a_policy_get_an_error_or_the_right_action(state_policy: Policy) -> None:
+    frame = frames(state_policy.contract, 1)[0]
+    expected = state_policy.step(frame)
+    refused: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(200):
+            try:
+                # every frame is the same, so whoever got through has this action
+                np.testing.assert_array_equal(state_policy.step(frame), expected)
+            except RuntimeError as error:
+                assert "step: expected one call of step or reset at a time" in str(error)
+                refused.append(number)
+
+    assert run_in_threads(work) == []
+    # the errors end with the overlap
+    np.testing.assert_array_equal(state_policy.step(frame), expected)
+
+
+@pytest.mark.parametrize("call", ["step", "reset"])
+def test_a_second_thread_inside_step_is_refused(state_policy: Policy, call: str) -> None:
+    first, second = frames(state_policy.contract, 2)
+    clean = [state_policy.step(frame) for frame in (first, second)]
+    inside, go_on = threading.Event(), threading.Event()
+    run = state_policy._run
+
+    def slow(obs):
+        inside.set()
+        assert go_on.wait(10)
+        return run(obs)
+
+    state_policy.reset()
+    state_policy._run = slow  # type: ignore[method-assign]
+    actions: list[np.ndarray] = []
+    stepping = threading.Thread(target=lambda: actions.append(state_policy.step(first)))
+    stepping.start()
+    assert inside.wait(10)
+    with pytest.raises(RuntimeError, match=f"{call}: expected one call of step or reset at a time"):
+        state_policy.step(second) if call == "step" else state_policy.reset()
+    go_on.set()
+    stepping.join()
+    # the refused call left no trace, and the policy goes over to this thread
+    actions.append(state_policy.step(second))
+    np.testing.assert_array_equal(np.stack(actions), np.stack(clean))
+
+
+def test_a_refused_frame_or_action_does_not_lock_the_policy(state_policy: Policy) -> None:
+    frame = frames(state_policy.contract, 1)[0]
+    expected = state_policy.step(frame)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="got missing"):
+            state_policy.step({})
+    np.testing.assert_array_equal(state_policy.step(frame), expected)
+
+
+def test_threads_act_at_once(state_policy: Policy) -> None:
+    obs = [random_obs(state_policy.contract, 5, seed) for seed in range(4)]
+    expected = [state_policy.act(each) for each in obs]
+
+    def work(number: int) -> None:
+        for _ in range(100):
+            assert torch.equal(state_policy.act(obs[number]), expected[number])
+
+    assert run_in_threads(work) == []
 
 
 def test_act_takes_tensors_and_arrays_and_leaves_step_alone(state_policy: Policy) -> None:
