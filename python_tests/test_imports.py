@@ -27,7 +27,7 @@ ALLOWED = {
     "cli": {"data", "envs", "agents", "deploy", "training", "robot"},
 }
 # every part may import these single files of the package's root
-SHARED = {"errors", "files", "lazy"}
+SHARED = {"errors", "fields", "files", "lazy"}
 # single files that may do more than their part
 EXCEPTIONS = {"deploy/export.py": {"agents"}}
 

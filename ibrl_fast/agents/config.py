@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from ibrl_fast.errors import ArgumentError
+from ibrl_fast.fields import check_fields
 
 PrecisionName = Literal["fp32", "tf32", "bf16"]
 
@@ -38,8 +39,7 @@ class ProposalRule:
     margin: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.kind not in ("min", "lcb", "paired"):
-            raise ArgumentError(f"kind: expected min, lcb or paired, got {self.kind}")
+        check_fields(self)
         if not (math.isfinite(self.std_factor) and self.std_factor >= 0):
             raise ArgumentError(f"std_factor: expected >= 0, got {self.std_factor}")
         if not (math.isfinite(self.margin) and self.margin >= 0):
@@ -73,6 +73,7 @@ class TD3Config:
     precision: PrecisionName = "fp32"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.learning_rate > 0:
             raise ArgumentError(f"learning_rate: expected > 0, got {self.learning_rate}")
         if not self.exploration_std >= 0:
@@ -83,7 +84,6 @@ class TD3Config:
             raise ArgumentError(f"polyak: expected in [0, 1), got {self.polyak}")
         if self.subset_size < 1:
             raise ArgumentError(f"subset_size: expected >= 1, got {self.subset_size}")
-        check_precision(self.precision)
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,7 @@ class BCConfig:
     precision: PrecisionName = "fp32"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("updates", "batch_size"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name}: expected >= 1, got {getattr(self, name)}")
@@ -140,4 +141,3 @@ class BCConfig:
                 raise ArgumentError(f"{name}: expected >= 0, got {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise ArgumentError(f"learning_rate: expected > 0, got {self.learning_rate}")
-        check_precision(self.precision)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ibrl_fast.errors import ArgumentError
+from ibrl_fast.fields import check_fields
 
 
 def _check_positive(name: str, *values: int) -> None:
@@ -40,11 +41,10 @@ class ViTConfig:
     activation: Literal["gelu", "relu"] = "gelu"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check_positive("vit sizes", self.token_dim, self.num_heads, self.num_layers, self.mlp_dim)
         if self.token_dim % self.num_heads:
             raise ArgumentError(f"num_heads: expected a divisor of {self.token_dim}, got {self.num_heads}")
-        if self.activation not in ("gelu", "relu"):
-            raise ArgumentError(f"activation: expected gelu or relu, got {self.activation}")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class DrQConfig:
     channels: int = 32
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check_positive("channels", self.channels)
 
 
@@ -72,6 +73,7 @@ class ResNet18Config:
     base_channels: int = 64
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check_positive("base_channels", self.base_channels)
 
 
@@ -93,6 +95,7 @@ class ActorConfig:
     compress_dim: int | None = 128
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check_positive("hidden", *self.hidden)
         _check_probability("dropout", self.dropout)
         if self.compress_dim is not None:
@@ -119,11 +122,10 @@ class CriticConfig:
     embed_dim: int = 1024
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check_positive("num_critics", self.num_critics)
         _check_positive("hidden", *self.hidden)
         _check_positive("embed_dim", self.embed_dim)
-        if self.head not in ("spatial", "trunk"):
-            raise ArgumentError(f"head: expected spatial or trunk, got {self.head}")
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,9 @@ class NetworkConfig:
     actor: ActorConfig = field(default_factory=ActorConfig)
     critic: CriticConfig = field(default_factory=CriticConfig)
     encoder: ViTConfig | DrQConfig | ResNet18Config | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @staticmethod
     def state() -> NetworkConfig:
@@ -177,6 +182,9 @@ class BCNetworkConfig:
 
     actor: ActorConfig = field(default_factory=ActorConfig)
     encoder: ViTConfig | DrQConfig | ResNet18Config | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @staticmethod
     def pixel_resnet18() -> BCNetworkConfig:

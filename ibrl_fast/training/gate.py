@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ibrl_fast.errors import ArgumentError
+from ibrl_fast.fields import check_fields
 
 # A recent success rate that opens the gate however good the imitation policy is
 SURELY_GOOD = 0.95
@@ -30,6 +31,7 @@ class GateConfig:
     """The gate closes again when the recent success rate falls this far below the imitation policy's."""
 
     def __post_init__(self) -> None:
+        check_fields(self, "gate.")
         if self.window < 1:
             raise ArgumentError(f"gate.window: expected at least 1, got {self.window}")
         for name in ("open_above", "close_below"):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from ibrl_fast.agents import IBRLConfig, ProposalRule
 from ibrl_fast.envs import make_pool
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import ActorConfig, CriticConfig, NetworkConfig
 from ibrl_fast.training.config import DemoConfig, EnvConfig, EvaluationConfig, ReplayConfig, TrainConfig
 from ibrl_fast.training.config_file import (
@@ -22,7 +24,7 @@ from ibrl_fast.training.config_file import (
     load_config,
     save_config,
 )
-from ibrl_fast.training.presets import PRESETS
+from ibrl_fast.training.presets import PRESETS, preset
 
 
 def odd_config() -> TrainConfig:
@@ -145,3 +147,34 @@ def test_cpu_threads() -> None:
 def test_pool_options_are_options_of_make_pool() -> None:
     known = inspect.signature(make_pool).parameters
     assert set(EnvConfig().pool_kwargs()) <= set(known)
+
+
+def every_field(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """(path, value) of every field of a configuration that is no configuration itself."""
+    for entry in dataclasses.fields(config):
+        value = getattr(config, entry.name)
+        if dataclasses.is_dataclass(value):
+            yield from every_field(value, (*path, entry.name))
+        yield (*path, entry.name), value
+
+
+def put(config: Any, path: tuple[str, ...], value: Any) -> Any:
+    """The configuration with one field changed."""
+    first, *rest = path
+    return replace(config, **{first: put(getattr(config, first), tuple(rest), value) if rest else value})
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_field_takes_what_it_is_not(name: str) -> None:
+    """Wrong types, infinite numbers and integers beyond reason, in every field of every preset."""
+    wrong: list[Any] = [float("nan"), float("inf"), -float("inf"), 2.5j, [1], {}, b"x"]
+    for path, value in every_field(preset(name)):
+        more = (
+            [2.5, "many", True, 10**20, -(10**20)]
+            if isinstance(value, int) and not isinstance(value, bool)
+            else []
+        )
+        for bad in [*wrong, *more]:
+            with pytest.raises(ArgumentError) as error:
+                put(preset(name), path, bad)
+            assert path[-1] in str(error.value)
