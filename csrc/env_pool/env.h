@@ -43,9 +43,10 @@ class Env {
     virtual void seed(const Pcg64::Words& words) = 0;
 
     // Length of the random vector that decides a start and goal, and one given by the caller for the next
-    // frozen reset; returns false if the task does not accept it.
+    // frozen reset, which must be one that the task accepts.
     virtual int rand_vec_dim() const = 0;
-    virtual bool set_rand_vec(const double* rand_vec) = 0;
+    virtual bool accepts_rand_vec(const double* rand_vec) const = 0;
+    virtual void set_rand_vec(const double* rand_vec) = 0;
 
     // Work ahead of the next reset, whose result it never changes. plan_reset begins it, on the thread that
     // owns the environment; where it says true, some thread is to call prepare_reset, which does one short

@@ -3,14 +3,18 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <new>
+#include <numeric>
 #include <stdexcept>
 #include <utility>
 
+#include "env_pool/errors.h"
 #include "env_pool/mujoco_model.h"
 
 namespace ibrl {
 
 EnvPool::EnvPool(const PoolOptions& options) : options_(options) {
+    MujocoErrorScope errors;
     factory_ = make_task_factory(options_.task, options_.assets);
     for (const auto& [camera, position] : options_.camera_positions) {
         const int id = find_camera(factory_->model(), camera);
@@ -47,10 +51,25 @@ EnvPool::EnvPool(const PoolOptions& options) : options_(options) {
     // A machine that cannot render says so now.
     if (renders) {
         run_all({0}, [this](int, int thread) { render_info_ = renderer_of(thread)->info(); });
+    } else if (options_.render.device >= 0) {
+        check_render_device();
     }
 }
 
 EnvPool::~EnvPool() = default;
+
+void EnvPool::check_render_device() const {
+    // On a thread of its own: the caller's OpenGL context stays as it is.
+    std::exception_ptr error;
+    std::thread([&] {
+        try {
+            make_gl_context(16, 16, options_.render.device);
+        } catch (...) {
+            error = std::current_exception();
+        }
+    }).join();
+    if (error) std::rethrow_exception(error);
+}
 
 std::vector<std::string> EnvPool::camera_names() const {
     std::vector<std::string> names;
@@ -62,10 +81,15 @@ std::vector<std::string> EnvPool::camera_names() const {
 // ---- synchronous calls ----
 
 void EnvPool::reset(const std::vector<ResetRequest>& requests, const Batch& batch) {
-    std::lock_guard lock(api_mutex_);
     check_idle("reset");
     std::vector<const ResetRequest*> by_env(slots_.size(), nullptr);
     std::vector<int> envs;
+    for (const ResetRequest& request : requests) {
+        if (request.rand_vec == nullptr || slots_[request.env].env->accepts_rand_vec(request.rand_vec))
+            continue;
+        throw RandVecError("environment " + std::to_string(request.env) +
+                           ": rand_vec: start and goal are closer than the task allows");
+    }
     for (const ResetRequest& request : requests) {
         by_env[request.env] = &request;
         envs.push_back(request.env);
@@ -78,20 +102,16 @@ void EnvPool::reset(const std::vector<ResetRequest>& requests, const Batch& batc
 }
 
 void EnvPool::step(const float* actions, const Batch& batch) {
-    std::lock_guard lock(api_mutex_);
     check_idle("step");
-    std::vector<int> envs(slots_.size());
-    for (std::size_t i = 0; i < envs.size(); ++i) envs[i] = static_cast<int>(i);
-    const int dim = action_dim();
-    run_all(envs, [&](int env, int thread) { step_slot(env, thread, actions + env * dim, batch); });
+    const std::size_t dim = action_dim();
+    actions_.assign(actions, actions + slots_.size() * dim);
+    run_all(all_envs(),
+            [&](int env, int thread) { step_slot(env, thread, actions_.data() + env * dim, batch); });
 }
 
 void EnvPool::observe(const std::vector<const std::uint8_t*>& stacks, const Batch& batch) {
-    std::lock_guard lock(api_mutex_);
     check_idle("observe");
-    std::vector<int> envs(slots_.size());
-    for (std::size_t i = 0; i < envs.size(); ++i) envs[i] = static_cast<int>(i);
-    run_all(envs, [&](int env, int thread) {
+    run_all(all_envs(), [&](int env, int thread) {
         observe_frame(env, thread, true);
         for (std::size_t key = 0; key < stacks_.size(); ++key) {
             if (stacks[key] != nullptr) stacks_[key].set(env, stacks[key] + env * stacks_[key].row_bytes());
@@ -101,10 +121,15 @@ void EnvPool::observe(const std::vector<const std::uint8_t*>& stacks, const Batc
 }
 
 void EnvPool::get_stack(int key, std::uint8_t* frames) const {
-    std::lock_guard lock(api_mutex_);
     check_idle("get_state");
     const FrameStack& stack = stacks_.at(key);
     for (std::size_t env = 0; env < slots_.size(); ++env) stack.get(env, frames + env * stack.row_bytes());
+}
+
+std::vector<int> EnvPool::all_envs() const {
+    std::vector<int> envs(slots_.size());
+    std::iota(envs.begin(), envs.end(), 0);
+    return envs;
 }
 
 void EnvPool::run_all(const std::vector<int>& envs, const SlotJob& job) {
@@ -159,6 +184,12 @@ void EnvPool::rethrow_first(const std::vector<int>& envs) {
     if (!first) return;
     try {
         std::rethrow_exception(first);
+    } catch (const RenderingError&) {
+        throw;  // the machine's, not one environment's
+    } catch (const RenderDeviceError&) {
+        throw;
+    } catch (const std::bad_alloc&) {
+        throw;
     } catch (const std::exception& error) {
         throw std::runtime_error("environment " + std::to_string(where) + ": " + error.what());
     }
@@ -174,17 +205,14 @@ void EnvPool::check_idle(const char* what) const {
 // ---- asynchronous calls ----
 
 void EnvPool::send(const float* actions, const std::vector<int>& envs) {
-    {
-        std::lock_guard lock(done_mutex_);
-        for (int env : envs) {
-            if (slots_[env].is_in_flight) {
-                throw std::runtime_error("send: environment " + std::to_string(env) + " is still in flight");
-            }
-        }
-        for (int env : envs) slots_[env].is_in_flight = true;
-        in_flight_ += static_cast<int>(envs.size());
+    for (int env : envs) {
+        if (!slots_[env].is_in_flight) continue;
+        throw std::runtime_error("send: environment " + std::to_string(env) + " is still in flight");
     }
+
+    // Whatever needs memory first: an environment counts as in flight only if its job is queued.
     std::vector<Job> jobs;
+    jobs.reserve(envs.size());
     for (std::size_t i = 0; i < envs.size(); ++i) {
         const int env = envs[i];
         Slot& slot = slots_[env];
@@ -197,6 +225,8 @@ void EnvPool::send(const float* actions, const std::vector<int>& envs) {
             done_.notify_all();
         });
     }
+    for (int env : envs) slots_[env].is_in_flight = true;
+    in_flight_ += static_cast<int>(envs.size());
     workers_->add(std::move(jobs));
     // A pool without threads of its own does the work here.
     if (workers_->size() == 0) workers_->help();
@@ -217,6 +247,7 @@ bool EnvPool::recv(int count, int wait_ms, const Batch& batch, std::vector<int>*
         throw std::runtime_error("recv: expected at most the " + std::to_string(in_flight_) +
                                  " environments in flight, got batch_size " + std::to_string(count));
     }
+    envs->reserve(count);
     const auto enough = [this, count] { return static_cast<int>(finished_.size()) >= count; };
     if (!done_.wait_for(lock, std::chrono::milliseconds(wait_ms), enough)) return false;
     envs->assign(finished_.begin(), finished_.begin() + count);
@@ -236,20 +267,18 @@ bool EnvPool::recv(int count, int wait_ms, const Batch& batch, std::vector<int>*
         copy_row(home_.episode_return, env, batch.episode_return, row, 1);
         const bool ended = home_.terminated[env] != 0 || home_.truncated[env] != 0;
         if (ended) copy_row(home_.final_state, env, batch.final_state, row, dim);
-        for (std::size_t camera = 0; camera < batch.images.size(); ++camera) {
+        for (std::size_t camera = 0; camera < std::min(batch.images.size(), home_.images.size()); ++camera) {
             const std::size_t bytes = stacks_[camera + 1].row_bytes();
             copy_row(home_.images[camera], env, batch.images[camera], row, bytes);
-            if (ended && !batch.final_images.empty()) {
+            if (ended && !batch.final_images.empty() && !home_.final_images.empty()) {
                 copy_row(home_.final_images[camera], env, batch.final_images[camera], row, bytes);
             }
         }
     }
 
     // Only now may these environments be sent again.
-    lock.lock();
     for (int env : *envs) slots_[env].is_in_flight = false;
     in_flight_ -= count;
-    lock.unlock();
     rethrow_first(*envs);
     return true;
 }
@@ -265,9 +294,7 @@ void EnvPool::start_episode(Slot* slot, const ResetRequest* request) {
         if (options_.fixed_goals) env.reset(false);
     }
     if (request != nullptr && request->rand_vec != nullptr) {
-        if (!env.set_rand_vec(request->rand_vec)) {
-            throw std::invalid_argument("rand_vec: start and goal are closer than the task allows");
-        }
+        env.set_rand_vec(request->rand_vec);
         frozen = true;
     }
     env.reset(frozen);
@@ -369,18 +396,42 @@ Renderer* EnvPool::renderer_of(int thread) {
 
 // ---- state and pictures ----
 
+namespace {
+
+// The given entries must be those of the environment, each of its size.
+void check_entries(const StateEntries& expected, const StateEntries& given) {
+    for (const StateEntry& entry : expected) {
+        const auto found = std::find_if(given.begin(), given.end(),
+                                        [&entry](const StateEntry& e) { return e.name == entry.name; });
+        if (found == given.end()) {
+            throw std::invalid_argument("state: expected an entry '" + entry.name + "', found none");
+        }
+        if (entry.kind == StateEntry::Kind::int64 && !found->values.empty() &&
+            !(found->values[0] >= 0.0 && found->values[0] <= 9007199254740992.0)) {
+            throw std::invalid_argument("state['" + entry.name + "']: expected a count");
+        }
+        if (found->values.size() == entry.values.size() && found->words.size() == entry.words.size())
+            continue;
+        throw std::invalid_argument("state['" + entry.name + "']: expected " +
+                                    std::to_string(entry.values.size() + entry.words.size()) +
+                                    " numbers, got " +
+                                    std::to_string(found->values.size() + found->words.size()));
+    }
+}
+
+}  // namespace
+
 EnvState EnvPool::get_state(int env) const {
-    std::lock_guard lock(api_mutex_);
     check_idle("get_state");
     const Slot& slot = slots_.at(env);
     return {slot.env->get_state(), slot.elapsed_steps, slot.episode_return, slot.needs_reset};
 }
 
 void EnvPool::set_state(int env, const EnvState& state) {
-    std::lock_guard lock(api_mutex_);
     check_idle("set_state");
     MujocoErrorScope errors;
     Slot& slot = slots_.at(env);
+    check_entries(slot.env->get_state(), state.entries);
     slot.env->set_state(state.entries);
     slot.elapsed_steps = state.elapsed_steps;
     slot.episode_return = state.episode_return;
@@ -390,7 +441,6 @@ void EnvPool::set_state(int env, const EnvState& state) {
 
 void EnvPool::render_frames(const std::vector<int>& envs, const std::string& camera, int size,
                             std::uint8_t* pixels) {
-    std::lock_guard lock(api_mutex_);
     check_idle("render_frames");
     find_camera(factory_->model(), camera);
     if (!video_thread_) {

@@ -65,33 +65,40 @@ struct ResetRequest {
     const double* rand_vec = nullptr;  // [rand_vec_dim]
 };
 
+// One thread at a time may call a pool: its owner sees to that.
 class EnvPool {
   public:
     explicit EnvPool(const PoolOptions& options);
     ~EnvPool();
 
+    int num_envs() const { return static_cast<int>(slots_.size()); }
+    int num_cameras() const { return static_cast<int>(stacks_.size()) - 1; }
     int observation_dim() const { return slots_.front().env->observation_dim(); }
     int action_dim() const { return slots_.front().env->action_dim(); }
     int rand_vec_dim() const { return slots_.front().env->rand_vec_dim(); }
     const RenderInfo& render_info() const { return render_info_; }
     std::vector<std::string> camera_names() const;
 
-    // Synchronous: row i of the batch is environment i. Errors of a worker are rethrown here.
+    // Synchronous: row i of the batch is environment i. Errors of a worker are rethrown here. A reset with a
+    // random vector that its task does not accept changes nothing.
     void reset(const std::vector<ResetRequest>& requests, const Batch& batch);
     void step(const float* actions, const Batch& batch);
 
     // Asynchronous: results wait in the rows of `home` until received. recv copies the results of the count
     // environments that finished first, and says which; false after wait_ms without enough of them.
     void set_home(const Batch& home) { home_ = home; }
+    bool has_home() const { return home_.reward != nullptr; }
     void send(const float* actions, const std::vector<int>& envs);
     bool recv(int count, int wait_ms, const Batch& batch, std::vector<int>* envs);
     int in_flight() const { return in_flight_; }
 
     EnvState get_state(int env) const;
+    // Entries of other names or sizes than the environment's own change nothing.
     void set_state(int env, const EnvState& state);
 
     // Frames of all environments, bytes [num_envs, k, frame], of the state (key 0) or a camera (key 1 ...).
-    std::size_t stack_bytes(int key) const { return stacks_.at(key).row_bytes() * slots_.size(); }
+    std::size_t stack_bytes(int key) const { return row_bytes(key) * slots_.size(); }
+    std::size_t row_bytes(int key) const { return stacks_.at(key).row_bytes(); }
     void get_stack(int key, std::uint8_t* frames) const;
 
     // Observations of all environments as set_state left them. Their stacks are those given, one for each key
@@ -125,17 +132,19 @@ class EnvPool {
     void observe_frame(int env, int thread, bool is_first);
     void write_stacks(int env, float* state, const std::vector<std::uint8_t*>& images) const;
     Renderer* renderer_of(int thread);
+    void check_render_device() const;
+    std::vector<int> all_envs() const;
 
     PoolOptions options_;
     std::unique_ptr<TaskFactory> factory_;
     std::vector<Slot> slots_;
-    std::vector<FrameStack> stacks_;                    // of the state, then of each camera
+    std::vector<float> actions_;      // of the step under way: the caller's array may change meanwhile
+    std::vector<FrameStack> stacks_;  // of the state, then of each camera
     std::vector<std::unique_ptr<Renderer>> renderers_;  // one per thread, made and freed on it
     RenderInfo render_info_;
     Batch home_;
 
     bool waits_briefly_ = false;
-    mutable std::mutex api_mutex_;  // one call at a time, except send and recv
     std::mutex done_mutex_;
     std::condition_variable done_;
     std::atomic<int> running_{0};  // jobs of the synchronous call under way

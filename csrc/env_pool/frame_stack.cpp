@@ -8,7 +8,7 @@ FrameStack::FrameStack(int num_envs, int depth, std::size_t frame_bytes, std::si
     : depth_(depth),
       frame_bytes_(frame_bytes),
       run_bytes_(run_bytes),
-      frames_(num_envs * depth * frame_bytes),
+      frames_(static_cast<std::size_t>(num_envs) * depth * frame_bytes),
       newest_(num_envs, 0) {}
 
 void FrameStack::push(int env, bool is_first) {

@@ -1,12 +1,15 @@
 #include "env_pool/gl_context.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstring>
 #include <mutex>
 #include <stdexcept>
 #include <vector>
+
+#include "env_pool/errors.h"
 
 namespace ibrl {
 namespace {
@@ -36,7 +39,7 @@ constexpr int kConfigAttributes[] = {0x3024,  8,
 template <typename Function>
 Function symbol(Handle library, const char* name) {
     auto function = reinterpret_cast<Function>(dlsym(library, name));
-    if (function == nullptr) throw std::runtime_error(std::string("rendering: the library lacks ") + name);
+    if (function == nullptr) throw RenderingError(std::string("rendering: the library lacks ") + name);
     return function;
 }
 
@@ -95,8 +98,8 @@ std::vector<Handle> find_displays(const Egl& egl, int device) {
     int count = 0;
     if (egl.QueryDevicesEXT != nullptr) egl.QueryDevicesEXT(64, devices, &count);
     if (device >= count) {
-        throw std::runtime_error("render_device: expected -1 .. " + std::to_string(count - 1) + ", got " +
-                                 std::to_string(device));
+        throw RenderDeviceError("render_device: expected -1 .. " + std::to_string(count - 1) + ", got " +
+                                std::to_string(device));
     }
     for (const bool want_software : {false, true}) {
         for (int i = 0; i < count; ++i) {
@@ -126,7 +129,7 @@ class EglContext final : public GlContext {
             display_ = display;
             if (context_ != nullptr) break;
         }
-        if (context_ == nullptr) throw std::runtime_error("EGL has no device that gives an OpenGL context");
+        if (context_ == nullptr) throw RenderingError("EGL has no device that gives an OpenGL context");
         make_current();
         platform = "egl";
         describe(this, egl_.GetProcAddress);
@@ -141,7 +144,7 @@ class EglContext final : public GlContext {
     void make_current() override {
         egl_.BindAPI(EGL_OPENGL_API);
         if (egl_.MakeCurrent(display_, nullptr, nullptr, context_) == 0) {
-            throw std::runtime_error("rendering: EGL could not make its context current");
+            throw RenderingError("rendering: EGL could not make its context current");
         }
     }
 
@@ -158,7 +161,7 @@ class OsmesaContext final : public GlContext {
         make_current_ = symbol<decltype(make_current_)>(library, "OSMesaMakeCurrent");
         destroy_ = symbol<decltype(destroy_)>(library, "OSMesaDestroyContext");
         context_ = symbol<Create>(library, "OSMesaCreateContextExt")(OSMESA_RGBA, 24, 8, 0, nullptr);
-        if (context_ == nullptr) throw std::runtime_error("OSMesa gives no context");
+        if (context_ == nullptr) throw RenderingError("OSMesa gives no context");
         make_current();
         platform = "osmesa";
         is_software = true;
@@ -169,7 +172,7 @@ class OsmesaContext final : public GlContext {
 
     void make_current() override {
         if (make_current_(context_, buffer_.data(), GL_UNSIGNED_BYTE, width_, height_) == 0) {
-            throw std::runtime_error("rendering: OSMesa could not make its context current");
+            throw RenderingError("rendering: OSMesa could not make its context current");
         }
     }
 
@@ -188,26 +191,36 @@ std::unique_ptr<GlContext> make_gl_context(int width, int height, int device) {
     std::lock_guard lock(mutex);
     std::string tried;
 
+    // A driver's threads stay behind in a fork, where the driver would wait for them.
+    static const pid_t owner = getpid();
+    if (getpid() != owner) {
+        throw RenderingError(
+            "rendering: expected the process that drew first, got a fork of it; make pools that draw in "
+            "processes started by 'spawn'");
+    }
+
     // RTLD_GLOBAL: MuJoCo looks for the loader's functions among the process's own symbols.
     static Handle egl_library = dlopen("libEGL.so.1", RTLD_LAZY | RTLD_GLOBAL);
     if (egl_library != nullptr) {
         try {
             static const Egl egl(egl_library);
             return std::make_unique<EglContext>(egl, device);
+        } catch (const RenderDeviceError&) {
+            throw;
         } catch (const std::exception& error) {
             tried = error.what();
         }
-        throw std::runtime_error("rendering: expected a working egl driver, got: " + tried + "; " + kHelp);
+        throw RenderingError("rendering: expected a working egl driver, got: " + tried + "; " + kHelp);
     }
     for (const char* name : {"libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"}) {
         Handle library = dlopen(name, RTLD_LAZY | RTLD_GLOBAL);
         if (library == nullptr) continue;
         if (device >= 0) {
-            throw std::runtime_error("render_device: expected -1 with OSMesa, got " + std::to_string(device));
+            throw RenderDeviceError("render_device: expected -1 with OSMesa, got " + std::to_string(device));
         }
         return std::make_unique<OsmesaContext>(library, width, height);
     }
-    throw std::runtime_error(std::string("rendering: expected EGL or OSMesa, got neither library; ") + kHelp);
+    throw RenderingError(std::string("rendering: expected EGL or OSMesa, got neither library; ") + kHelp);
 }
 
 }  // namespace ibrl

@@ -19,7 +19,7 @@ class GlContext {
 
 // Makes a context and makes it current on the calling thread, where it must be used and destroyed.
 // device: index among EGL's devices, -1 for the first GPU that works, then software.
-// Errors: std::runtime_error naming what was tried and the packages to install.
+// Errors: RenderDeviceError; RenderingError naming what was tried and the packages to install.
 std::unique_ptr<GlContext> make_gl_context(int width, int height, int device);
 
 }  // namespace ibrl

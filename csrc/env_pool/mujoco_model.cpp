@@ -1,6 +1,8 @@
 #include "env_pool/mujoco_model.h"
 
 #include <algorithm>
+#include <cstring>
+#include <new>
 #include <stdexcept>
 
 // Exported by libmujoco for language bindings: handlers of the calling thread alone.
@@ -15,6 +17,7 @@ namespace ibrl {
 namespace {
 
 [[noreturn]] void throw_error(const char* message) {
+    if (std::strstr(message, "allocate memory") != nullptr) throw std::bad_alloc();
     throw std::runtime_error(std::string("MuJoCo: ") + message);
 }
 

@@ -4,6 +4,8 @@
 #include <mutex>
 #include <stdexcept>
 
+#include "env_pool/errors.h"
+
 namespace ibrl {
 namespace {
 
@@ -60,7 +62,12 @@ Renderer::Renderer(const mjModel* model, const RenderOptions& options)
         // MuJoCo loads OpenGL's functions into variables of the whole process.
         static std::mutex mutex;
         std::lock_guard lock(mutex);
-        mjr_makeContext(&sized, &context_, mjFONTSCALE_100);
+        try {
+            mjr_makeContext(&sized, &context_, mjFONTSCALE_100);
+        } catch (const std::exception& error) {
+            throw RenderingError("rendering: expected a driver that draws " + std::to_string(options_.width) +
+                                 " x " + std::to_string(options_.height) + " pixels, got: " + error.what());
+        }
     }
     mjr_setBuffer(mjFB_OFFSCREEN, &context_);
     mjv_defaultScene(&scene_);

@@ -1,6 +1,8 @@
 #include "env_pool/worker_threads.h"
 
 #include <csignal>
+#include <stdexcept>
+#include <string>
 
 namespace ibrl {
 
@@ -13,11 +15,26 @@ WorkerThreads::WorkerThreads(int size, bool waits_briefly, std::function<void(in
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &saved);
     threads_.reserve(size);
-    for (int thread = 0; thread < size; ++thread) threads_.emplace_back([this, thread] { run(thread); });
+    std::string problem;
+    try {
+        for (int thread = 0; thread < size; ++thread) threads_.emplace_back([this, thread] { run(thread); });
+    } catch (const std::exception& error) {
+        problem = error.what();
+    }
     pthread_sigmask(SIG_SETMASK, &saved, nullptr);
+    if (problem.empty()) return;
+    const std::size_t started = threads_.size();
+    join();
+    throw std::invalid_argument("num_threads: expected at most the " + std::to_string(started) +
+                                " threads that the system allows, got " + std::to_string(size) + " (" +
+                                problem + ")");
 }
 
 WorkerThreads::~WorkerThreads() {
+    join();
+}
+
+void WorkerThreads::join() {
     {
         std::lock_guard lock(mutex_);
         stopping_ = true;

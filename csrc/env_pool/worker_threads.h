@@ -33,7 +33,8 @@ void wait_briefly(std::chrono::microseconds limit, Condition&& has_come) {
 class WorkerThreads {
   public:
     // at_exit runs on every thread before it ends. waits_briefly: threads look for the next job for a moment
-    // before they sleep; for when each has a core.
+    // before they sleep; for when each has a core. Errors: std::invalid_argument where the system has no
+    // more.
     WorkerThreads(int size, bool waits_briefly, std::function<void(int thread)> at_exit);
 
     // Finishes the queued jobs, then joins.
@@ -52,6 +53,7 @@ class WorkerThreads {
     void help();
 
   private:
+    void join();
     void run(int thread);
     Job take();  // the next job; with the lock held
 

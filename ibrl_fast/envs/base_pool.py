@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,15 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ibrl_fast.envs.options import PoolOptions
+from ibrl_fast.envs.checks import (
+    check_env_ids,
+    check_memory,
+    check_state,
+    describe,
+    to_array,
+)
+from ibrl_fast.envs.exclusive import Guard
+from ibrl_fast.envs.options import PoolOptions, check_integer
 from ibrl_fast.envs.registry import TaskInfo
 from ibrl_fast.errors import ArgumentError
 
@@ -52,9 +61,17 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
     accepted too); the other rows keep their last observation. With a seed the new episode is a function of
     that seed alone; an integer gives environment i `derive_env_seed(seed, i)`, a sequence gives each its own
     (None keeps a stream going).
+
+    One thread at a time may call a pool; a call while another is under way raises `PoolInUseError`, and
+    `close` waits. A forked child must make pools of its own.
     """
 
+    _BYTES_PER_ENV = 0
+    """What a backend's environment takes beside its observations, roughly."""
+
     def __init__(self, task: TaskInfo, options: PoolOptions) -> None:
+        self._guard = Guard()
+        check_memory(int(options.num_envs), self._estimate_bytes(task, options))
         self.task = task
         self.options = options
         self.num_envs = int(options.num_envs)
@@ -75,6 +92,24 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         self.single_action_space = spaces.Box(-1.0, 1.0, (task.action_dim,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
+
+    @classmethod
+    def _estimate_bytes(cls, task: TaskInfo, options: PoolOptions) -> int:
+        """Memory that a pool will take, roughly, and rather too little than too much."""
+        frame = 3 * options.image_size**2
+        observation = sum(options.stack_of(key) * frame for key in options.image_keys)
+        observation += 4 * task.state_dim * options.stack_of("state")
+        # stacks, two sets of results, final observations, and the spaces' bounds
+        copies = 4 + 3 + 2 * (options.autoreset == "same_step")
+        total = int(options.num_envs) * (cls._BYTES_PER_ENV + copies * observation)
+        if options.image_keys:
+            # colour and depth, what is read back, and a shadow map
+            total += cls._count_renderers(options) * (16 * options.image_size**2 + 4 * options.shadow_size**2)
+        return total
+
+    @classmethod
+    def _count_renderers(cls, options: PoolOptions) -> int:
+        return 1
 
     @property
     def state_scale(self) -> npt.NDArray[np.float32]:
@@ -111,6 +146,18 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         """One upright picture uint8 [H, W, 3] per environment (Gymnasium's face of `render_frames`)."""
         return tuple(self.render_frames())
 
+    def close(self, **kwargs: Any) -> None:
+        """Frees what the pool holds; waits for another thread's call to end. Harmless when repeated."""
+        guard = self._guard
+        if guard.is_foreign:
+            self.closed = True  # a fork's copy: the pool itself is the parent's
+        elif guard.is_mine():
+            guard.refuse("close")
+        elif not guard.refuses:
+            with guard.lock:
+                guard.user = threading.get_ident()
+                super().close(**kwargs)
+
     # ---- checks shared by the backends ----
 
     def _check_open(self) -> None:
@@ -119,20 +166,19 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
 
     def _check_actions(self, actions: Any) -> npt.NDArray[np.float32]:
         """Actions as float32 [N, A] clipped to [-1, 1], or a ValueError naming the environment."""
-        array = np.asarray(actions)
+        array = to_array("actions", actions, f"numbers {[self.num_envs, self.task.action_dim]}")
         expected = (self.num_envs, self.task.action_dim)
         if array.shape != expected:
             where = " (environment 0)" if array.ndim != 2 else self._first_difference(array.shape[0])
             raise ArgumentError(f"actions: expected {list(expected)}, got {list(array.shape)}{where}")
-        if array.dtype.kind not in "fiub":
-            raise ArgumentError(f"actions: expected numbers for environment 0, got dtype {array.dtype}")
         finite = np.isfinite(array).all(axis=1)
         if not finite.all():
             index = int(np.argmin(finite))
             raise ArgumentError(
                 f"actions: expected finite values, got {array[index].tolist()} for environment {index}"
             )
-        return np.clip(array.astype(np.float32), -1.0, 1.0)
+        wide = array if array.dtype.kind == "f" else array.astype(np.float64)
+        return np.ascontiguousarray(np.clip(wide, -1.0, 1.0), dtype=np.float32)
 
     def _first_difference(self, rows: int) -> str:
         """Names the first environment that has no action, or the row that has no environment."""
@@ -140,19 +186,23 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
             return f" (no action for environment {rows})"
         return f" (no environment {self.num_envs})" if rows > self.num_envs else " (environment 0)"
 
-    def _check_state(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """A state must have this pool's names and shapes."""
-        expected = self.get_state()
-        if set(state) != set(expected):
-            missing, extra = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
-            raise ArgumentError(
-                f"state: expected the entries of {self.task.name}, missing {missing}, unknown {extra}"
-            )
-        for key, value in expected.items():
-            if np.shape(state[key]) != value.shape:
-                raise ArgumentError(
-                    f"state[{key!r}]: expected {list(value.shape)}, got {list(np.shape(state[key]))}"
-                )
+    def _check_state(self, state: Any, expected: PoolState) -> PoolState:
+        """A state with this pool's names, shapes and types, good in every value."""
+        return check_state(state, expected, self.task.name)
+
+    def _check_env_ids(self, env_ids: Any, *, are_different: bool = False) -> list[int]:
+        return check_env_ids(env_ids, self.num_envs, are_different=are_different)
+
+    def _check_image_size(self, image_size: Any) -> int:
+        size = self.options.image_size if image_size is None else image_size
+        check_integer("image_size", size, minimum=1)
+        return int(size)
+
+    @staticmethod
+    def _check_reset_options(options: Any) -> dict[str, Any]:
+        if options is not None and not isinstance(options, Mapping):
+            raise ArgumentError(f"options: expected a mapping such as 'reset_mask', got {describe(options)}")
+        return dict(options or {})
 
     def _check_running(
         self, started: npt.NDArray[np.bool_], ended: npt.NDArray[np.bool_], *, stepping: bool
@@ -169,7 +219,7 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
 
     def _reset_mask(self, options: dict[str, Any] | None) -> npt.NDArray[np.bool_]:
         """Which environments a reset concerns, bool [N]."""
-        options = dict(options or {})
+        options = self._check_reset_options(options)
         masks = [options.pop(name) for name in ("reset_mask", "mask") if name in options]
         if options:
             raise ArgumentError(f"options: expected 'reset_mask', got {', '.join(map(repr, options))}")
@@ -177,7 +227,7 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
             raise ArgumentError("options: expected one of 'reset_mask' and 'mask', got both")
         if not masks:
             return np.ones(self.num_envs, dtype=np.bool_)
-        mask = np.asarray(masks[0])
+        mask = to_array("reset_mask", masks[0], f"bool [{self.num_envs}]")
         if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
             raise ArgumentError(
                 f"reset_mask: expected bool [{self.num_envs}], got {mask.dtype} {list(mask.shape)}"
@@ -193,6 +243,12 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         if isinstance(seed, (int, np.integer)):
             _check_seed(seed)
             return [derive_env_seed(int(seed), index) for index in range(self.num_envs)]
+        shaped = seed.ndim > 0 if isinstance(seed, np.ndarray) else isinstance(seed, Sequence)
+        if not shaped or isinstance(seed, (str, bytes)):
+            raise ArgumentError(
+                f"seed: expected an integer, or one for each of {self.num_envs} environments, "
+                f"got {describe(seed)}"
+            )
         seeds: list[int | None] = list(seed)
         if len(seeds) != self.num_envs:
             raise ArgumentError(f"seed: expected {self.num_envs} seeds, got {len(seeds)}")
@@ -204,4 +260,4 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
 
 def _check_seed(seed: Any) -> None:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ArgumentError(f"seed: expected an integer of at least 0, got {seed!r}")
+        raise ArgumentError(f"seed: expected an integer of at least 0, got {describe(seed)}")

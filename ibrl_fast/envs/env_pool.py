@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from ibrl_fast import _core
 from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState, derive_env_seed
+from ibrl_fast.envs.checks import check_rand_vec, describe, to_array
+from ibrl_fast.envs.exclusive import exclusive
 from ibrl_fast.envs.options import NativeOptions, PoolOptions
 from ibrl_fast.envs.pool_arrays import NativeStacks, PoolArrays, StepTuple
 from ibrl_fast.envs.registry import TaskInfo
@@ -54,6 +56,8 @@ class NativePool(BasePool):
         RuntimeError: no OpenGL for pictures (names the packages to install); used in a fork or after close.
     """
 
+    _BYTES_PER_ENV = 300_000
+
     def __init__(
         self, task: TaskInfo, options: PoolOptions, native_options: NativeOptions | None = None
     ) -> None:
@@ -68,7 +72,7 @@ class NativePool(BasePool):
         if self.batch_size > self.num_envs:
             raise ArgumentError(f"batch_size: expected 1 .. {self.num_envs}, got {self.batch_size}")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = options.num_threads or cores
+        threads = int(options.num_threads or cores)
         self.num_threads = min(threads, self.num_envs)
         self.settles_ahead = self._resolve_settle_ahead(threads)
         self._pool = _core.EnvPool(
@@ -76,8 +80,8 @@ class NativePool(BasePool):
             assets=str(_find_assets()),
             num_envs=self.num_envs,
             num_threads=self.num_threads,
-            action_repeat=options.action_repeat,
-            max_episode_steps=options.max_episode_steps,
+            action_repeat=int(options.action_repeat),
+            max_episode_steps=int(options.max_episode_steps),
             dense=options.reward == "dense",
             terminate_on_success=options.terminate_on_success,
             fixed_goals=options.fixed_goals,
@@ -117,6 +121,7 @@ class NativePool(BasePool):
 
     # ---- Gymnasium's face ----
 
+    @exclusive
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
@@ -125,8 +130,13 @@ class NativePool(BasePool):
         Beside `reset_mask`, `options` may hold `rand_vec`, float [N, R]: the random vectors that decide start
         and goal of this episode (Meta-World's: object 3, goal 3 in metres), instead of drawn ones.
         """
+        return self._reset(seed, options)
+
+    def _reset(
+        self, seed: int | Sequence[int | None] | None, options: dict[str, Any] | None
+    ) -> tuple[Observations, dict[str, Any]]:
         self._check_open()
-        options = dict(options or {})
+        options = self._check_reset_options(options)
         rand_vecs = self._check_rand_vec(options.pop("rand_vec", None))
         mask = self._reset_mask(options)
         seeds = self._env_seeds(seed)
@@ -150,6 +160,7 @@ class NativePool(BasePool):
         self._ended &= ~mask
         return arrays.obs, {}
 
+    @exclusive
     def step(self, actions: npt.NDArray[np.float32]) -> StepTuple:
         """Steps every environment with its row of `actions`, float [N, 4], clipped to [-1, 1]."""
         self._check_open()
@@ -167,15 +178,14 @@ class NativePool(BasePool):
 
     # ---- whichever finish first ----
 
+    @exclusive
     def send(self, actions: npt.NDArray[np.float32], env_ids: Sequence[int] | None = None) -> None:
         """Starts steps of some environments (default: all) with actions float [n, 4]; `recv` gives results.
 
         Environments still in flight may not be sent again.
         """
         self._check_open()
-        ids = list(range(self.num_envs)) if env_ids is None else [int(index) for index in env_ids]
-        if len(set(ids)) != len(ids) or not all(0 <= index < self.num_envs for index in ids):
-            raise ArgumentError(f"env_ids: expected different indices 0 .. {self.num_envs - 1}, got {ids}")
+        ids = self._check_env_ids(env_ids, are_different=True)
         checked = self._check_some_actions(actions, ids)
         self._check_started()
         if self._home is None:
@@ -188,6 +198,7 @@ class NativePool(BasePool):
             ]
         self._pool.send(checked, ids)
 
+    @exclusive
     def recv(self) -> StepTuple:
         """Waits for `batch_size` environments and returns their step; int64 `info["env_id"]` names rows."""
         self._check_open()
@@ -203,28 +214,45 @@ class NativePool(BasePool):
 
     # ---- states and pictures ----
 
+    @exclusive
     def get_state(self) -> PoolState:
         """Named arrays with a leading axis N, in the layout of `metaworld_state`. Needs one reset before."""
         self._check_open()
         self._check_started(stepping=False)
+        return self._read_state()
+
+    def _read_state(self) -> PoolState:
         states = [self._pool.get_state(index) for index in range(self.num_envs)]
         stacked = {key: np.stack([np.asarray(state[key]) for state in states]) for key in states[0]}
         return {**stacked, **self._stacks.get()}
 
+    @exclusive
     def set_state(self, state: PoolState) -> Observations:
-        """Continues where `get_state` of either backend stood; returns the current observations."""
+        """Continues where `get_state` of either backend stood; returns the current observations.
+
+        A state that is refused changes nothing.
+        """
         self._check_open()
-        if not self._started.all():
-            self.reset(options={"reset_mask": ~self._started})
-        self._check_state(state)
-        for index in range(self.num_envs):
-            own = {key: value[index] for key, value in state.items() if not key.startswith(FRAMES)}
-            self._pool.set_state(index, own)
+        before = self._read_state()
+        state = self._check_state(state, before)
+        if not self._all_started:
+            self._reset(None, {"reset_mask": ~self._started})
+        try:
+            self._write_state(state)
+        except BaseException:
+            self._write_state(before)
+            raise
         self._ended[:] = state["needs_reset"] if self.options.autoreset == "disabled" else False
         arrays = self._next_set()
         self._pool.observe(self._stacks.prepare(state), arrays.batch)
         return arrays.obs
 
+    def _write_state(self, state: PoolState) -> None:
+        for index in range(self.num_envs):
+            own = {key: value[index] for key, value in state.items() if not key.startswith(FRAMES)}
+            self._pool.set_state(index, own)
+
+    @exclusive
     def render_frames(
         self,
         env_ids: Sequence[int] | None = None,
@@ -237,10 +265,8 @@ class NativePool(BasePool):
         self._check_started(stepping=False)
         name = self.options.cameras[0] if camera is None else camera
         self._check_camera(name)
-        size = self.options.image_size if image_size is None else int(image_size)
-        rows = list(range(self.num_envs)) if env_ids is None else [int(index) for index in env_ids]
-        if not all(0 <= index < self.num_envs for index in rows):
-            raise ArgumentError(f"env_ids: expected indices 0 .. {self.num_envs - 1}, got {rows}")
+        size = self._check_image_size(image_size)
+        rows = self._check_env_ids(env_ids)
         pictures: npt.NDArray[np.uint8] = self._pool.render_frames(rows, name, size)
         return pictures
 
@@ -249,6 +275,11 @@ class NativePool(BasePool):
         self._pool.close()
 
     # ---- checks ----
+
+    @classmethod
+    def _count_renderers(cls, options: PoolOptions) -> int:
+        """One for each thread."""
+        return min(int(options.num_threads or 1), int(options.num_envs))
 
     def _resolve_settle_ahead(self, threads: int) -> bool:
         asked = self.native_options.settle_ahead
@@ -263,12 +294,13 @@ class NativePool(BasePool):
             and actions.dtype == np.float32
             and actions.shape == self._action_shape
             and actions.flags.c_contiguous
+            and actions.flags.aligned
         )
 
     def _check_some_actions(self, actions: Any, ids: list[int]) -> npt.NDArray[np.float32]:
         """Actions of the environments `ids`, checked as `step` checks them."""
-        array = np.asarray(actions)
         expected = (len(ids), self.task.action_dim)
+        array = to_array("actions", actions, f"numbers {list(expected)}")
         if array.shape != expected:
             raise ArgumentError(f"actions: expected {list(expected)}, got {list(array.shape)}")
         everyone = np.zeros((self.num_envs, self.task.action_dim), array.dtype)
@@ -286,16 +318,10 @@ class NativePool(BasePool):
     def _check_camera(self, name: str) -> None:
         names = self._pool.camera_names
         if name not in names:
-            raise ArgumentError(f"cameras: expected names among {', '.join(names)}, got {name!r}")
+            raise ArgumentError(f"cameras: expected names among {', '.join(names)}, got {describe(name)}")
 
     def _check_rand_vec(self, rand_vec: Any) -> npt.NDArray[np.float64] | None:
-        if rand_vec is None:
-            return None
-        array = np.asarray(rand_vec, dtype=np.float64)
-        expected = (self.num_envs, self._pool.rand_vec_dim)
-        if array.shape != expected or not np.isfinite(array).all():
-            raise ArgumentError(f"rand_vec: expected finite values {list(expected)}, got {list(array.shape)}")
-        return array
+        return check_rand_vec(rand_vec, (self.num_envs, self._pool.rand_vec_dim))
 
 
 def _find_assets() -> Path:

@@ -13,6 +13,7 @@ from ibrl_fast.envs.options import (
     Observation,
     PoolOptions,
     Reward,
+    check_choice,
 )
 from ibrl_fast.envs.reference_pool import ReferencePool
 from ibrl_fast.envs.registry import resolve_task
@@ -100,7 +101,7 @@ def make_pool(
         num_envs=num_envs,
         seed=seed,
         observation=observation,
-        cameras=(cameras,) if isinstance(cameras, str) else tuple(cameras),
+        cameras=cameras,  # type: ignore[arg-type]
         image_size=image_size,
         action_repeat=action_repeat,
         max_episode_steps=max_episode_steps,
@@ -108,8 +109,8 @@ def make_pool(
         terminate_on_success=terminate_on_success,
         fixed_goals=fixed_goals,
         autoreset=autoreset,
-        camera_positions=dict(positions),
-        camera_quaternions=dict(camera_quaternions or {}),
+        camera_positions=positions,
+        camera_quaternions={} if camera_quaternions is None else camera_quaternions,
         frame_stack=frame_stack,
         channels_last=channels_last,
         shadows=shadows,
@@ -123,8 +124,7 @@ def make_pool(
         render_device=render_device,
         settle_ahead=settle_ahead,
     )
-    if backend not in get_args(Backend):
-        raise ArgumentError(f"backend: expected one of {', '.join(get_args(Backend))}, got {backend!r}")
+    check_choice("backend", backend, get_args(Backend))
     if backend == "auto":
         backend = "native" if _has_native(info.name) else "reference"
     if backend == "reference":

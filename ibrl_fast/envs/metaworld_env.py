@@ -28,6 +28,10 @@ _INSTABILITIES = tuple(
 )
 
 
+# observations are handed out as float32
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 @dataclass(frozen=True)
 class StepResult:
     """What one agent step gave."""
@@ -177,4 +181,5 @@ class MetaworldEnv:
     def _has_diverged(self, state: State) -> bool:
         """MuJoCo resets itself when its state turns bad; its warning counters tell."""
         counters = self.env.data.warning
-        return not np.isfinite(state).all() or any(counters[index].number for index in _INSTABILITIES)
+        unstable = any(counters[index].number for index in _INSTABILITIES)
+        return unstable or not (np.abs(state) <= _LARGEST).all()

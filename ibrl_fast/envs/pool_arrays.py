@@ -73,7 +73,7 @@ class PoolArrays:
 def _allocate(shape: tuple[int, ...], dtype: Any, *, pin_memory: bool) -> npt.NDArray[Any]:
     """Zeros, in page-locked memory on request."""
     if not pin_memory:
-        return np.zeros(shape, dtype)
+        return np.zeros(shape, dtype).view()  # of a base that callers cannot resize
     import torch
 
     if not torch.cuda.is_available():

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState, derive_env_seed
+from ibrl_fast.envs.checks import describe
+from ibrl_fast.envs.exclusive import exclusive
 from ibrl_fast.envs.metaworld_env import MetaworldEnv, StepResult
 from ibrl_fast.envs.options import PoolOptions
 from ibrl_fast.envs.registry import TaskInfo
@@ -20,8 +22,14 @@ from ibrl_fast.errors import ArgumentError
 class ReferencePool(BasePool):
     """N published environments behind the face of `BasePool`; every other backend must equal it."""
 
+    _BYTES_PER_ENV = 4_000_000
+
     def __init__(self, task: TaskInfo, options: PoolOptions) -> None:
         super().__init__(task, options)
+        with self._guard.lock:
+            self._build(task, options)
+
+    def _build(self, task: TaskInfo, options: PoolOptions) -> None:
         if options.num_threads not in (None, 1):
             raise ArgumentError(
                 f"num_threads: expected None or 1 for the reference backend, got {options.num_threads}"
@@ -43,10 +51,16 @@ class ReferencePool(BasePool):
         if options.image_keys:
             self._renderer(options.image_size)
 
+    @exclusive
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
         """Starts new episodes; rows of environments outside the mask keep their last observation."""
+        return self._reset(seed, options)
+
+    def _reset(
+        self, seed: int | Sequence[int | None] | None, options: dict[str, Any] | None
+    ) -> tuple[Observations, dict[str, Any]]:
         self._check_open()
         mask = self._reset_mask(options)
         seeds = self._env_seeds(seed)
@@ -57,6 +71,7 @@ class ReferencePool(BasePool):
         self._stacker.reset(self._observations, rows)
         return self._stack_observations(), {}
 
+    @exclusive
     def step(
         self, actions: npt.NDArray[np.float32]
     ) -> tuple[
@@ -98,10 +113,14 @@ class ReferencePool(BasePool):
             self._needs_reset |= ended
         return self._stack_observations(), reward, terminated.copy(), truncated.copy(), info
 
+    @exclusive
     def get_state(self) -> PoolState:
         """Named arrays with a leading axis N; `metaworld_state` lists them. Needs one reset before."""
         self._check_open()
         self._check_started(stepping=False)
+        return self._read_state()
+
+    def _read_state(self) -> PoolState:
         states = [env.get_state() for env in self._envs]
         stacked = {key: np.stack([state[key] for state in states]) for key in states[0]}
         frames = {
@@ -109,12 +128,29 @@ class ReferencePool(BasePool):
         }
         return {**stacked, **frames, "needs_reset": self._needs_reset.copy()}
 
+    @exclusive
     def set_state(self, state: PoolState) -> Observations:
-        """Continues where `get_state` stood, also in a fresh process; returns the current observations."""
+        """Continues where `get_state` stood, also in a fresh process; returns the current observations.
+
+        A state that is refused changes nothing.
+        """
         self._check_open()
-        if not self._started.all():
-            self.reset(options={"reset_mask": ~self._started})
-        self._check_state(state)
+        started = self._started.copy()
+        if not started.all():
+            self._reset(None, {"reset_mask": ~started})
+        before = self._read_state()
+        try:
+            state = self._check_state(state, before)
+        except BaseException:
+            self._started[:] = started
+            raise
+        try:
+            return self._write_state(state)
+        except BaseException:
+            self._write_state(before)
+            raise
+
+    def _write_state(self, state: PoolState) -> Observations:
         for index, env in enumerate(self._envs):
             own = {key: value[index] for key, value in state.items() if not key.startswith(FRAMES)}
             env.set_state({key: value for key, value in own.items() if key != "needs_reset"})
@@ -125,6 +161,7 @@ class ReferencePool(BasePool):
         self._stacker.load_state_dict({**self._stacker.state_dict(), **frames})
         return self._stack_observations()
 
+    @exclusive
     def render_frames(
         self,
         env_ids: Sequence[int] | None = None,
@@ -134,10 +171,11 @@ class ReferencePool(BasePool):
     ) -> npt.NDArray[np.uint8]:
         """Upright pictures uint8 [n, H, W, 3]; the pool's first camera and size by default."""
         self._check_open()
-        size = self.options.image_size if image_size is None else image_size
+        self._check_started(stepping=False)
+        size = self._check_image_size(image_size)
         camera_id = self._find_camera(self.options.cameras[0] if camera is None else camera)
         renderer = self._renderer(size)
-        rows = range(self.num_envs) if env_ids is None else env_ids
+        rows = self._check_env_ids(env_ids)
         pictures = np.empty((len(rows), size, size, 3), dtype=np.uint8)
         for picture, index in zip(pictures, rows, strict=True):
             env = self._envs[index].env
@@ -227,7 +265,7 @@ class ReferencePool(BasePool):
         model = self._envs[0].env.model
         names = [model.camera(index).name for index in range(model.ncam)]
         if name not in names:
-            raise ArgumentError(f"cameras: expected names among {', '.join(names)}, got {name!r}")
+            raise ArgumentError(f"cameras: expected names among {', '.join(names)}, got {describe(name)}")
         return names.index(name)
 
     # ---- checks ----

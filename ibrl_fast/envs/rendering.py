@@ -25,6 +25,10 @@ class RenderingUnavailableError(UserError, RuntimeError, OSError):
     """This machine cannot draw; the message names the packages to install."""
 
 
+class RenderDeviceError(ArgumentError, RuntimeError):
+    """A device to draw with that this machine does not have."""
+
+
 class _GLContext(Protocol):
     def make_current(self) -> None: ...
     def free(self) -> None: ...

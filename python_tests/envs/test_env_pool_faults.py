@@ -36,7 +36,7 @@ def test_bad_actions_are_refused_before_anything_steps(bad: float) -> None:
         np.testing.assert_array_equal(value, before[key])
 
 
-@pytest.mark.parametrize("poison", [np.nan, 1e12])
+@pytest.mark.parametrize("poison", [1e12, 1e30])
 @pytest.mark.parametrize("backend", ["reference", "native"])
 def test_diverging_physics_ends_that_episode_alone(backend: str, poison: float) -> None:
     options = {"backend": backend, "num_threads": None}

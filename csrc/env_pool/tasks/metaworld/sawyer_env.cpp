@@ -162,10 +162,8 @@ bool SawyerEnv::is_drawable() const {
     return true;
 }
 
-bool SawyerEnv::set_rand_vec(const double* rand_vec) {
-    if (!accepts(rand_vec)) return false;
+void SawyerEnv::set_rand_vec(const double* rand_vec) {
     std::copy_n(rand_vec, rand_vec_.size(), rand_vec_.begin());
-    return true;
 }
 
 // ---- steps ----
@@ -194,7 +192,9 @@ bool SawyerEnv::step(const float* action, bool want_reward, Evaluation* evaluati
     // A step that went wrong leaves the last good observation in place.
     std::array<double, kObservationDim> next{};
     compute_frame(next.data());
-    const bool finite = std::all_of(next.begin(), next.end(), [](double x) { return std::isfinite(x); });
+    // Observations are handed out as float32.
+    const bool finite = std::all_of(
+        next.begin(), next.end(), [](double x) { return std::abs(x) <= std::numeric_limits<float>::max(); });
     if (is_unstable(data_.get()) || !finite) return false;
 
     std::copy_n(previous_frame_.begin(), kFrameDim, next.begin() + kFrameDim);

@@ -55,7 +55,8 @@ class SawyerEnv : public Env {
     int rand_vec_dim() const override { return static_cast<int>(spec_.random_low.size()); }
     void reset(bool frozen) override;
     void seed(const Pcg64::Words& words) override { rng_.set_words(words); }
-    bool set_rand_vec(const double* rand_vec) override;
+    bool accepts_rand_vec(const double* rand_vec) const override { return accepts(rand_vec); }
+    void set_rand_vec(const double* rand_vec) override;
     bool step(const float* action, bool want_reward, Evaluation* evaluation) override;
     const double* observation() const override { return observation_.data(); }
     StateEntries get_state() const override;
