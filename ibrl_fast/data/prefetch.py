@@ -71,11 +71,16 @@ class Prefetch:
             "tensors": {name: tensor.cpu().clone() for name, tensor in self._kept().tensors().items()},
         }
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Restores what `state` returned."""
-        self._request = self._batch = None
-        if state:
-            self._request = BatchRequest(int(state["batch_size"]), state["demo_fraction"])
-            tensors = {name: tensor.clone() for name, tensor in state["tensors"].items()}
-            self._batch = Batch.from_tensors(tensors).to(self._device)
+    def restored(self, state: Mapping[str, Any]) -> tuple[BatchRequest, Batch] | None:
+        """The request and the batch of what `state` returned, for `load`; changes nothing."""
+        if not state:
+            return None
+        tensors = {name: tensor.detach().clone() for name, tensor in state["tensors"].items()}
+        request = BatchRequest(int(state["batch_size"]), state["demo_fraction"])
+        return request, Batch.from_tensors(tensors).to(self._device)
+
+    def load(self, prepared: tuple[BatchRequest, Batch] | None) -> None:
+        """Puts what `restored` returned in the place of what is prepared."""
+        self._request, self._batch = prepared or (None, None)
+        if prepared is not None:
             self._ready = self._streams.record(self._streams.current(), self._ready)

@@ -309,26 +309,34 @@ class ReplayBuffer:
         """
         with self._lock:
             self.before_reads()
-            self._writes.finish()
-            state = save_state(self._plan, self._storage, self._index, self._sampler.seed)
-            self.after_reads()
+            try:
+                self._writes.finish()
+                state = save_state(self._plan, self._storage, self._index, self._sampler.seed)
+            finally:
+                self.after_reads()
             return state | {"prefetched": self._prefetch.state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores what `state_dict` returned, in a buffer of the same sizes (storage and device may differ).
 
-        Errors: ValueError naming what differs, and the buffer is unchanged.
+        The state may come from anywhere: all of it is checked before anything changes.
+
+        Errors: ValueError naming the field that no buffer of these sizes could have saved, and the buffer is
+        unchanged.
         """
         check_state(self._plan, state)
         with self._lock:
             self.before_reads()
-            self._writes.finish()
-            load_state(self._plan, self._storage, self._index, state)
-            self._writes.replace()
-            self.after_reads()
+            try:
+                self._writes.finish()
+                prefetched = self._prefetch.restored(state.get("prefetched", {}))
+                load_state(self._plan, self._storage, self._index, state)
+                self._writes.replace()
+            finally:
+                self.after_reads()
             self._writer.publish()
             self._sampler.seed = int(state["seed"])
-            self._prefetch.load(state.get("prefetched", {}))
+            self._prefetch.load(prefetched)
 
     def _sample(self, request: BatchRequest) -> Batch:
         """The prepared batch, or a new one."""

@@ -79,30 +79,28 @@ class BatchSampler:
 
     def _draw(self, batch_size: int, demo_size: int | None, out: Batch | None) -> Batch:
         """A batch where the columns are sampled, written into `out` where given; advances the counter."""
-        rows = (
-            torch.empty(batch_size, dtype=torch.int64, device=self._table.device) if out is None else out.rows
-        )
+        rows = None if out is None else out.rows
         if demo_size is None:
-            self._draw_rows(rows, self._all_count, None, stream=0)
+            rows = self._draw_rows(batch_size, rows, self._all_count, None, stream=0)
         else:
-            self._draw_rows(rows[:demo_size], self._demo_count, None, stream=0)
-            self._draw_rows(rows[demo_size:], self._online_count, self._demo_count, stream=1)
+            if rows is None:
+                rows = torch.empty(batch_size, dtype=torch.int64, device=self._table.device)
+            self._draw_rows(demo_size, rows[:demo_size], self._demo_count, None, stream=0)
+            online = batch_size - demo_size, rows[demo_size:], self._online_count, self._demo_count
+            self._draw_rows(*online, stream=1)
+        assert rows is not None
         batch = self._gather(rows, out)
         self._counter.add_(1)
         return batch
 
-    def _draw_rows(self, rows: Tensor, count: Tensor, begin: Tensor | None, *, stream: int) -> None:
-        """Fills `rows` from `count` entries of the table."""
-        if rows.shape[0]:
-            ops.sample_rows(
-                self._table,
-                count,
-                rows.shape[0],
-                seed=self._streams[stream],
-                counter=self._counter,
-                begin=begin,
-                out=rows,
-            )
+    def _draw_rows(
+        self, size: int, rows: Tensor | None, count: Tensor, begin: Tensor | None, *, stream: int
+    ) -> Tensor | None:
+        """Draws `size` rows from `count` entries of the table, into `rows` where given."""
+        if size == 0:
+            return rows
+        seed, counter = self._streams[stream], self._counter
+        return ops.sample_rows(self._table, count, size, seed=seed, counter=counter, begin=begin, out=rows)
 
     def _gather(self, rows: Tensor, out: Batch | None) -> Batch:
         """The batch of these rows, written into `out` where given."""

@@ -170,24 +170,24 @@ def check_apart(name: str, outs: Sequence[Tensor | None], given: Sequence[Tensor
     """
     if torch.compiler.is_compiling():
         return
-    spans = sorted(
-        (*_span(tensor), written)
-        for written, tensors in ((True, outs), (False, given))
-        for tensor in tensors
-        if tensor is not None and tensor.numel()
-    )
-    written_to = read_to = 0
-    for begin, end, written in spans:
-        if begin < written_to or (written and begin < read_to):
+    written = [_span(tensor) for tensor in outs if tensor is not None]
+    for place, (begin, end) in enumerate(written):
+        apart = all(end <= other or stop <= begin for other, stop in written[:place])
+        for tensor in given:
+            # most begin behind the end, and need no look at their strides
+            if apart and tensor is not None and tensor.data_ptr() < end:
+                apart = _span(tensor)[1] <= begin
+        if not apart:
             raise ArgumentError(
                 f"{name}: expected memory of its own, got a tensor that overlaps another of the call"
             )
-        written_to, read_to = (max(written_to, end), read_to) if written else (written_to, max(read_to, end))
 
 
 def _span(tensor: Tensor) -> tuple[int, int]:
-    """First address of a tensor's elements, and the one after the last."""
+    """First address of a tensor's elements, and the one after the last; nothing where there is no memory."""
     begin = tensor.data_ptr()
+    if begin == 0 or tensor.numel() == 0:
+        return begin, begin
     if tensor.is_contiguous():
         return begin, begin + tensor.nbytes
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))

@@ -111,6 +111,15 @@ def adam_update(
     for i, gradient in enumerate(gradients):
         if type(offsets[i]) is not int:
             offsets[i] = check_integer(f"offsets[{i}]", offsets[i], 0)
+        # the ordinary gradient, without a name made for nothing
+        if (
+            isinstance(gradient, Tensor)
+            and gradient.layout is torch.strided
+            and gradient.dtype is dtype
+            and gradient.device == device
+            and gradient.is_contiguous()
+        ):
+            continue
         check_tensor(f"gradients[{i}]", gradient, getattr(gradient, "shape", ()), (dtype,), device)
         if not is_dense(gradient):
             strides = tuple(gradient.stride())

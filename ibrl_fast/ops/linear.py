@@ -54,7 +54,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if not _prefers_onednn(x, weight, bias):
         # PyTorch multiplies by a weight without memory and returns what happens to be there
-        if isinstance(weight, Tensor) and isinstance(x, Tensor) and weight.device != x.device:
+        if isinstance(weight, Tensor) and weight.is_meta and not getattr(x, "is_meta", True):
             raise ArgumentError(f"weight: expected a tensor on {x.device}, got one on {weight.device}")
         return F.linear(x, weight, bias)
     flat = x.reshape(-1, x.shape[-1])
@@ -70,17 +70,18 @@ def _prefers_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bo
     """Whether oneDNN computes this product, forward and backward; it trusts what it is given."""
     if torch.compiler.is_compiling():
         return False  # first: traced code must not depend on sizes
-    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)) or weight.dim() != 2 or x.dim() == 0:
+    if not (isinstance(weight, Tensor) and weight.dim() == 2):
         return False
     out_dim, in_dim = weight.shape
     return (
         _onednn_linear is not None
+        and isinstance(x, Tensor)
         and x.device.type == weight.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
-        and (bias is None or _fits(bias, out_dim))
         and x.numel() * out_dim >= _MIN_PRODUCTS
         and min(x.numel(), in_dim * out_dim) >= _MIN_ROWS * in_dim
-        and x.shape[-1] == in_dim
+        and x.shape[-1:] == (in_dim,)
+        and (bias is None or _fits(bias, out_dim))
         and not torch.is_autocast_enabled("cpu")
     )
 

@@ -1,0 +1,70 @@
+"""Small replay buffers with images, vectors and proposals, filled from a seed, for the fault tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ibrl_fast.data import Demonstration, ObsSpec, ReplayBuffer
+
+SPACE = {"state": ObsSpec((4,)), "front": ObsSpec((3, 8, 8), torch.uint8)}
+
+
+def make_buffer(**changes: Any) -> ReplayBuffer:
+    options = {"capacity": 60, "max_episode_steps": 10, "num_envs": 2, "seed": 5} | changes
+    return ReplayBuffer(SPACE, 2, **options)
+
+
+def observation(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+    return {
+        "state": rng.normal(size=(count, 4)).astype(np.float32),
+        "front": rng.integers(0, 256, (count, 3, 8, 8), dtype=np.uint8),
+    }
+
+
+def proposals(rng: np.random.Generator, count: int) -> np.ndarray:
+    return rng.uniform(-1, 1, (count, 1, 2)).astype(np.float32)
+
+
+def step_arguments(rng: np.random.Generator, count: int = 2, *, truncated: bool = False) -> dict[str, Any]:
+    return {
+        "action": rng.uniform(-1, 1, (count, 2)).astype(np.float32),
+        "reward": rng.normal(size=count).astype(np.float32),
+        "terminated": np.full(count, False),
+        "truncated": np.full(count, truncated),
+        "next_obs": observation(rng, count),
+        "il_action_next": proposals(rng, count),
+    }
+
+
+def fill(buffer: ReplayBuffer, rng: np.random.Generator, steps: int, length: int = 10) -> None:
+    for t in range(steps):
+        if t % length == 0:
+            buffer.start_episode(None, observation(rng, 2), proposals(rng, 2))
+        buffer.append(**step_arguments(rng, truncated=(t + 1) % length == 0))
+
+
+def make_demo(rng: np.random.Generator, steps: int = 6) -> Demonstration:
+    last = np.arange(steps) == steps - 1
+    return Demonstration(
+        observations=observation(rng, steps + 1),
+        actions=rng.uniform(-1, 1, (steps, 2)),
+        rewards=last.astype(np.float32),
+        terminated=last,
+        truncated=np.zeros(steps, dtype=bool),
+    )
+
+
+def assert_same(a: Any, b: Any) -> None:
+    """Equal bit for bit: nested dictionaries, tensors, numbers."""
+    assert type(a) is type(b)
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, torch.Tensor):
+        assert a.dtype == b.dtype and torch.equal(a, b)
+    else:
+        assert a == b
