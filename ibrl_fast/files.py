@@ -211,12 +211,12 @@ class SealError(ValueError):
     """Content that does not fit its checksum."""
 
 
-def seal(content: dict[str, Any]) -> dict[str, Any]:
-    """The same object with a checksum as its last entry."""
-    return {**content, SEAL: _checksum(content)}
+def seal(content: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """The same object with a checksum as its last entry; `before`: that of the object before it in a file."""
+    return {**content, SEAL: _checksum(content, before)}
 
 
-def unseal(content: dict[str, Any]) -> dict[str, Any]:
+def unseal(content: dict[str, Any], before: str = "") -> dict[str, Any]:
     """An object of JSON without its checksum; one that was written without is returned as it is.
 
     Raises:
@@ -224,21 +224,22 @@ def unseal(content: dict[str, Any]) -> dict[str, Any]:
     """
     plain = {key: value for key, value in content.items() if key != SEAL}
     if SEAL in content:
-        if content[SEAL] != _checksum(plain):
+        if content[SEAL] != _checksum(plain, before):
             raise SealError(f"expected content that fits its {SEAL}, got other content")
         return plain
     # a checksum whose own name was damaged
     if plain:
         last = next(reversed(plain))
-        if plain[last] == _checksum({key: value for key, value in plain.items() if key != last}):
+        rest = {key: value for key, value in plain.items() if key != last}
+        if plain[last] == _checksum(rest, before):
             raise SealError(f"expected the entry {SEAL}, got {last!r}")
     return plain
 
 
-def _checksum(content: dict[str, Any]) -> str:
+def _checksum(content: dict[str, Any], before: str) -> str:
     """Eight hexadecimal digits over the content, whatever its spacing and order."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return f"{zlib.crc32(text.encode()):08x}"
+    return f"{zlib.crc32((before + text).encode()):08x}"
 
 
 def write_json(path: str | os.PathLike[str], content: dict[str, Any], name: str | None = None) -> None:

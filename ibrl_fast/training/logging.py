@@ -1,12 +1,15 @@
 """What a run leaves behind while it runs: metrics.jsonl (plain, append-only) and TensorBoard events.
 
-Every metric that may be logged is defined in docs/metrics.md; a test holds the two together.
+Every line of metrics.jsonl is one JSON object with a checksum of itself and the lines before it. Every metric
+that may be logged is defined in docs/metrics.md; a test holds the two together.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -18,8 +21,13 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from ibrl_fast.agents.ranges import nvtx_range
+from ibrl_fast.errors import ArgumentError, FileError, user_errors
+from ibrl_fast.files import SEAL, SealError, kind_of, parse_object, seal, unseal, write_bytes
 
 METRICS_NAME = "metrics.jsonl"
+
+# What may follow where JSON that was cut off stops making sense: a comma, the first letters of a value
+_PART_OF_A_VALUE = re.compile(r"[,\s]*[\\\w.+-]*")
 
 # The phases that `PhaseTimer` may be asked for; each is an NVTX range and a `seconds/<phase>` metric
 PHASES = ("collect", "sample", "critic", "actor", "update", "evaluate", "checkpoint", "bc")
@@ -36,17 +44,17 @@ class MetricsLogger:
 
     def __init__(self, run_dir: Path, *, resume_at: int | None = None, tensorboard: bool = True) -> None:
         self._path = Path(run_dir) / METRICS_NAME
-        if resume_at is None:
-            self._path.unlink(missing_ok=True)
-        else:
-            kept = [
-                record
-                for record in read_metrics(self._path)
-                if record["env_steps"] <= resume_at and record["kind"] != "summary"
-            ]
-            self._path.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        self._file = self._path.open("a", buffering=1)
-        self._writer = SummaryWriter(str(run_dir), purge_step=resume_at) if tensorboard else None
+        self._checksum = ""
+        with user_errors(str(self._path)):
+            if resume_at is None:
+                self._path.unlink(missing_ok=True)
+            else:
+                self._checksum = _drop_after(self._path, resume_at)
+            self._file = self._path.open("ab", buffering=0)
+        self._writer = None
+        if tensorboard:
+            with user_errors(f"{run_dir}: TensorBoard events"):
+                self._writer = SummaryWriter(str(run_dir), purge_step=resume_at)
 
     def log(self, kind: str, env_steps: int, metrics: dict[str, Any]) -> None:
         """Writes one record.
@@ -55,24 +63,64 @@ class MetricsLogger:
             kind: `train`, `episode`, `eval`, `bc` or `summary`.
             env_steps: environment steps (control steps, action repeat counted) so far.
             metrics: numbers (or lists of numbers, which go to the JSON file alone).
+
+        Raises:
+            FileError: there is no room; what was written before is as it was.
         """
         record = {
             "kind": kind,
             "env_steps": env_steps,
             **{key: _plain(value) for key, value in metrics.items()},
         }
-        self._file.write(json.dumps(record) + "\n")
+        sealed = seal(record, self._checksum)
+        self._append(_line(sealed))
+        self._checksum = sealed[SEAL]
         if self._writer is not None:
-            for key, value in record.items():
-                if isinstance(value, int | float) and not isinstance(value, bool) and key != "env_steps":
-                    self._writer.add_scalar(f"{kind}/{key}", value, env_steps)
+            with user_errors(f"{self._path.parent}: TensorBoard events"):
+                for key, value in record.items():
+                    if isinstance(value, int | float) and not isinstance(value, bool) and key != "env_steps":
+                        self._writer.add_scalar(f"{kind}/{key}", value, env_steps)
+
+    def _append(self, line: bytes) -> None:
+        """Writes a whole line or nothing."""
+        with user_errors(str(self._path)):
+            before = os.fstat(self._file.fileno()).st_size
+            try:
+                while line:
+                    line = line[self._file.write(line) :]
+            except OSError:
+                os.ftruncate(self._file.fileno(), before)
+                raise
 
     def close(self) -> None:
         """Flushes and closes both; may be called twice."""
         self._file.close()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with user_errors(f"{self._path.parent}: TensorBoard events"):
+                writer.close()
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    """A record as a line of the file."""
+    return (json.dumps(record) + "\n").encode()
+
+
+def _drop_after(path: Path, env_steps: int) -> str:
+    """Takes away records after a number of environment steps, and what a crash cut off.
+
+    Returns:
+        The last checksum.
+    """
+    kept, checksum = [], ""
+    for record in read_metrics(path):
+        if record["env_steps"] <= env_steps and record["kind"] != "summary":
+            kept.append(seal(record, checksum))
+            checksum = kept[-1][SEAL]
+    content = b"".join(map(_line, kept))
+    if not path.is_file() or path.read_bytes() != content:
+        write_bytes(path, content)
+    return checksum
 
 
 def _plain(value: Any) -> Any:
@@ -84,19 +132,81 @@ def _plain(value: Any) -> Any:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Reads a metrics.jsonl (or the one in a run folder); a line cut off by a crash is left out."""
+    """Reads a metrics.jsonl (or the one in a run folder); a last line cut off by a crash is left out.
+
+    Raises:
+        FileError: naming the line that is no record, or does not fit its checksum.
+    """
     path = Path(path)
     if path.is_dir():
         path = path / METRICS_NAME
-    if not path.is_file():
+    kind = kind_of(path)
+    if kind == "nothing":
         return []
-    records = []
-    for line in path.read_text().splitlines():
+    if kind != "a regular file":
+        raise FileError(f"{path}: expected a regular file, got {kind}")
+    with user_errors(str(path)):
+        *lines, last = path.read_bytes().split(b"\n")
+
+    # A line without its end was cut off, unless all but its end is there or more than a record
+    if last and not _is_cut_off(last):
+        lines.append(last)
+    records: list[dict[str, Any]] = []
+    checksum = ""
+    sealed = any(f'"{SEAL}"'.encode() in line for line in lines)
+    for number, line in enumerate(lines, start=1):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+            record, checksum = _record(line, checksum, sealed=sealed)
+        except (ValueError, RecursionError) as error:
+            advice = f"the {number - 1} lines before it can be kept: head -n {number - 1}"
+            raise FileError(f"{path}: line {number}: {error} ({advice})") from error
+        records.append(record)
     return records
+
+
+def _is_cut_off(line: bytes) -> bool:
+    """Whether a line is the beginning of a record."""
+    text = line.decode(errors="replace")
+    try:
+        json.JSONDecoder().raw_decode(text)
+    except json.JSONDecodeError as error:
+        # what is wrong is that it ends, not something in it
+        rest = _PART_OF_A_VALUE.fullmatch(text, error.pos)
+        return text.startswith("{") and ("Unterminated" in error.msg or rest is not None)
+    except RecursionError:
+        return False
+    return False
+
+
+def _record(line: bytes, before: str, *, sealed: bool) -> tuple[dict[str, Any], str]:
+    """One record of a line and its checksum; `sealed`: it must have one, as others of the file."""
+    try:
+        content = parse_object(line)
+    except ValueError as error:
+        raise ValueError(f"expected a JSON object, got {error}") from error
+    record = unseal(content, before)
+    if sealed and len(record) == len(content):
+        raise SealError(f"expected the entry {SEAL} as in other lines, got none")
+    kind, env_steps = record.get("kind"), record.get("env_steps")
+    if not isinstance(kind, str) or type(env_steps) is not int or not 0 <= env_steps < 2**63:
+        raise ArgumentError(f"expected a kind and env_steps, got {str(kind)[:20]!r} and {_short(env_steps)}")
+    for key, value in record.items():
+        for number in value if isinstance(value, list) else [value]:
+            if key != "kind" and not _is_metric(number):
+                raise ArgumentError(f"{key[:40]}: expected a number or null, got {_short(number)}")
+    return record, content.get(SEAL, "")
+
+
+def _is_metric(value: Any) -> bool:
+    """A number that a float holds, or none."""
+    return value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
+
+
+def _short(value: Any) -> str:
+    """A value in few letters; text and collections by their type, since they may be long."""
+    if isinstance(value, int):
+        return str(value) if abs(value) < 2**63 else "an integer of more than 64 bits"
+    return str(value) if isinstance(value, float) or value is None else type(value).__name__
 
 
 class MetricsAccumulator:

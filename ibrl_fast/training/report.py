@@ -6,7 +6,6 @@ highest seed. A single run's band is the 95% Wilson interval of its evaluation e
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ibrl_fast.errors import ArgumentError
+from ibrl_fast.files import read_json
 from ibrl_fast.training.config_file import CONFIG_NAME
 from ibrl_fast.training.logging import read_metrics
 from ibrl_fast.training.pictures import new_figure, save_figure
@@ -52,18 +52,27 @@ def read_run(path: Path) -> RunRecord:
 
     Raises:
         ValueError: the folder holds no config.json or no metrics.
+        FileError: one of them cannot be read or is damaged.
     """
     path = Path(path)
     config_path = path / CONFIG_NAME
     if not config_path.is_file():
         raise ArgumentError(f"run: expected a run folder with {CONFIG_NAME}, got {path}")
-    config = json.loads(config_path.read_text())
+    config = read_json(config_path)
+    try:
+        task, method, seed = config["env"]["task"], config["method"], config["seed"]
+        label = config.get("label") or method
+        if not isinstance(seed, int) or not all(isinstance(text, str) for text in (task, method, label)):
+            raise TypeError("other types")
+    except (KeyError, TypeError) as error:
+        raise ArgumentError(
+            f"{config_path}: expected a run's configuration, got one without its task, method "
+            f"or seed ({error})"
+        ) from error
     metrics = read_metrics(path)
     if not metrics:
         raise ArgumentError(f"run {path}: expected metrics in metrics.jsonl, got none")
-    task = config["env"]["task"]
-    label = config.get("label") or config["method"]
-    return RunRecord(path, task, config["method"], config["seed"], label, metrics)
+    return RunRecord(path, task, method, seed, label, metrics)
 
 
 def plot_learning_curves(runs: Sequence[RunRecord], out: Path) -> Path:
