@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from ibrl_fast.data.batch import Batch
 from ibrl_fast.data.batch_request import BatchRequest
 from ibrl_fast.data.buffer_checkpoint import check_state, load_state, save_state
 from ibrl_fast.data.buffer_plan import BufferPlan
+from ibrl_fast.data.buffer_reads import BufferReads
 from ibrl_fast.data.demonstration_set import Demonstration
 from ibrl_fast.data.episode_index import EpisodeIndex
 from ibrl_fast.data.episode_writer import EpisodeWriter
@@ -28,8 +28,11 @@ class ReplayBuffer:
 
     Every observation is stored once: an episode of T steps takes T + 1 consecutive rows, the last of which
     (the tail) holds the final observation and its imitation proposals. Running episodes can be sampled at
-    once: their n-step returns stop at the newest observation and bootstrap there. All methods may be called
-    from several threads, on CUDA also with different streams.
+    once: their n-step returns stop at the newest observation and bootstrap there.
+
+    Threads: all methods may be called from several threads, on CUDA also with different streams; calls take
+    place one after the other, each as a whole. From `before_reads` to `after_reads`, both of one thread, the
+    others wait. `draw` and `draw_mixed` alone take no lock and belong there.
 
     Capacity: of each environment the newest `capacity // num_envs` steps are kept. Whole episodes, the oldest
     first, are evicted only when one more step would exceed this, or when episodes average less than a quarter
@@ -120,8 +123,8 @@ class ReplayBuffer:
         self._sampler = BatchSampler(self._plan, self._storage)
         self._prefetch = Prefetch(torch.device(device))
         self._checks = TransitionChecks(self._plan)
-        self._lock = threading.RLock()
-        self._reading = False
+        self._reads = BufferReads(self._writes)
+        self._lock = self._reads.lock
 
     @staticmethod
     def required_bytes(observation_space: Mapping[str, ObsSpec], action_dim: int, **parameters: Any) -> int:
@@ -138,17 +141,20 @@ class ReplayBuffer:
 
     def __len__(self) -> int:
         """Transitions that can be sampled, demonstrations included."""
-        return self._index.size
+        with self._lock:
+            return self._index.size
 
     @property
     def num_demo_steps(self) -> int:
         """Demonstration transitions held."""
-        return self._index.num_demo_steps
+        with self._lock:
+            return self._index.num_demo_steps
 
     @property
     def num_online_steps(self) -> int:
         """Online transitions held."""
-        return self._index.size - self._index.num_demo_steps
+        with self._lock:
+            return self._index.size - self._index.num_demo_steps
 
     @property
     def seed(self) -> int:
@@ -174,7 +180,7 @@ class ReplayBuffer:
         """
         checked = self._checks.demonstrations(demos, il_actions)
         with self._lock:
-            self._check_not_reading("add_demonstrations")
+            self._reads.check_ended("add_demonstrations")
             self._writer.add_demonstrations(checked)
 
     def start_episode(
@@ -193,7 +199,7 @@ class ReplayBuffer:
         envs = self._checks.envs(env_ids)
         observed = self._checks.observation("", len(envs), obs, il_action)
         with self._lock:
-            self._check_not_reading("start_episode")
+            self._reads.check_ended("start_episode")
             self._writer.start_episode(envs, observed)
 
     def append(
@@ -225,7 +231,7 @@ class ReplayBuffer:
         values = self._checks.step("", count, action, reward, terminated, truncated)
         observed = self._checks.observation("next_", count, next_obs, il_action_next)
         with self._lock:
-            self._check_not_reading("append")
+            self._reads.check_ended("append")
             self._writer.append(envs, values, observed)
 
     def sample(self, batch_size: int) -> Batch:
@@ -279,28 +285,18 @@ class ReplayBuffer:
         """Begins reads on the current stream: those queued from now on see all steps appended so far.
 
         The stream waits for writes under way, the host does not. Until `after_reads`, other threads' calls
-        wait, and appends of this thread are errors.
+        wait, and appends of this thread are RuntimeErrors.
         """
-        self._lock.acquire()
-        try:
-            self._check_not_reading("before_reads")
-            self._writes.before_reads()
-            self._reading = True
-        except BaseException:
-            self._lock.release()
-            raise
+        self._reads.begin()
 
     def after_reads(self) -> None:
         """Ends reads: those between `before_reads` and here are queued, on the stream that was current there.
 
         Rows that they may reach are overwritten only when they are done.
+
+        Errors: RuntimeError where this thread has not called `before_reads`.
         """
-        with self._lock:
-            if not self._reading:
-                raise RuntimeError("after_reads: expected before_reads first")
-            self._writes.after_reads()
-            self._reading = False
-            self._lock.release()
+        self._reads.end()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that later samples and appends depend on, bit for bit, as tensors, numbers and strings.
@@ -308,12 +304,9 @@ class ReplayBuffer:
         The size is that of the rows written so far.
         """
         with self._lock:
-            self.before_reads()
-            try:
+            with self._reads.around():
                 self._writes.finish()
                 state = save_state(self._plan, self._storage, self._index, self._sampler.seed)
-            finally:
-                self.after_reads()
             return state | {"prefetched": self._prefetch.state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -326,14 +319,11 @@ class ReplayBuffer:
         """
         check_state(self._plan, state)
         with self._lock:
-            self.before_reads()
-            try:
+            with self._reads.around():
                 self._writes.finish()
                 prefetched = self._prefetch.restored(state.get("prefetched", {}))
                 load_state(self._plan, self._storage, self._index, state)
                 self._writes.replace()
-            finally:
-                self.after_reads()
             self._writer.publish()
             self._sampler.seed = int(state["seed"])
             self._prefetch.load(prefetched)
@@ -346,13 +336,5 @@ class ReplayBuffer:
     def _read(self, request: BatchRequest) -> Batch:
         """Draws on the current stream."""
         request.check_held(self._index)
-        self.before_reads()
-        try:
+        with self._reads.around():
             return self._sampler.draw(request.batch_size, request.demo_size)
-        finally:
-            self.after_reads()
-
-    def _check_not_reading(self, what: str) -> None:
-        """Raises RuntimeError inside reads, whose end is not known yet."""
-        if self._reading:
-            raise RuntimeError(f"{what}: expected after_reads first, got reads under way")
