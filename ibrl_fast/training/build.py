@@ -26,7 +26,7 @@ from ibrl_fast.envs.rollout import episode_seeds
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCPolicy, ObservationScaler, build_networks
 from ibrl_fast.training.acting import Acting
-from ibrl_fast.training.checkpoint import load_run
+from ibrl_fast.training.checkpoint import fitting, load_run
 from ibrl_fast.training.collector import Collector
 from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.config_file import config_from_dict
@@ -316,15 +316,16 @@ def load_policy_module(run: Path) -> nn.Module:
         CheckpointError: no readable checkpoint there.
     """
     content = load_run(run)
-    config = config_from_dict(json.loads(content["config"]))
-    # the weights are read on the CPU, in full precision
-    config = dataclasses.replace(
-        config, device="cpu", agent=dataclasses.replace(config.agent, precision="fp32")
-    )
-    plan = plan_from_contract(ObservationContract.from_json(content["contract"]))
-    if config.method == "bc":
-        return make_policy_module(restore_bc_policy(config, plan, content), plan.contract)
-    module = make_policy_module(restore_agent(config, plan, content), plan.contract)
-    if content["gate"] is not None:
-        enable_rl(module, content["gate"]["is_open"])
-    return module
+    with fitting(run):
+        config = config_from_dict(json.loads(content["config"]))
+        # the weights are read on the CPU, in full precision
+        config = dataclasses.replace(
+            config, device="cpu", agent=dataclasses.replace(config.agent, precision="fp32")
+        )
+        plan = plan_from_contract(ObservationContract.from_json(content["contract"]))
+        if config.method == "bc":
+            return make_policy_module(restore_bc_policy(config, plan, content), plan.contract)
+        module = make_policy_module(restore_agent(config, plan, content), plan.contract)
+        if content["gate"] is not None:
+            enable_rl(module, content["gate"]["is_open"])
+        return module

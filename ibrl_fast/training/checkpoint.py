@@ -10,13 +10,15 @@ from __future__ import annotations
 import pickle
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.errors import ArgumentError, UserError
 from ibrl_fast.files import kind_of, replacing
 
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -124,3 +126,29 @@ def load_run(path: Path) -> dict[str, Any]:
             f"checkpoint {path}: expected a training run's, got one without {', '.join(missing)}"
         )
     return content
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Around the use of a checkpoint's content.
+
+    Raises:
+        CheckpointError: the content is whole, but not that of the run it says it is of.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except ArgumentError as error:
+        raise CheckpointError(f"checkpoint {path}: {error}") from error
+    except UserError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        # memory that runs out is no fault of the file
+        if "allocate memory" in str(error):
+            raise
+        reason = " ".join(str(error).split()[:40])
+        raise CheckpointError(
+            f"checkpoint {path}: expected the state of the run in its configuration, "
+            f"got {type(error).__name__}: {reason}"
+        ) from error

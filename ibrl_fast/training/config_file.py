@@ -82,13 +82,6 @@ def save_config(config: TrainConfig, run_dir: Path) -> None:
     write_json(run_dir / CONFIG_NAME, config_to_dict(config))
 
 
-def remove_unused_folder(run_dir: Path) -> None:
-    """Removes the folder of a run that never began: one that holds its configuration alone."""
-    if [path.name for path in run_dir.iterdir()] == [CONFIG_NAME]:
-        (run_dir / CONFIG_NAME).unlink()
-        run_dir.rmdir()
-
-
 def load_config(run_dir: Path) -> TrainConfig:
     """Reads config.json of a run folder.
 

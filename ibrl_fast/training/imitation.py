@@ -7,7 +7,12 @@ from pathlib import Path
 import torch
 
 from ibrl_fast.agents import train_bc
-from ibrl_fast.data.demonstrations import DemonstrationSet, read_demonstrations, write_demonstrations
+from ibrl_fast.data.demonstrations import (
+    DemonstrationSet,
+    read_demonstrations,
+    warn_without_success,
+    write_demonstrations,
+)
 from ibrl_fast.deploy.export import make_policy_module, script_policy
 from ibrl_fast.envs.base_pool import derive_env_seed
 from ibrl_fast.envs.collect_demos import collect_demonstrations
@@ -52,6 +57,7 @@ def load_demos(config: TrainConfig, run_dir: Path, progress: RunProgress, stop: 
                 f"demos {config.demos.path}: expected {config.demos.episodes} demonstrations, "
                 f"got {len(demos)}"
             )
+        warn_without_success(demos, config.demos.path, progress.say)
     else:
         assert config.demos.episodes is not None
         with progress.bar("demonstrations", config.demos.episodes) as update:

@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,18 @@ class MetricsLogger:
     Args:
         run_dir: the run's folder.
         resume_at: on resuming, records after these `env_steps` are dropped, so that all reads as one run.
-        tensorboard: write TensorBoard events as well.
+        tensorboard: write TensorBoard events as well; where that fails, the run goes on without them.
+        say: is told why there are no TensorBoard events.
     """
 
-    def __init__(self, run_dir: Path, *, resume_at: int | None = None, tensorboard: bool = True) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        resume_at: int | None = None,
+        tensorboard: bool = True,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self._path = Path(run_dir) / METRICS_NAME
         self._checksum = ""
         with user_errors(str(self._path)):
@@ -51,9 +59,10 @@ class MetricsLogger:
             else:
                 self._checksum = _drop_after(self._path, resume_at)
             self._file = self._path.open("ab", buffering=0)
-        self._writer = None
+        self._say = say
+        self._writer: SummaryWriter | None = None
         if tensorboard:
-            with user_errors(f"{run_dir}: TensorBoard events"):
+            with self._decorating():
                 self._writer = SummaryWriter(str(run_dir), purge_step=resume_at)
 
     def log(self, kind: str, env_steps: int, metrics: dict[str, Any]) -> None:
@@ -76,7 +85,7 @@ class MetricsLogger:
         self._append(_line(sealed))
         self._checksum = sealed[SEAL]
         if self._writer is not None:
-            with user_errors(f"{self._path.parent}: TensorBoard events"):
+            with self._decorating():
                 for key, value in record.items():
                     if isinstance(value, int | float) and not isinstance(value, bool) and key != "env_steps":
                         self._writer.add_scalar(f"{kind}/{key}", value, env_steps)
@@ -97,8 +106,17 @@ class MetricsLogger:
         self._file.close()
         writer, self._writer = self._writer, None
         if writer is not None:
-            with user_errors(f"{self._path.parent}: TensorBoard events"):
+            with self._decorating():
                 writer.close()
+
+    @contextmanager
+    def _decorating(self) -> Iterator[None]:
+        """Around what TensorBoard does: its first failure is said, and is its end."""
+        try:
+            yield
+        except Exception as error:
+            self._writer = None
+            self._say(f"no TensorBoard events from here on: {str(error) or type(error).__name__}")
 
 
 def _line(record: dict[str, Any]) -> bytes:

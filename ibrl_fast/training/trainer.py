@@ -15,10 +15,10 @@ from ibrl_fast.deploy.export import export_policy, make_policy_module, script_po
 from ibrl_fast.deploy.policy_module import enable_rl
 from ibrl_fast.envs import resolve_task
 from ibrl_fast.training.build import build_run, check_device, make_update_round, restore_run
-from ibrl_fast.training.checkpoint import CHECKPOINT_NAME, load_run, save_checkpoint
+from ibrl_fast.training.checkpoint import CHECKPOINT_NAME, fitting, load_run, save_checkpoint
 from ibrl_fast.training.collector import ActingMode
 from ibrl_fast.training.config import TrainConfig, threads_from_environment
-from ibrl_fast.training.config_file import config_from_dict, config_to_dict, remove_unused_folder, save_config
+from ibrl_fast.training.config_file import config_from_dict, config_to_dict, save_config
 from ibrl_fast.training.evaluate import EvaluationResult, can_film
 from ibrl_fast.training.evaluation_process import EvaluationError
 from ibrl_fast.training.gate import DeploymentGate
@@ -31,9 +31,7 @@ from ibrl_fast.training.profile import StepProfiler
 from ibrl_fast.training.progress import RunProgress
 from ibrl_fast.training.report import plot_phase_seconds, write_report
 from ibrl_fast.training.result import Counters, TrainResult, describe, write_summary
-
-POLICY_NAME = "policy.pt"
-VIDEO_NAME = "rollouts.mp4"
+from ibrl_fast.training.run_folder import POLICY_NAME, VIDEO_NAME, RunFolder, claim, reopen
 
 
 class Trainer:
@@ -43,6 +41,7 @@ class Trainer:
         config: the run.
         quiet: no progress display (records and files are written all the same).
         profile: adds a trace of some steps and where their time went (`StepProfiler`).
+        overwrite: replace a run that lies in the run's folder, which is an error otherwise.
 
     Raises:
         ValueError: an unknown task, or a device that this machine lacks.
@@ -51,14 +50,18 @@ class Trainer:
         result = Trainer(presets.quickstart()).run()
     """
 
-    def __init__(self, config: TrainConfig, *, quiet: bool = False, profile: bool = False) -> None:
+    def __init__(
+        self, config: TrainConfig, *, quiet: bool = False, profile: bool = False, overwrite: bool = False
+    ) -> None:
         resolve_task(config.env.task)
         check_device(config)
         self.config = config
         self.run_dir = config.resolved_run_dir()
         self._quiet = quiet
         self._profile = profile
+        self._overwrite = overwrite
         self._content: dict[str, Any] | None = None
+        self._content_version: tuple[int, ...] = ()
         self._stop = StopWish()
 
     @classmethod
@@ -68,10 +71,13 @@ class Trainer:
         Raises:
             CheckpointError: no readable checkpoint there.
         """
-        content = load_run(Path(path))
-        trainer = cls(config_from_dict(json.loads(content["config"])), quiet=quiet)
-        trainer.run_dir = Path(path) if Path(path).is_dir() else Path(path).parent
-        trainer._content = content
+        run_dir = Path(path) if Path(path).is_dir() else Path(path).parent
+        version, content = _file_version(run_dir), load_run(Path(path))
+        with fitting(Path(path)):
+            config = config_from_dict(json.loads(content["config"]))
+        trainer = cls(config, quiet=quiet)
+        trainer.run_dir = run_dir
+        trainer._content, trainer._content_version = content, version
         return trainer
 
     @property
@@ -80,9 +86,12 @@ class Trainer:
         return self._stop.number if self._stop.is_set() else None
 
     def run(self) -> TrainResult:
-        """Runs to the end, or until Ctrl-C or SIGTERM, which save a checkpoint first."""
+        """Runs to the end, or until Ctrl-C or SIGTERM, which save a checkpoint first.
+
+        Raises:
+            ArgumentError: another run lies in the folder, or another process works there.
+        """
         config = self.config
-        self.run_dir.mkdir(parents=True, exist_ok=True)
         keep_freed_memory()
         started = time.perf_counter()
         self._timer = PhaseTimer(profiled=self._profile)
@@ -93,25 +102,28 @@ class Trainer:
             torch.set_num_threads(config.cpu_threads())
             if not config.num_threads and threads_from_environment() is not None:
                 self._progress.say(f"{config.cpu_threads()} CPU threads, as OMP_NUM_THREADS asks")
+            folder = self._claim_folder()
+            closers.callback(folder.close)
             content, resume_at = self._content, None
             if content is None:
-                save_config(config, self.run_dir)
                 self._counters = Counters()
                 try:
+                    save_config(config, self.run_dir)
                     self._parts = build_run(
                         config, self.run_dir, self._timer, self._progress, self._stop, closers
                     )
                 except BaseException:
-                    remove_unused_folder(self.run_dir)
+                    folder.remove_unused()
                     raise
             else:
-                self._counters = Counters(**content["counters"])
-                resume_at = self._env_steps
-                self._timer.seconds.update(content["seconds"])
-                self._parts = restore_run(config, content, closers, self._progress.say)
+                with fitting(self.run_dir):
+                    self._counters = Counters(**content["counters"])
+                    resume_at = self._env_steps
+                    self._timer.seconds.update(content["seconds"])
+                    self._parts = restore_run(config, content, closers, self._progress.say)
             self._started = started - self._counters.wall_seconds
             self._gate = None if config.gate is None else DeploymentGate(config.gate)
-            self._logger = MetricsLogger(self.run_dir, resume_at=resume_at)
+            self._logger = MetricsLogger(self.run_dir, resume_at=resume_at, say=self._progress.say)
             closers.callback(self._logger.close)
             self._interval = IntervalLog(self._logger, config.critic_updates)
             self._update_round: UpdateRound | None = None
@@ -120,11 +132,12 @@ class Trainer:
                     config, self._parts.agent, self._parts.buffer, self._timer
                 )
             if content is not None:
-                if self._gate is not None:
-                    self._gate.load_state_dict(content["gate"])
-                if self._update_round is not None:
-                    self._update_round.load_state_dict(content["metrics"])
-                self._interval.load_state(content["recent"])
+                with fitting(self.run_dir):
+                    if self._gate is not None:
+                        self._gate.load_state_dict(content["gate"])
+                    if self._update_round is not None:
+                        self._update_round.load_state_dict(content["metrics"])
+                    self._interval.load_state(content["recent"])
             self._profiler = None
             if self._profile and self._parts.collector is not None:
                 self._profiler = StepProfiler(self.run_dir, config.device, self._progress.say)
@@ -135,6 +148,20 @@ class Trainer:
                 self._save()
                 self._progress.say(f"saved; ibrl-fast resume {self.run_dir} goes on without this evaluation")
                 raise
+
+    def _claim_folder(self) -> RunFolder:
+        """The run's folder, which no other process works in until it is closed."""
+        if self._content is None:
+            return claim(self.run_dir, overwrite=self._overwrite)
+        folder = reopen(self.run_dir)
+        # another process may have gone on with the run since its checkpoint was read
+        if _file_version(self.run_dir) != self._content_version:
+            try:
+                self._content = load_run(self.run_dir)
+            except BaseException:
+                folder.close()
+                raise
+        return folder
 
     # ---- phases ----
 
@@ -373,3 +400,12 @@ class Trainer:
             policy_path=None if interrupted else self.run_dir / POLICY_NAME,
             interrupted=interrupted,
         )
+
+
+def _file_version(run_dir: Path) -> tuple[int, ...]:
+    """What changes whenever a folder's checkpoint is written anew; empty where there is none."""
+    try:
+        status = (run_dir / CHECKPOINT_NAME).stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_mtime_ns, status.st_size
