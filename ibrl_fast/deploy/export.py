@@ -182,7 +182,7 @@ def export_aoti(module: nn.Module, path: str | PathLike[str]) -> Path:
     """
     if Path(path).suffix != ".pt2":
         raise ArgumentError(f"path: expected a name that ends in .pt2 for format aoti, got {path}")
-    import torch._inductor
+    from torch._inductor import aoti_compile_and_package
 
     _check_compiler()
 
