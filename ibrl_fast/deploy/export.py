@@ -205,9 +205,7 @@ def export_aoti(module: nn.Module, path: str | PathLike[str]) -> Path:
             metadata = {"contract": contract.to_json(), "target": json.dumps(target_machine)}
             config = {"aot_inductor.metadata": metadata}
             try:
-                torch._inductor.aoti_compile_and_package(
-                    program, package_path=str(package), inductor_configs=config
-                )
+                aoti_compile_and_package(program, package_path=str(package), inductor_configs=config)
                 content = package.read_bytes()
             except (RuntimeError, OSError, SubprocessError) as error:
                 raise ExportError(
