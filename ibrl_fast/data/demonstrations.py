@@ -161,7 +161,7 @@ def warn_without_success(demos: DemonstrationSet, path: object, say: Callable[[s
     if any(demo.success for demo in demos):
         return
     largest = max(float(np.abs(demo.rewards).max()) for demo in demos)
-    why = "all rewards are zero" if largest == 0 else "none ends with a positive reward"
+    why = "all rewards are zero" if largest == 0 else "none terminates with a positive reward"
     say(f"demonstrations {path}: none of {len(demos)} succeeds ({why})")
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import io
 import json
+import os
 import tempfile
 import warnings
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any
 
 import numpy as np
@@ -20,11 +22,15 @@ from ibrl_fast.agents import IBRLAgent, TD3Agent
 from ibrl_fast.deploy.contract import ObservationContract, ObservationField
 from ibrl_fast.deploy.policy import Format, native_target
 from ibrl_fast.deploy.policy_module import IL_SOURCE, RL_SOURCE, EncodedActor, HybridPolicy, SinglePolicy
-from ibrl_fast.errors import ArgumentError
-from ibrl_fast.files import write_bytes
+from ibrl_fast.errors import ArgumentError, UserError
+from ibrl_fast.files import replacing, write_bytes
 
 MAX_BATCH = 65536
 """Largest batch of an AOTInductor package."""
+
+
+class ExportError(UserError, RuntimeError):
+    """A policy that cannot be exported on this machine."""
 
 
 def contract_from_space(
@@ -178,19 +184,14 @@ def export_aoti(module: nn.Module, path: str | PathLike[str]) -> Path:
         path: the file to write, ending in .pt2 (torch insists); replaced as a whole or not at all.
 
     Raises:
-        RuntimeError: no C++ compiler, or a compilation that failed.
+        ExportError: no C++ compiler, or a compilation that failed.
+        FileError: the file cannot be written.
     """
     if Path(path).suffix != ".pt2":
         raise ArgumentError(f"path: expected a name that ends in .pt2 for format aoti, got {path}")
-    from torch._inductor import aoti_compile_and_package, exc
-    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor import aoti_compile_and_package
 
-    try:
-        get_cpp_compiler()
-    except exc.InvalidCxxCompiler as error:
-        raise RuntimeError(
-            "export_aoti: expected a C++ compiler, got none; install g++ or clang++, or export as torchscript"
-        ) from error
+    _check_compiler()
 
     # the batch axis of every observation is one free dimension; an example of 1 would fix it
     # (a copy has only its own parameters, as in export_torchscript)
@@ -210,9 +211,38 @@ def export_aoti(module: nn.Module, path: str | PathLike[str]) -> Path:
             target_machine = native_target(next(module.parameters()).device)
             metadata = {"contract": contract.to_json(), "target": json.dumps(target_machine)}
             config = {"aot_inductor.metadata": metadata}
-            aoti_compile_and_package(program, package_path=str(package), inductor_configs=config)
-            write_bytes(path, package.read_bytes())
+            try:
+                aoti_compile_and_package(program, package_path=str(package), inductor_configs=config)
+                content = package.read_bytes()
+            except (RuntimeError, OSError, SubprocessError) as error:
+                raise ExportError(
+                    f"export_aoti: expected a C++ compiler that works, got: {_reason(error)}; mend it, or "
+                    "export as torchscript"
+                ) from error
+    write_bytes(path, content)
     return Path(path)
+
+
+def _check_compiler() -> None:
+    """Refuses a machine without the compiler that torch would call."""
+    from torch._inductor import exc
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except (exc.InvalidCxxCompiler, OSError) as error:
+        named = f" at CXX={os.environ['CXX']}" if "CXX" in os.environ else ""
+        raise ExportError(
+            f"export_aoti: expected a C++ compiler, got none{named}; install g++ or clang++, or export as "
+            "torchscript"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What a compiler says is wrong, on one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    wrong = [line for line in lines if "error:" in line.lower()]
+    return (wrong or lines or [type(error).__name__])[0][:300]
 
 
 class _ActOnly(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -193,6 +194,43 @@ def test_aoti_without_a_compiler_says_so(tmp_path: Path) -> None:
         pytest.raises(RuntimeError, match=r"export_aoti: expected a C\+\+ compiler, got none"),
     ):
         export_policy(module, tmp_path / "policy.pt2", format="aoti")
+
+
+@pytest.mark.parametrize("compiler", ["/nonexistent", "folder", "broken"])
+def test_aoti_with_a_compiler_that_fails_is_one_error(tmp_path: Path, compiler: str) -> None:
+    """In a process of its own: torch asks for the compiler once."""
+    if compiler == "folder":
+        compiler = str(tmp_path)
+    if compiler == "broken":
+        path = tmp_path / "broken"
+        path.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "x.cpp:1: error: no" >&2\nexit 1\n')
+        path.chmod(0o755)
+        compiler = str(path)
+    here = str(Path(__file__).parent)
+    code = f"""
+import sys
+sys.path.append({here!r})
+from policies import make_bc_policy, state_contract
+from ibrl_fast.deploy.export import ExportError, export_policy, make_policy_module
+contract = state_contract()
+module = make_policy_module(make_bc_policy(contract), contract)
+try:
+    export_policy(module, {str(tmp_path / "policy.pt2")!r}, format="aoti")
+except ExportError as error:
+    print(error)
+"""
+    environment = {
+        **os.environ,
+        "CXX": compiler,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    message = ended.stdout.strip()
+    assert message.startswith("export_aoti: expected ") and message.count("\n") == 0
+    assert "or export as torchscript" in message
+    assert not (tmp_path / "policy.pt2").exists()
 
 
 @pytest.mark.slow
