@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from ibrl_fast.data.checks import check_integer
 from ibrl_fast.data.episode_index import EpisodeIndex
 from ibrl_fast.errors import ArgumentError
@@ -18,10 +20,12 @@ class BatchRequest(NamedTuple):
     @classmethod
     def of(cls, batch_size: int, demo_fraction: float | None = None) -> BatchRequest:
         """A checked request."""
+        if demo_fraction is not None and not isinstance(demo_fraction, (int, float, np.floating)):
+            raise TypeError(f"demo_fraction: expected a number, got {type(demo_fraction).__name__}")
         if demo_fraction is not None and not 0.0 <= demo_fraction <= 1.0:
             raise ArgumentError(f"demo_fraction: expected a value in [0, 1], got {demo_fraction}")
         return cls(
-            check_integer("batch_size", batch_size, 1),
+            check_integer("batch_size", batch_size, 1, 2**31 - 1),
             None if demo_fraction is None else float(demo_fraction),
         )
 

@@ -13,6 +13,10 @@ from ibrl_fast.data.episode_index import EpisodeIndex, RowLayout
 from ibrl_fast.data.observation_space import ObsSpec
 from ibrl_fast.data.row_storage import ColumnShapes, Storage, column_bytes
 from ibrl_fast.errors import ArgumentError
+from ibrl_fast.ops.random_shift_gather import MAX_WIDTH
+
+# rows, steps and numbers per row are counted in 32 bits by the kernels
+_MOST = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -43,23 +47,31 @@ class BufferPlan:
 
     def __post_init__(self) -> None:
         """Checks every field."""
-        for name, minimum in (
-            ("action_dim", 1),
-            ("capacity", 1),
-            ("max_episode_steps", 1),
-            ("num_envs", 1),
-            ("demo_capacity", 0),
-            ("num_demos", 0),
-            ("num_il_samples", 0),
-            ("nstep", 1),
-            ("random_shift_pad", 0),
-            ("seed", 0),
+        for name, minimum, maximum in (
+            ("action_dim", 1, _MOST),
+            ("capacity", 1, _MOST),
+            ("max_episode_steps", 1, _MOST),
+            ("num_envs", 1, _MOST),
+            ("demo_capacity", 0, _MOST),
+            ("num_demos", 0, _MOST),
+            ("num_il_samples", 0, _MOST),
+            ("nstep", 1, _MOST),
+            ("random_shift_pad", 0, 2**15 - 1),
+            ("seed", 0, None),
         ):
-            check_integer(name, getattr(self, name), minimum)
+            check_integer(name, getattr(self, name), minimum, maximum)
 
         # Sizes that must agree with each other.
         if not self.observation_space:
             raise ArgumentError("observation_space: expected at least one entry, got none")
+        for key, spec in self.observation_space.items():
+            if not isinstance(key, str) or not isinstance(spec, ObsSpec):
+                raise TypeError(f"observation_space[{key!r}]: expected an ObsSpec, got {type(spec).__name__}")
+            if spec.is_image and spec.shape[2] > MAX_WIDTH:
+                raise ArgumentError(
+                    f"observation_space[{key!r}]: expected images at most {MAX_WIDTH} pixels wide, "
+                    f"got {list(spec.shape)}"
+                )
         if self.capacity < self.num_envs * self.max_episode_steps:
             raise ArgumentError(
                 f"capacity: expected at least num_envs * max_episode_steps = "
@@ -74,12 +86,21 @@ class BufferPlan:
         if unknown:
             raise ArgumentError(f"stacks: expected keys of {sorted(self.observation_space)}, got {unknown}")
         for key, stack in self.stacks.items():
-            check_integer(f"stacks[{key!r}]", stack, 1)
+            check_integer(f"stacks[{key!r}]", stack, 1, _MOST)
 
         # Choices.
+        if not isinstance(self.gamma, (int, float)):
+            raise TypeError(f"gamma: expected a number, got {type(self.gamma).__name__}")
+        if not isinstance(self.bootstrap_on_truncation, bool):
+            got = type(self.bootstrap_on_truncation).__name__
+            raise TypeError(f"bootstrap_on_truncation: expected a bool, got {got}")
+        try:
+            torch.device(self.device)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ArgumentError(f"device: expected a device of PyTorch, got {self.device!r}") from error
         if not 0.0 <= self.gamma <= 1.0:
             raise ArgumentError(f"gamma: expected a value in [0, 1], got {self.gamma}")
-        if self.storage not in get_args(Storage):
+        if not isinstance(self.storage, str) or self.storage not in get_args(Storage):
             raise ArgumentError(f"storage: expected one of {list(get_args(Storage))}, got {self.storage!r}")
         if self.storage == "pinned" and torch.device(self.device).type != "cuda":
             raise ArgumentError(f"storage: expected 'device' or 'host' on {self.device}, got 'pinned'")

@@ -23,6 +23,16 @@ def to_numpy(value: Any) -> npt.NDArray[Any]:
     return np.asarray(value)
 
 
+def _to_array(name: str, value: Any) -> npt.NDArray[Any]:
+    """`to_numpy` with an error that names the field."""
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        return to_numpy(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentError(f"{name}: expected an array, got {type(value).__name__} ({error})") from error
+
+
 def check_shape(name: str, array: npt.NDArray[Any], shape: Sequence[int]) -> None:
     """Raises ValueError unless the array has this shape."""
     if array.shape != tuple(shape):
@@ -31,7 +41,7 @@ def check_shape(name: str, array: npt.NDArray[Any], shape: Sequence[int]) -> Non
 
 def check_vector(name: str, value: Any, shape: Sequence[int]) -> FloatArray:
     """Finite numbers [*shape] as float32."""
-    array = to_numpy(value)
+    array = _to_array(name, value)
     check_shape(name, array, shape)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected numbers, got {array.dtype}")
@@ -44,7 +54,7 @@ def check_vector(name: str, value: Any, shape: Sequence[int]) -> FloatArray:
 
 def check_action(name: str, value: Any, shape: Sequence[int]) -> FloatArray:
     """Actions [*shape] in [-1, 1] as float32."""
-    array = to_numpy(value)
+    array = _to_array(name, value)
     check_shape(name, array, shape)
     if array.dtype.kind != "f":
         raise TypeError(f"{name}: expected floating values, got {array.dtype}")
@@ -57,7 +67,7 @@ def check_action(name: str, value: Any, shape: Sequence[int]) -> FloatArray:
 
 def check_flag(name: str, value: Any, shape: Sequence[int]) -> npt.NDArray[np.bool_]:
     """Booleans [*shape]."""
-    array = to_numpy(value)
+    array = _to_array(name, value)
     check_shape(name, array, shape)
     if array.dtype != np.bool_:
         raise TypeError(f"{name}: expected bool, got {array.dtype}")
@@ -66,17 +76,19 @@ def check_flag(name: str, value: Any, shape: Sequence[int]) -> npt.NDArray[np.bo
 
 def check_image(name: str, value: Any, shape: Sequence[int]) -> npt.NDArray[np.uint8]:
     """Images [*shape] in uint8."""
-    array = to_numpy(value)
+    array = _to_array(name, value)
     check_shape(name, array, shape)
     if array.dtype != np.uint8:
         raise TypeError(f"{name}: expected uint8, got {array.dtype}")
     return array
 
 
-def check_integer(name: str, value: Any, minimum: int) -> int:
-    """An integer of at least `minimum`."""
+def check_integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
+    """An integer of at least `minimum`, and at most `maximum`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
     if value < minimum:
         raise ArgumentError(f"{name}: expected at least {minimum}, got {value}")
+    if maximum is not None and value > maximum:
+        raise ArgumentError(f"{name}: expected at most {maximum}, got {value}")
     return int(value)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ibrl_fast.data.checks import check_integer
 from ibrl_fast.errors import ArgumentError
 
 
@@ -26,7 +27,9 @@ class ObsSpec:
 
     def __post_init__(self) -> None:
         """Refuses anything that is neither a float32 vector nor a uint8 image."""
-        shape = tuple(int(size) for size in self.shape)
+        if not isinstance(self.shape, (tuple, list)):
+            raise TypeError(f"shape: expected a tuple, got {type(self.shape).__name__}")
+        shape = tuple(check_integer("shape", size, minimum=0) for size in self.shape)
         object.__setattr__(self, "shape", shape)
         if any(size < 1 for size in shape):
             raise ArgumentError(f"shape: expected sizes of at least 1, got {list(shape)}")

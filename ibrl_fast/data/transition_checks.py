@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from ibrl_fast.data.buffer_plan import BufferPlan
-from ibrl_fast.data.checks import check_action, check_flag, check_image, check_vector
+from ibrl_fast.data.checks import check_action, check_flag, check_image, check_integer, check_vector
 from ibrl_fast.data.demonstration_set import Demonstration
 from ibrl_fast.errors import ArgumentError
 
@@ -31,7 +33,10 @@ class TransitionChecks:
         """Environment numbers, each once; None for all."""
         if env_ids is None:
             return self._all_envs
-        envs = [int(env) for env in env_ids]
+        given = env_ids.tolist() if isinstance(env_ids, (np.ndarray, Tensor)) else env_ids
+        if not isinstance(given, (Sequence, range)) or isinstance(given, str):
+            raise TypeError(f"env_ids: expected a list of numbers, got {type(env_ids).__name__}")
+        envs = [env if type(env) is int else check_integer("env_ids", env, 0) for env in given]
         if len(set(envs)) != len(envs) or any(not 0 <= env < self._plan.num_envs for env in envs):
             raise ArgumentError(
                 f"env_ids: expected different numbers in [0, {self._plan.num_envs - 1}], got {envs}"
@@ -51,6 +56,8 @@ class TransitionChecks:
 
     def observation(self, name: str, count: int, obs: Mapping[str, Any], il_action: Any) -> Values:
         """What is stored with `count` observations; `name` begins the field's name in an error."""
+        if not isinstance(obs, Mapping):
+            raise TypeError(f"{name}obs: expected a dict, got {type(obs).__name__}")
         values: Values = {}
         for key, column, check, shape in self._entries:
             if key not in obs:
@@ -81,7 +88,15 @@ class TransitionChecks:
         checked = []
         for number, demo in enumerate(demos):
             name = f"demos[{number}]."
+            if not isinstance(demo, Demonstration):
+                raise TypeError(f"demos[{number}]: expected a Demonstration, got {type(demo).__name__}")
+            # its arrays may have been written to since it was made
             steps = len(demo.actions)
+            for flag in ("terminated", "truncated"):
+                if np.asarray(getattr(demo, flag))[:-1].any():
+                    raise ArgumentError(
+                        f"{name}{flag}: expected an end at the last step alone, got one before"
+                    )
             values = self.step(name, steps, demo.actions, demo.rewards, demo.terminated, demo.truncated)
             proposals = None if il_actions is None else il_actions[number]
             checked.append((steps, values, self.observation(name, steps + 1, demo.observations, proposals)))
