@@ -383,7 +383,8 @@ std::vector<int> recv(const PyEnvPool& self, int count, const PyBatch& batch) {
 }
 
 py::array_t<std::uint8_t> render_frames(const PyEnvPool& self, const std::vector<int>& envs,
-                                        const std::string& camera, int size) {
+                                        const std::string& camera, int size, const std::string& platform,
+                                        int device) {
     const PyEnvPool::Call pool(self);
     check_envs(*pool, envs, false);
     if (size < 1) throw std::invalid_argument("image_size: expected at least 1, got " + std::to_string(size));
@@ -391,7 +392,7 @@ py::array_t<std::uint8_t> render_frames(const PyEnvPool& self, const std::vector
                                       static_cast<py::ssize_t>(size), static_cast<py::ssize_t>(3)});
     std::uint8_t* data = pixels.mutable_data();
     Unlocked unlocked;
-    pool->render_frames(envs, camera, size, data);
+    pool->render_frames(envs, camera, size, platform, device, data);
     return pixels;
 }
 
@@ -451,7 +452,7 @@ void bind_env_pool(py::module_& m) {
                          const std::vector<int>& image_stack, const std::vector<std::string>& cameras,
                          const Positions& camera_positions, const Quaternions& camera_quaternions, int height,
                          int width, bool channels_last, bool shadows, int shadow_size, int multisample,
-                         int render_device) {
+                         const std::string& render_platform, int render_device) {
                  ibrl::PoolOptions options;
                  options.task = task;
                  options.assets = assets;
@@ -468,8 +469,8 @@ void bind_env_pool(py::module_& m) {
                  options.image_stack = image_stack;
                  options.camera_positions = camera_positions;
                  options.camera_quaternions = camera_quaternions;
-                 options.render = {cameras, height,      width,       channels_last,
-                                   shadows, shadow_size, multisample, render_device};
+                 options.render = {cameras,     height,      width,           channels_last, shadows,
+                                   shadow_size, multisample, render_platform, render_device};
                  return std::make_unique<PyEnvPool>(options);
              }),
              py::kw_only(), py::arg("task"), py::arg("assets"), py::arg("num_envs"), py::arg("num_threads"),
@@ -478,7 +479,7 @@ void bind_env_pool(py::module_& m) {
              py::arg("settle_ahead"), py::arg("state_stack"), py::arg("image_stack"), py::arg("cameras"),
              py::arg("camera_positions"), py::arg("camera_quaternions"), py::arg("height"), py::arg("width"),
              py::arg("channels_last"), py::arg("shadows"), py::arg("shadow_size"), py::arg("multisample"),
-             py::arg("render_device"))
+             py::arg("render_platform"), py::arg("render_device"))
         .def("reset", &reset)
         .def("step", &step)
         .def("observe", &observe)

@@ -51,25 +51,10 @@ EnvPool::EnvPool(const PoolOptions& options) : options_(options) {
     // A machine that cannot render says so now.
     if (renders) {
         run_all({0}, [this](int, int thread) { render_info_ = renderer_of(thread)->info(); });
-    } else if (options_.render.device >= 0) {
-        check_render_device();
     }
 }
 
 EnvPool::~EnvPool() = default;
-
-void EnvPool::check_render_device() const {
-    // On a thread of its own: the caller's OpenGL context stays as it is.
-    std::exception_ptr error;
-    std::thread([&] {
-        try {
-            make_gl_context(16, 16, options_.render.device);
-        } catch (...) {
-            error = std::current_exception();
-        }
-    }).join();
-    if (error) std::rethrow_exception(error);
-}
 
 std::vector<std::string> EnvPool::camera_names() const {
     std::vector<std::string> names;
@@ -440,7 +425,7 @@ void EnvPool::set_state(int env, const EnvState& state) {
 }
 
 void EnvPool::render_frames(const std::vector<int>& envs, const std::string& camera, int size,
-                            std::uint8_t* pixels) {
+                            const std::string& platform, int device, std::uint8_t* pixels) {
     check_idle("render_frames");
     find_camera(factory_->model(), camera);
     if (!video_thread_) {
@@ -455,6 +440,8 @@ void EnvPool::render_frames(const std::vector<int>& envs, const std::string& cam
             MujocoErrorScope errors;
             RenderOptions options = options_.render;
             options.cameras = {camera};
+            options.platform = platform;
+            options.device = device;
             options.height = options.width = size;
             options.channels_last = true;
             const auto fits = [&](const auto& r) {

@@ -107,7 +107,7 @@ class EnvPool {
 
     // Upright pictures [envs.size(), size, size, 3] of the current states.
     void render_frames(const std::vector<int>& envs, const std::string& camera, int size,
-                       std::uint8_t* pixels);
+                       const std::string& platform, int device, std::uint8_t* pixels);
 
   private:
     struct Slot {
@@ -132,7 +132,6 @@ class EnvPool {
     void observe_frame(int env, int thread, bool is_first);
     void write_stacks(int env, float* state, const std::vector<std::uint8_t*>& images) const;
     Renderer* renderer_of(int thread);
-    void check_render_device() const;
     std::vector<int> all_envs() const;
 
     PoolOptions options_;

@@ -14,11 +14,6 @@
 namespace ibrl {
 namespace {
 
-const char kHelp[] =
-    "install one of: `libegl1 libgl1-mesa-dri` (EGL, Debian and Ubuntu; `mesa-libEGL mesa-dri-drivers` on "
-    "Fedora), "
-    "or `libosmesa6` (OSMesa); on a GPU the driver's own libEGL serves";
-
 // Khronos' names and numbers, so that no header or library is needed to build.
 using Handle = void*;
 constexpr int EGL_NONE = 0x3038, EGL_EXTENSIONS = 0x3055, EGL_SUCCESS = 0x3000;
@@ -186,10 +181,9 @@ class OsmesaContext final : public GlContext {
 
 }  // namespace
 
-std::unique_ptr<GlContext> make_gl_context(int width, int height, int device) {
+std::unique_ptr<GlContext> make_gl_context(int width, int height, const std::string& platform, int device) {
     static std::mutex mutex;  // drivers initialise their displays one at a time
     std::lock_guard lock(mutex);
-    std::string tried;
 
     // A driver's threads stay behind in a fork, where the driver would wait for them.
     static const pid_t owner = getpid();
@@ -200,27 +194,23 @@ std::unique_ptr<GlContext> make_gl_context(int width, int height, int device) {
     }
 
     // RTLD_GLOBAL: MuJoCo looks for the loader's functions among the process's own symbols.
-    static Handle egl_library = dlopen("libEGL.so.1", RTLD_LAZY | RTLD_GLOBAL);
-    if (egl_library != nullptr) {
-        try {
-            static const Egl egl(egl_library);
-            return std::make_unique<EglContext>(egl, device);
-        } catch (const RenderDeviceError&) {
-            throw;
-        } catch (const std::exception& error) {
-            tried = error.what();
-        }
-        throw RenderingError("rendering: expected a working egl driver, got: " + tried + "; " + kHelp);
+    if (platform == "egl") {
+        static Handle library = dlopen("libEGL.so.1", RTLD_LAZY | RTLD_GLOBAL);
+        if (library == nullptr) throw RenderingError("rendering: expected the library of EGL, found none");
+        static const Egl egl(library);
+        return std::make_unique<EglContext>(egl, device);
+    }
+    if (platform != "osmesa") {
+        throw std::invalid_argument("render_platform: expected egl or osmesa, got '" + platform + "'");
+    }
+    if (device >= 0) {
+        throw RenderDeviceError("render_device: expected -1 with OSMesa, got " + std::to_string(device));
     }
     for (const char* name : {"libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"}) {
         Handle library = dlopen(name, RTLD_LAZY | RTLD_GLOBAL);
-        if (library == nullptr) continue;
-        if (device >= 0) {
-            throw RenderDeviceError("render_device: expected -1 with OSMesa, got " + std::to_string(device));
-        }
-        return std::make_unique<OsmesaContext>(library, width, height);
+        if (library != nullptr) return std::make_unique<OsmesaContext>(library, width, height);
     }
-    throw RenderingError(std::string("rendering: expected EGL or OSMesa, got neither library; ") + kHelp);
+    throw RenderingError("rendering: expected the library of OSMesa, found none");
 }
 
 }  // namespace ibrl

@@ -1,5 +1,4 @@
-// An OpenGL context without a display, loaded at run time: EGL (GPU, else Mesa's software), OSMesa where EGL
-// is absent.
+// An OpenGL context without a display, loaded at run time: EGL (GPU, else Mesa's software) or OSMesa.
 #pragma once
 
 #include <memory>
@@ -18,8 +17,8 @@ class GlContext {
 };
 
 // Makes a context and makes it current on the calling thread, where it must be used and destroyed.
-// device: index among EGL's devices, -1 for the first GPU that works, then software.
-// Errors: RenderDeviceError; RenderingError naming what was tried and the packages to install.
-std::unique_ptr<GlContext> make_gl_context(int width, int height, int device);
+// platform: "egl" or "osmesa". device: index among EGL's devices, -1 for the first GPU that works, then
+// software. Errors: RenderDeviceError, RenderingError.
+std::unique_ptr<GlContext> make_gl_context(int width, int height, const std::string& platform, int device);
 
 }  // namespace ibrl

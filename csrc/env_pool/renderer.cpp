@@ -43,7 +43,7 @@ void turn_camera(mjModel* model, const std::string& name, const double* quaterni
 
 Renderer::Renderer(const mjModel* model, const RenderOptions& options)
     : options_(options),
-      gl_(make_gl_context(options.width, options.height, options.device)),
+      gl_(make_gl_context(options.width, options.height, options.platform, options.device)),
       pixels_(options.frame_bytes()) {
     current_renderer = this;
     info_ = {gl_->platform, gl_->device, gl_->is_software};

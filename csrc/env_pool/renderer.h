@@ -21,6 +21,7 @@ struct RenderOptions {
     bool shadows = false;
     int shadow_size = 0;   // with shadows: side of the shadow map, 0 for the model's own
     int multisample = -1;  // samples per pixel; -1: none without shadows, the model's own with them
+    std::string platform;  // "egl" or "osmesa"; empty where nothing is drawn yet
     int device = -1;       // index among EGL's devices, -1: the first that works
 
     std::size_t frame_bytes() const { return 3 * static_cast<std::size_t>(height) * width; }

@@ -20,6 +20,7 @@ from ibrl_fast.envs.exclusive import exclusive
 from ibrl_fast.envs.options import NativeOptions, PoolOptions
 from ibrl_fast.envs.pool_arrays import NativeStacks, PoolArrays, StepTuple
 from ibrl_fast.envs.registry import TaskInfo
+from ibrl_fast.envs.rendering import choose_device, choose_platform
 from ibrl_fast.envs.stacking import FRAMES
 from ibrl_fast.errors import ArgumentError
 
@@ -75,6 +76,10 @@ class NativePool(BasePool):
         threads = int(options.num_threads or cores)
         self.num_threads = min(threads, self.num_envs)
         self.settles_ahead = self._resolve_settle_ahead(threads)
+        self._render_device = int(self.native_options.render_device)
+        draws = bool(options.image_keys)
+        if self._render_device >= 0:
+            choose_device(self._render_device)  # one that is not there is noticed now, whenever it is to draw
         self._pool = _core.EnvPool(
             task=task.name,
             assets=str(_find_assets()),
@@ -98,7 +103,8 @@ class NativePool(BasePool):
             shadows=options.shadows,
             shadow_size=options.shadow_size,
             multisample=options.multisample,
-            render_device=self.native_options.render_device,
+            render_platform=choose_platform() if draws else "",
+            render_device=choose_device(self._render_device) if draws else -1,
         )
         for camera in options.cameras:
             self._check_camera(camera)
@@ -267,8 +273,8 @@ class NativePool(BasePool):
         self._check_camera(name)
         size = self._check_image_size(image_size)
         rows = self._check_env_ids(env_ids)
-        pictures: npt.NDArray[np.uint8] = self._pool.render_frames(rows, name, size)
-        return pictures
+        device = choose_device(self._render_device)
+        return self._pool.render_frames(rows, name, size, choose_platform(), device)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Joins the threads and frees their OpenGL contexts; called once by `close`."""

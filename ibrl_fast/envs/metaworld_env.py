@@ -7,11 +7,11 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-import mujoco
 import numpy as np
 import numpy.typing as npt
 
 from ibrl_fast.envs import metaworld_state
+from ibrl_fast.envs.mujoco_package import mujoco
 from ibrl_fast.envs.options import PoolOptions
 from ibrl_fast.envs.registry import TaskInfo
 

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import mujoco
 import numpy as np
 import numpy.typing as npt
+
+from ibrl_fast.envs.mujoco_package import mujoco
 
 EnvState = dict[str, npt.NDArray[Any]]
 

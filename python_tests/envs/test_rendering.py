@@ -23,9 +23,7 @@ def _needs_gl():
 
 def plain_picture(env, camera, size, *, shadows, monkeypatch):
     """uint8 [H, W, 3] by `mujoco.Renderer`, as the camera sees it."""
-    module = importlib.import_module(
-        "mujoco.egl" if rendering._library_exists(("libEGL.so.1",)) else "mujoco.osmesa"
-    )
+    module = importlib.import_module(f"mujoco.{rendering.choose_platform()}")
     monkeypatch.setattr(mujoco.gl_context, "GLContext", module.GLContext, raising=False)
     quality = env.model.vis.quality
     saved = quality.shadowsize, quality.offsamples
@@ -137,7 +135,9 @@ def test_camera_positions_can_be_kept_or_changed():
 
 
 def test_a_machine_without_opengl_names_the_packages(monkeypatch):
-    monkeypatch.setattr(rendering, "_library_exists", lambda names: False)
+    rendering.choose_platform.cache_clear()
+    monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)  # what an earlier test drew with is no wish
+    monkeypatch.setattr(rendering, "_probe", lambda platform: {"error": "no library", "missing": True})
     with pytest.raises(RuntimeError, match=r"libegl1 libgl1-mesa-dri.*libosmesa6"):
         make_pool("assembly", observation="pixels")
     # a state-only pool needs none of it
@@ -145,9 +145,7 @@ def test_a_machine_without_opengl_names_the_packages(monkeypatch):
 
 
 def test_a_driver_that_fails_names_the_packages(monkeypatch):
-    module = importlib.import_module(
-        "mujoco.egl" if rendering._library_exists(("libEGL.so.1",)) else "mujoco.osmesa"
-    )
+    module = importlib.import_module(f"mujoco.{rendering.choose_platform()}")
 
     def fail(*_):
         raise ImportError("Cannot initialize a EGL device display")

@@ -391,9 +391,10 @@ def test_the_extension_refuses_what_python_would_have_refused() -> None:
         lambda: native.set_state(0, {**state, "path_length": None}),
         lambda: native.set_state(0, {}),
         lambda: native.set_home(small),
-        lambda: native.render_frames([9], "corner2", 16),
-        lambda: native.render_frames([0], "corner2", -5),
-        lambda: native.render_frames([0], "nowhere", 16),
+        lambda: native.render_frames([9], "corner2", 16, "egl", -1),
+        lambda: native.render_frames([0], "corner2", -5, "egl", -1),
+        lambda: native.render_frames([0], "nowhere", 16, "egl", -1),
+        lambda: native.render_frames([0], "corner2", 16, "glx", -1),
         lambda: _core.EnvBatch({"state": np.zeros((3, 39))}, [], []),
         lambda: _core.EnvBatch({"state": None}, [], []),
     )  # fmt: skip
