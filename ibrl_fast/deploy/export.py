@@ -23,7 +23,7 @@ from ibrl_fast.deploy.contract import ObservationContract, ObservationField
 from ibrl_fast.deploy.policy import Format, native_target
 from ibrl_fast.deploy.policy_module import IL_SOURCE, RL_SOURCE, EncodedActor, HybridPolicy, SinglePolicy
 from ibrl_fast.errors import ArgumentError, UserError
-from ibrl_fast.files import replacing, write_bytes
+from ibrl_fast.files import write_bytes
 
 MAX_BATCH = 65536
 """Largest batch of an AOTInductor package."""

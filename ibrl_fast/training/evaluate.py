@@ -20,6 +20,7 @@ from ibrl_fast.deploy.export import torchscript_bytes
 from ibrl_fast.envs import make_pool
 from ibrl_fast.envs.rendering import RenderingUnavailableError, check_rendering
 from ibrl_fast.envs.rollout import evaluate_policy, wilson_interval
+from ibrl_fast.files import replacing
 from ibrl_fast.training.evaluation_process import EvaluationError, EvaluationProcess
 
 VIDEO_SIZE = 240
@@ -179,12 +180,12 @@ def can_film(say: Callable[[str], None]) -> bool:
 
 def write_video(path: Path, episodes: Sequence[np.ndarray], frames_per_second: int = 20) -> None:
     """Writes episodes, each uint8 [T, H, W, 3], as one MP4; each ends on half a second of its last frame."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    video: Any = imageio.get_writer(path, fps=frames_per_second, macro_block_size=1)
-    with video as writer:
-        for frames in episodes:
-            for frame in (*frames, *[frames[-1]] * (frames_per_second // 2)):
-                writer.append_data(frame)
+    with replacing(path) as temporary:
+        video: Any = imageio.get_writer(temporary, fps=frames_per_second, macro_block_size=1)
+        with video as writer:
+            for frames in episodes:
+                for frame in (*frames, *[frames[-1]] * (frames_per_second // 2)):
+                    writer.append_data(frame)
 
 
 def merge_parts(parts: Sequence[EpisodePart]) -> EvaluationResult:

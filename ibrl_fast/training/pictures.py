@@ -7,6 +7,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ibrl_fast.files import replacing
+
 
 def new_figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float]) -> tuple[Figure, Any]:
     """A figure and its axes, an array [rows, columns].
@@ -22,6 +24,6 @@ def new_figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float]) ->
 def save_figure(figure: Figure, out: Path, *, dpi: int) -> Path:
     """Writes the figure as PNG; folders above it are made."""
     figure.tight_layout()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=dpi, format="png")
+    with replacing(out) as temporary:
+        figure.savefig(temporary, dpi=dpi, format="png")
     return out

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity
 
+from ibrl_fast.files import replacing, write_bytes
 from ibrl_fast.training.logging import read_metrics
 from ibrl_fast.training.pictures import new_figure, save_figure
 
@@ -74,10 +75,11 @@ class StepProfiler:
             self._say("profile: none, the run was shorter than what is skipped")
 
     def _write(self, profiler: torch.profiler.profile) -> None:
-        profiler.export_chrome_trace(str(self._run_dir / TRACE_NAME))
+        with replacing(self._run_dir / TRACE_NAME) as temporary:
+            profiler.export_chrome_trace(str(temporary))
         averages = profiler.key_averages()
         table = averages.table(sort_by=self._sort_by, row_limit=60)
-        (self._run_dir / TABLE_NAME).write_text(table + "\n")
+        write_bytes(self._run_dir / TABLE_NAME, f"{table}\n".encode())
         ranked = sorted(averages, key=lambda entry: -getattr(entry, self._sort_by))
         self._operators = [
             (str(entry.key), getattr(entry, self._sort_by) / 1e3) for entry in ranked[:MOST_OPERATORS]
