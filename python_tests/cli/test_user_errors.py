@@ -104,8 +104,8 @@ def test_no_traceback_from_the_real_command() -> None:
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--network.critic.hidden", "30000000", "30000000"),
-        ("--replay.capacity", "1000000000000"),
+        ("--network.critic.hidden", "1000000000000000"),
+        ("--replay.capacity", "2000000000"),
     ],
 )
 def test_more_memory_than_there_is(
