@@ -61,7 +61,8 @@ def test_inductor_fuses_around_an_op(device) -> None:
         return (target - q[0, 0]).square().mean()
 
     torch._dynamo.reset()
-    compiled = torch.compile(loss, fullgraph=True)
+    # Inductor's cache on disk keeps vector code of another run, whose instruction set this one may not have
+    compiled = torch.compile(loss, fullgraph=True, options={"fx_graph_cache": False})
     torch.testing.assert_close(compiled(q, reward, discount), loss(q, reward, discount))
 
 
