@@ -18,6 +18,7 @@
 
 #include "env_pool/env_pool.h"
 #include "env_pool/errors.h"
+#include "env_pool/mujoco_library.h"
 
 namespace py = pybind11;
 
@@ -145,6 +146,7 @@ class Unlocked {
 class PyEnvPool {
   public:
     explicit PyEnvPool(const ibrl::PoolOptions& options) : owner_(getpid()) {
+        ibrl::require_mujoco();
         Unlocked unlocked;
         pool_ = std::make_unique<EnvPool>(options);
     }
@@ -414,6 +416,8 @@ void translate(std::exception_ptr error) {
         raise("ibrl_fast.envs.rendering", "RenderDeviceError", e.what());
     } catch (const ibrl::PoolInUseError& e) {
         raise("ibrl_fast.envs.exclusive", "PoolInUseError", e.what());
+    } catch (const ibrl::MujocoVersionError& e) {
+        raise("ibrl_fast.envs.native_library", "MujocoVersionError", e.what());
     } catch (const ibrl::RandVecError& e) {
         raise("ibrl_fast.envs.checks", "RandVecError", e.what());
     } catch (const ibrl::InterpreterEnding& e) {
@@ -440,6 +444,8 @@ void bind_env_pool(py::module_& m) {
     Unlocked::begin();
     py::module_::import("atexit").attr("register")(py::cpp_function(&Unlocked::end));
 
+    m.def("load_mujoco", &ibrl::load_mujoco);
+    m.def("mujoco_version", &ibrl::mujoco_version);
     m.def("list_native_tasks", &ibrl::list_native_tasks);
     py::class_<PyBatch>(m, "EnvBatch").def(py::init<py::dict, py::list, py::list>());
 

@@ -29,6 +29,12 @@ class InterpreterEnding : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+// A MuJoCo of another version than the headers'.
+class MujocoVersionError : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
 // A random vector that the task does not accept.
 class RandVecError : public std::invalid_argument {
   public:

@@ -26,10 +26,6 @@ void ignore_warning(const char*) {}
 }  // namespace
 
 std::shared_ptr<mjModel> load_model(const std::string& path) {
-    if (mj_version() != mjVERSION_HEADER) {
-        throw std::runtime_error("mujoco: expected version " + std::to_string(mjVERSION_HEADER) + ", got " +
-                                 std::to_string(mj_version()));
-    }
     MujocoErrorScope errors;
     char message[1024] = "";
     mjModel* model = mj_loadXML(path.c_str(), nullptr, message, sizeof(message));

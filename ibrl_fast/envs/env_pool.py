@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from ibrl_fast import _core
 from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState, derive_env_seed
 from ibrl_fast.envs.checks import check_rand_vec, describe, to_array
 from ibrl_fast.envs.exclusive import exclusive
+from ibrl_fast.envs.native_library import find_assets
 from ibrl_fast.envs.options import NativeOptions, PoolOptions
 from ibrl_fast.envs.pool_arrays import NativeStacks, PoolArrays, StepTuple
 from ibrl_fast.envs.registry import TaskInfo
@@ -82,7 +81,7 @@ class NativePool(BasePool):
             choose_device(self._render_device)  # one that is not there is noticed now, whenever it is to draw
         self._pool = _core.EnvPool(
             task=task.name,
-            assets=str(_find_assets()),
+            assets=str(find_assets()),
             num_envs=self.num_envs,
             num_threads=self.num_threads,
             action_repeat=int(options.action_repeat),
@@ -328,14 +327,6 @@ class NativePool(BasePool):
 
     def _check_rand_vec(self, rand_vec: Any) -> npt.NDArray[np.float64] | None:
         return check_rand_vec(rand_vec, (self.num_envs, self._pool.rand_vec_dim))
-
-
-def _find_assets() -> Path:
-    """Folder of Meta-World's models, without importing the package."""
-    spec = importlib.util.find_spec("metaworld")
-    if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError("native pool: expected the metaworld package (its models), found none")
-    return Path(next(iter(spec.submodule_search_locations))) / "assets"
 
 
 def _rng_words(seed: int) -> list[int]:

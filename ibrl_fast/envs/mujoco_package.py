@@ -6,6 +6,9 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from ibrl_fast import _core
+from ibrl_fast.envs.native_library import load_mujoco
+
 if TYPE_CHECKING:
     import mujoco
 else:
@@ -27,6 +30,9 @@ else:
             if wish is not None:
                 os.environ["MUJOCO_GL"] = wish
 
+    # another version is one message, before its package is imported
+    if _core.with_mujoco:
+        load_mujoco()
     mujoco = _import()
 
 __all__ = ["mujoco"]
