@@ -12,14 +12,16 @@ from pathlib import Path
 import ibrl_fast
 
 ROOT = Path(ibrl_fast.__file__).parents[1]
+STARTED: list[subprocess.Popen[str]] = []
+"""What a test must not leave running, also when it fails; see conftest.py."""
 CODE = "from ibrl_fast.cli import main; main()"
 
 
 def start(
     *arguments: object, env: Mapping[str, str] | None = None, cwd: Path = ROOT
 ) -> subprocess.Popen[str]:
-    """`ibrl-fast ARGUMENTS` under way, in a session of its own."""
-    return subprocess.Popen(
+    """`ibrl-fast ARGUMENTS` under way, in a session of its own; killed at the test's end."""
+    process = subprocess.Popen(
         [sys.executable, "-c", CODE, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -28,6 +30,8 @@ def start(
         env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
         start_new_session=True,
     )
+    STARTED.append(process)
+    return process
 
 
 def run(*arguments: object, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> tuple[int, str, str]:

@@ -26,3 +26,16 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"needs the right to mount a disk: {mounted.stderr.strip()}")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_on() -> Iterator[None]:
+    """Ends what a test started and, because it failed, did not end."""
+    from commands import STARTED
+
+    yield
+    for process in STARTED:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    STARTED.clear()
