@@ -1,4 +1,4 @@
-// Tasks by name. A new task is one file under its suite's folder and one line in registry.cpp.
+// Tasks by name. A suite lists the tasks of its folder, and registry.cpp the suites, a line each.
 #pragma once
 
 #include <memory>

@@ -2,13 +2,14 @@
 #include <algorithm>
 
 #include "env_pool/tasks/metaworld/lift_marks.h"
-#include "env_pool/tasks/metaworld/tasks.h"
+#include "env_pool/tasks/metaworld/suite.h"
 
 namespace ibrl::metaworld {
 namespace {
 
 constexpr double kBallHeight = 0.03f;  // published as float32, m
 constexpr double kGoalRadius = 0.08;   // m
+constexpr double kGoalHighY = 0.9 + 1e-7;
 
 class Basketball final : public SawyerEnv {
   public:
@@ -20,7 +21,7 @@ class Basketball final : public SawyerEnv {
           goal_(site("goal")) {}
 
   protected:
-    bool accepts(const double* rv) const override { return norm2(rv[0] - rv[3], rv[1] - rv[4]) >= 0.15; }
+    bool accepts(const double* rv) const override { return start_to_goal(rv) >= 0.15; }
 
     void edit_model(const double* rv) override { set_body_pos(basket_, {rv[3], rv[4], rv[5]}); }
 
@@ -59,17 +60,14 @@ class Basketball final : public SawyerEnv {
         const double margin = scaled_distance3(obj_init_pos_.data(), above, scale);
         const double in_place = long_tail_tolerance(to_target, 0.0, kGoalRadius, margin);
         const bool is_held = is_at_gripper(obs, ball, 0.035) && ball[2] - 0.01 > obj_init_pos_[2];
-        if (is_held) {
-            result.reward = hamacher_product(1.0, in_place).value + (1.0 + 5.0 * in_place);
-            return result;
-        }
-        const Scalar grasped = caging_reward(action, ball,
-                                             {.obj_radius = 0.025,
-                                              .pad_success_thresh = 0.06,
-                                              .object_reach_radius = 0.01,
-                                              .xz_thresh = 0.005,
-                                              .high_density = true});
-        result.reward = hamacher_product(grasped, in_place).value;
+        const Scalar grasped = is_held ? Scalar(1.0)
+                                       : caging_reward(action, ball,
+                                                       {.obj_radius = 0.025,
+                                                        .pad_success_thresh = 0.06,
+                                                        .object_reach_radius = 0.01,
+                                                        .xz_thresh = 0.005,
+                                                        .high_density = true});
+        result.reward = carry_reward(grasped, in_place, is_held).value;
         return result;
     }
 
@@ -89,18 +87,20 @@ class Basketball final : public SawyerEnv {
 
 }  // namespace
 
-SawyerTask basketball_task() {
-    const double hand_height = 0.2f, hand_y = 0.6f;  // published as float32
-    const double goal_y_high = 0.9 + 1e-7;
-    SawyerSpec spec{.model_path = "sawyer_xyz/sawyer_basketball.xml",
-                    .hand_low = {-0.5, 0.40, 0.05},
-                    .hand_high = {0.5, 1.0, 0.5},
-                    .hand_init = {0.0, hand_y, hand_height},
-                    .random_low = {-0.1, 0.6, 0.0299, -0.1, 0.85, 0.0},
-                    .random_high = {0.1, 0.7, 0.0301, 0.1, goal_y_high, 0.0},
-                    .goal_low = {-0.1, 0.85 - 0.083, 0.2499},
-                    .goal_high = {0.1, goal_y_high - 0.083, 0.2501}};
-    return {spec, true, make_sawyer<Basketball>};
+SawyerTasks basketball_tasks() {
+    return {
+        {.name = "basketball",
+         .spec = {.model_path = "sawyer_xyz/sawyer_basketball.xml",
+                  .hand_low = kHandLow,
+                  .hand_high = kHandHigh,
+                  .hand_init = kHandInitSingle,
+                  .random_low = {-0.1, 0.6, 0.0299, -0.1, 0.85, 0.0},
+                  .random_high = {0.1, 0.7, 0.0301, 0.1, kGoalHighY, 0.0},
+                  .goal_low = {-0.1, 0.85 - 0.083, 0.2499},
+                  .goal_high = {0.1, kGoalHighY - 0.083, 0.2501}},
+         .settles_alike = true,
+         .make = make_sawyer<Basketball>},
+    };
 }
 
 }  // namespace ibrl::metaworld

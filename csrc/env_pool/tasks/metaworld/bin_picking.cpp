@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "env_pool/tasks/metaworld/lift_marks.h"
-#include "env_pool/tasks/metaworld/tasks.h"
+#include "env_pool/tasks/metaworld/suite.h"
 
 namespace ibrl::metaworld {
 namespace {
@@ -93,16 +93,20 @@ class BinPicking final : public SawyerEnv {
 
 }  // namespace
 
-SawyerTask bin_picking_task() {
-    SawyerSpec spec{.model_path = "sawyer_xyz/sawyer_bin_picking.xml",
-                    .hand_low = {-0.5, 0.40, 0.07},
-                    .hand_high = {0.5, 1.0, 0.5},
-                    .hand_init = {0.0, 0.6, 0.2},
-                    .random_low = {-0.21, 0.65, 0.02, 0.1199, 0.699, -0.001},
-                    .random_high = {-0.03, 0.75, 0.02, 0.1201, 0.701, 0.001},
-                    .goal_low = {0.1199, 0.699, -0.001},
-                    .goal_high = {0.1201, 0.701, 0.001}};
-    return {spec, true, make_sawyer<BinPicking>};
+SawyerTasks bin_picking_tasks() {
+    return {
+        {.name = "bin-picking",
+         .spec = {.model_path = "sawyer_xyz/sawyer_bin_picking.xml",
+                  .hand_low = {-0.5, 0.40, 0.07},
+                  .hand_high = kHandHigh,
+                  .hand_init = kHandInit,
+                  .random_low = {-0.21, 0.65, 0.02, 0.1199, 0.699, -0.001},
+                  .random_high = {-0.03, 0.75, 0.02, 0.1201, 0.701, 0.001},
+                  .goal_low = {0.1199, 0.699, -0.001},
+                  .goal_high = {0.1201, 0.701, 0.001}},
+         .settles_alike = true,
+         .make = make_sawyer<BinPicking>},
+    };
 }
 
 }  // namespace ibrl::metaworld

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "env_pool/tasks/metaworld/lift_marks.h"
-#include "env_pool/tasks/metaworld/tasks.h"
+#include "env_pool/tasks/metaworld/suite.h"
 
 namespace ibrl::metaworld {
 namespace {
@@ -20,7 +20,7 @@ class BoxClose final : public SawyerEnv {
           handle_(find_id(model(), mjOBJ_GEOM, "BoxHandleGeom")) {}
 
   protected:
-    bool accepts(const double* rv) const override { return norm2(rv[0] - rv[3], rv[1] - rv[4]) >= 0.25; }
+    bool accepts(const double* rv) const override { return start_to_goal(rv) >= 0.25; }
 
     void edit_model(const double* rv) override {
         target_pos_ = {rv[3], rv[4], rv[5]};
@@ -62,8 +62,7 @@ class BoxClose final : public SawyerEnv {
         const Scalar ready = hamacher_product(above, at_handle);
 
         // Closing the gripper, in float32 up to here.
-        const float effort = (std::min(std::max(action[3], -1.0f), 1.0f) + 1.0f) / 2.0f;
-        const Scalar grab = static_cast<double>(std::min(std::max(effort, 0.0f), 1.0f));
+        const double grab = gripper_closure(action);
 
         // Lid onto box.
         const double to_target = scaled_distance3(target_pos_.data(), lid, {1.0, 1.0, 3.0});
@@ -88,17 +87,20 @@ class BoxClose final : public SawyerEnv {
 
 }  // namespace
 
-SawyerTask box_close_task() {
-    const double hand_height = 0.2f, hand_y = 0.6f;  // published as float32
-    SawyerSpec spec{.model_path = "sawyer_xyz/sawyer_box.xml",
-                    .hand_low = {-0.5, 0.40, 0.05},
-                    .hand_high = {0.5, 1.0, 0.5},
-                    .hand_init = {0.0, hand_y, hand_height},
-                    .random_low = {-0.05, 0.5, 0.02, -0.1, 0.7, 0.133},
-                    .random_high = {0.05, 0.55, 0.02, 0.1, 0.8, 0.133},
-                    .goal_low = {-0.1, 0.7, 0.133},
-                    .goal_high = {0.1, 0.8, 0.133}};
-    return {spec, false, make_sawyer<BoxClose>};
+SawyerTasks box_close_tasks() {
+    return {
+        {.name = "box-close",
+         .spec = {.model_path = "sawyer_xyz/sawyer_box.xml",
+                  .hand_low = kHandLow,
+                  .hand_high = kHandHigh,
+                  .hand_init = kHandInitSingle,
+                  .random_low = {-0.05, 0.5, 0.02, -0.1, 0.7, 0.133},
+                  .random_high = {0.05, 0.55, 0.02, 0.1, 0.8, 0.133},
+                  .goal_low = {-0.1, 0.7, 0.133},
+                  .goal_high = {0.1, 0.8, 0.133}},
+         .settles_alike = false,
+         .make = make_sawyer<BoxClose>},
+    };
 }
 
 }  // namespace ibrl::metaworld

@@ -1,7 +1,7 @@
 // Turn a dial. Source: metaworld 3.1.1, SawyerDialTurnEnvV3.
 #include <algorithm>
 
-#include "env_pool/tasks/metaworld/tasks.h"
+#include "env_pool/tasks/metaworld/suite.h"
 
 namespace ibrl::metaworld {
 namespace {
@@ -82,17 +82,20 @@ class DialTurn final : public SawyerEnv {
 
 }  // namespace
 
-SawyerTask dial_turn_task() {
-    const double hand_height = 0.2f, hand_y = 0.6f;  // published as float32
-    SawyerSpec spec{.model_path = "sawyer_xyz/sawyer_dial.xml",
-                    .hand_low = {-0.5, 0.40, 0.05},
-                    .hand_high = {0.5, 1.0, 0.5},
-                    .hand_init = {0.0, hand_y, hand_height},
-                    .random_low = {-0.1, 0.7, 0.0},
-                    .random_high = {0.1, 0.8, 0.0},
-                    .goal_low = {-0.1, 0.73, 0.0299},
-                    .goal_high = {0.1, 0.83, 0.0301}};
-    return {spec, true, make_sawyer<DialTurn>};
+SawyerTasks dial_turn_tasks() {
+    return {
+        {.name = "dial-turn",
+         .spec = {.model_path = "sawyer_xyz/sawyer_dial.xml",
+                  .hand_low = kHandLow,
+                  .hand_high = kHandHigh,
+                  .hand_init = kHandInitSingle,
+                  .random_low = {-0.1, 0.7, 0.0},
+                  .random_high = {0.1, 0.8, 0.0},
+                  .goal_low = {-0.1, 0.73, 0.0299},
+                  .goal_high = {0.1, 0.83, 0.0301}},
+         .settles_alike = true,
+         .make = make_sawyer<DialTurn>},
+    };
 }
 
 }  // namespace ibrl::metaworld

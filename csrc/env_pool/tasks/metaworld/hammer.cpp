@@ -1,7 +1,7 @@
 // Drive a nail in. Source: metaworld 3.1.1, SawyerHammerEnvV3.
 #include <algorithm>
 
-#include "env_pool/tasks/metaworld/tasks.h"
+#include "env_pool/tasks/metaworld/suite.h"
 
 namespace ibrl::metaworld {
 namespace {
@@ -50,7 +50,7 @@ class Hammer final : public SawyerEnv {
         // The head on the nail, plus a little for lifting at all.
         const double head[3] = {obs[4] + 0.16, obs[5] + 0.06, obs[6]};
         const double distance = distance3(target_pos_.data(), head);
-        const double in_place = 0.1 * (head[2] > 0.02) + 0.9 * long_tail_tolerance(distance, 0.0, 0.02, 0.2);
+        const double in_place = lift_reward(head[2] > 0.02, distance, 0.2);
 
         // Grasping; lying straight scales it all.
         const Scalar grab = handle_reward(action, obs, 0.14 / 2.0, true);
@@ -77,16 +77,20 @@ class Hammer final : public SawyerEnv {
 
 }  // namespace
 
-SawyerTask hammer_task() {
-    SawyerSpec spec{.model_path = "sawyer_xyz/sawyer_hammer.xml",
-                    .hand_low = {-0.5, 0.40, 0.05},
-                    .hand_high = {0.5, 1.0, 0.5},
-                    .hand_init = {0.0, 0.4, 0.2},
-                    .random_low = {-0.1, 0.4, 0.0},
-                    .random_high = {0.1, 0.5, 0.0},
-                    .goal_low = {0.2399, 0.7399, 0.109},
-                    .goal_high = {0.2401, 0.7401, 0.111}};
-    return {spec, true, make_sawyer<Hammer>};
+SawyerTasks hammer_tasks() {
+    return {
+        {.name = "hammer",
+         .spec = {.model_path = "sawyer_xyz/sawyer_hammer.xml",
+                  .hand_low = kHandLow,
+                  .hand_high = kHandHigh,
+                  .hand_init = kNearHandInit,
+                  .random_low = {-0.1, 0.4, 0.0},
+                  .random_high = {0.1, 0.5, 0.0},
+                  .goal_low = {0.2399, 0.7399, 0.109},
+                  .goal_high = {0.2401, 0.7401, 0.111}},
+         .settles_alike = true,
+         .make = make_sawyer<Hammer>},
+    };
 }
 
 }  // namespace ibrl::metaworld

@@ -1,7 +1,7 @@
 // Carry a block by hand into a hole in the table. Source: metaworld 3.1.1, SawyerHandInsertEnvV3.
 #include <algorithm>
 
-#include "env_pool/tasks/metaworld/tasks.h"
+#include "env_pool/tasks/metaworld/suite.h"
 
 namespace ibrl::metaworld {
 namespace {
@@ -14,7 +14,7 @@ class HandInsert final : public SawyerEnv {
         : SawyerEnv(std::move(base), spec, settled), block_(body("obj")), goal_(site("goal")) {}
 
   protected:
-    bool accepts(const double* rv) const override { return norm2(rv[0] - rv[3], rv[1] - rv[4]) >= 0.15; }
+    bool accepts(const double* rv) const override { return start_to_goal(rv) >= 0.15; }
 
     void edit_model(const double* rv) override {
         target_pos_ = {rv[3], rv[4], rv[5]};
@@ -53,9 +53,7 @@ class HandInsert final : public SawyerEnv {
                                               .object_reach_radius = 0.01,
                                               .xz_thresh = 0.005,
                                               .high_density = true});
-        Scalar reward = hamacher_product(grasped, in_place);
-        if (is_at_gripper(obs, block, 0.02)) reward = reward + (1.0 + 7.0 * in_place);
-        result.reward = reward.value;
+        result.reward = carry_reward(grasped, in_place, is_at_gripper(obs, block, 0.02), 7.0).value;
         return result;
     }
 
@@ -74,17 +72,20 @@ class HandInsert final : public SawyerEnv {
 
 }  // namespace
 
-SawyerTask hand_insert_task() {
-    const double hand_height = 0.2f, hand_y = 0.6f;  // published as float32
-    SawyerSpec spec{.model_path = "sawyer_xyz/sawyer_table_with_hole.xml",
-                    .hand_low = {-0.5, 0.40, -0.15},
-                    .hand_high = {0.5, 1.0, 0.5},
-                    .hand_init = {0.0, hand_y, hand_height},
-                    .random_low = {-0.1, 0.6, 0.05, -0.04, 0.8, -0.0201},
-                    .random_high = {0.1, 0.7, 0.05, 0.04, 0.88, -0.0199},
-                    .goal_low = {-0.04, 0.8, -0.0201},
-                    .goal_high = {0.04, 0.88, -0.0199}};
-    return {spec, true, make_sawyer<HandInsert>};
+SawyerTasks hand_insert_tasks() {
+    return {
+        {.name = "hand-insert",
+         .spec = {.model_path = "sawyer_xyz/sawyer_table_with_hole.xml",
+                  .hand_low = kDeepHandLow,
+                  .hand_high = kHandHigh,
+                  .hand_init = kHandInitSingle,
+                  .random_low = {-0.1, 0.6, 0.05, -0.04, 0.8, -0.0201},
+                  .random_high = {0.1, 0.7, 0.05, 0.04, 0.88, -0.0199},
+                  .goal_low = {-0.04, 0.8, -0.0201},
+                  .goal_high = {0.04, 0.88, -0.0199}},
+         .settles_alike = true,
+         .make = make_sawyer<HandInsert>},
+    };
 }
 
 }  // namespace ibrl::metaworld

@@ -1,12 +1,12 @@
 // Lift a lever until it stands upright. Source: metaworld 3.1.1, SawyerLeverPullEnvV3.
 #include <algorithm>
+#include <numbers>
 
-#include "env_pool/tasks/metaworld/tasks.h"
+#include "env_pool/tasks/metaworld/suite.h"
 
 namespace ibrl::metaworld {
 namespace {
 
-constexpr double kPi = 3.14159265358979323846;
 constexpr double kLeverLength = 0.2;  // m
 
 class LeverPull final : public SawyerEnv {
@@ -44,7 +44,7 @@ class LeverPull final : public SawyerEnv {
     Evaluation evaluate(const double* obs, const float*, bool want_reward) const override {
         // The hinge turns backwards, a quarter turn to upright.
         Evaluation result;
-        result.success = std::abs(-data_->qpos[hinge_] - kPi / 2.0) <= kPi / 24;
+        result.success = std::abs(-data_->qpos[hinge_] - std::numbers::pi / 2.0) <= std::numbers::pi / 24;
         if (!want_reward) return result;
 
         // The wrist, not the fingers, goes under the lever's end; errors in x and z count four times.
@@ -75,17 +75,20 @@ class LeverPull final : public SawyerEnv {
 
 }  // namespace
 
-SawyerTask lever_pull_task() {
-    const double hand_height = 0.2f, hand_y = 0.4f;  // published as float32
-    SawyerSpec spec{.model_path = "sawyer_xyz/sawyer_lever_pull.xml",
-                    .hand_low = {-0.5, 0.40, -0.15},
-                    .hand_high = {0.5, 1.0, 0.5},
-                    .hand_init = {0.0, hand_y, hand_height},
-                    .random_low = {-0.1, 0.7, 0.0},
-                    .random_high = {0.1, 0.8, 0.0},
-                    .goal_low = {-0.5, 0.40, -0.15},
-                    .goal_high = {0.5, 1.0, 0.5}};
-    return {spec, false, make_sawyer<LeverPull>};
+SawyerTasks lever_pull_tasks() {
+    return {
+        {.name = "lever-pull",
+         .spec = {.model_path = "sawyer_xyz/sawyer_lever_pull.xml",
+                  .hand_low = kDeepHandLow,
+                  .hand_high = kHandHigh,
+                  .hand_init = kNearHandInitSingle,
+                  .random_low = {-0.1, 0.7, 0.0},
+                  .random_high = {0.1, 0.8, 0.0},
+                  .goal_low = kDeepHandLow,
+                  .goal_high = kHandHigh},
+         .settles_alike = false,
+         .make = make_sawyer<LeverPull>},
+    };
 }
 
 }  // namespace ibrl::metaworld

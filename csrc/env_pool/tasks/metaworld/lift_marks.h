@@ -1,5 +1,4 @@
-// What published resets note about lifting an object. Today's rewards do not read it, but it belongs to the
-// state.
+// What published resets note about lifting an object: part of the state that today's rewards do not read.
 #pragma once
 
 #include <vector>

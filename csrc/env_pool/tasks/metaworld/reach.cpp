@@ -1,6 +1,6 @@
 // Move the hand to a place in the air, with or without a wall before it. Source: metaworld 3.1.1,
 // SawyerReachEnvV3 and SawyerReachWallEnvV3.
-#include "env_pool/tasks/metaworld/puck_env.h"
+#include "env_pool/tasks/metaworld/puck.h"
 
 namespace ibrl::metaworld {
 namespace {
@@ -27,16 +27,18 @@ class Reach final : public PuckEnv {
 
 }  // namespace
 
-SawyerTask reach_task() {
-    const SawyerSpec spec = raised_goal_spec("sawyer_xyz/sawyer_reach_v3.xml");
-    const PuckTraits traits{.notes_lift = false, .notes_push = false, .notes_reach = true};
-    return {spec, true, make_sawyer_from<Reach>(traits)};
-}
-
-SawyerTask reach_wall_task() {
-    const SawyerSpec spec = raised_goal_behind_wall_spec("sawyer_xyz/sawyer_reach_wall_v3.xml");
-    return {spec, true,
-            make_sawyer_from<Reach>(PuckTraits{.notes_lift_threshold = true, .notes_reach = true})};
+SawyerTasks reach_tasks() {
+    return {
+        {.name = "reach",
+         .spec = raised_goal_spec("sawyer_xyz/sawyer_reach_v3.xml"),
+         .settles_alike = true,
+         .make = make_sawyer_from<Reach>(
+             PuckTraits{.notes_lift = false, .notes_push = false, .notes_reach = true})},
+        {.name = "reach-wall",
+         .spec = raised_goal_behind_wall_spec("sawyer_xyz/sawyer_reach_wall_v3.xml"),
+         .settles_alike = true,
+         .make = make_sawyer_from<Reach>(PuckTraits{.notes_lift_threshold = true, .notes_reach = true})},
+    };
 }
 
 }  // namespace ibrl::metaworld

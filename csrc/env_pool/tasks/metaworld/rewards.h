@@ -1,8 +1,8 @@
 // The reward shapes that Meta-World takes from dm_control, in the arithmetic that NumPy 2 gives its scalars.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
-#include <stdexcept>
 
 namespace ibrl::metaworld {
 
@@ -41,15 +41,14 @@ inline Scalar operator/(Scalar a, Scalar b) {
     return combine(a, b, [](double x, double y) { return x / y; }, [](float x, float y) { return x / y; });
 }
 
-// NumPy squares its scalars with the C library's pow, which now and then rounds otherwise than a product
-// does.
+// NumPy squares its scalars with the C library's pow, which now and then rounds otherwise than a product.
 inline double square_by_power(double x) {
     volatile double exponent = 2.0;  // else the compiler makes a product of it
     return std::pow(x, exponent);
 }
 
-// 1 inside [lower, upper]; outside, 1 / (1 + (3 d)^2) with d the distance in units of the margin (0.1 at the
-// margin).
+// 1 inside [lower, upper]; outside, 1 / (1 + (3 d)^2) with d the distance in units of the margin, where it
+// is 0.1.
 inline double long_tail_tolerance(double x, double lower, double upper, double margin) {
     if (lower <= x && x <= upper) return 1.0;
     if (margin == 0.0) return 0.0;
@@ -86,6 +85,11 @@ inline double distance3(const double* a, const double* b) {
     return norm3(difference);
 }
 
+// Between the start and the goal that a draw holds, in x and y, m.
+inline double start_to_goal(const double* rand_vec) {
+    return norm2(rand_vec[0] - rand_vec[3], rand_vec[1] - rand_vec[4]);
+}
+
 // Distance with a weight for each axis.
 inline double scaled_distance3(const double* a, const double* b, const double (&scale)[3]) {
     const double difference[3] = {(a[0] - b[0]) * scale[0], (a[1] - b[1]) * scale[1],
@@ -109,6 +113,22 @@ inline double orientation_match(const double* quaternion, const double (&ideal)[
     for (int i = 0; i < 4; ++i) squares += (quaternion[i] - ideal[i]) * (quaternion[i] - ideal[i]);
     const double match = 1.0 - std::sqrt(squares) / tolerance;
     return match > 0.0 ? match : 0.0;
+}
+
+// How far a float32 action closes the gripper, in [0, 1].
+inline float gripper_closure(const float* action) {
+    return (std::min(std::max(action[3], -1.0f), 1.0f) + 1.0f) / 2.0f;
+}
+
+// For lifting something at all, and for bringing it near (distance and margin in m), in [0, 1].
+inline double lift_reward(bool is_lifted, double distance, double margin) {
+    return 0.1 * is_lifted + 0.9 * long_tail_tolerance(distance, 0.0, 0.02, margin);
+}
+
+// For an object that is grasped and in its place: once it is held, above all for the place.
+inline Scalar carry_reward(Scalar grasped, double in_place, bool is_held, double weight = 5.0) {
+    const Scalar reward = hamacher_product(grasped, in_place);
+    return is_held ? reward + (1.0 + weight * in_place) : reward;
 }
 
 }  // namespace ibrl::metaworld

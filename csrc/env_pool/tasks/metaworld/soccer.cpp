@@ -1,7 +1,7 @@
 // Push a ball into a soccer goal. Source: metaworld 3.1.1, SawyerSoccerEnvV3.
 #include <algorithm>
 
-#include "env_pool/tasks/metaworld/tasks.h"
+#include "env_pool/tasks/metaworld/suite.h"
 
 namespace ibrl::metaworld {
 namespace {
@@ -17,7 +17,7 @@ class Soccer final : public SawyerEnv {
           goal_(site("goal")) {}
 
   protected:
-    bool accepts(const double* rv) const override { return norm2(rv[0] - rv[3], rv[1] - rv[4]) >= 0.15; }
+    bool accepts(const double* rv) const override { return start_to_goal(rv) >= 0.15; }
 
     void edit_model(const double* rv) override {
         target_pos_ = {rv[3], rv[4], rv[5]};
@@ -29,7 +29,7 @@ class Soccer final : public SawyerEnv {
         obj_init_pos_ = {rv[0], rv[1], 0.03};
         edit_model(rv);
         set_positions(kArmJoints, obj_init_pos_.data(), 3, kArmJoints, 6);
-        max_push_distance_ = norm2(rv[0] - rv[3], rv[1] - rv[4]);
+        max_push_distance_ = start_to_goal(rv);
     }
 
     void observe_objects(double* frame) const override {
@@ -48,8 +48,7 @@ class Soccer final : public SawyerEnv {
             return result;
         }
 
-        // The margin is how far the ball has come; beside the posts and past their front, progress is taken
-        // back.
+        // The margin is how far the ball has come; beside the posts, past their front, it loses progress.
         double in_place =
             long_tail_tolerance(to_target, 0.0, kGoalRadius, wide_distance(ball, obj_init_pos_));
         const double goal_line = target_pos_[1] - 0.1;
@@ -78,16 +77,20 @@ class Soccer final : public SawyerEnv {
 
 }  // namespace
 
-SawyerTask soccer_task() {
-    SawyerSpec spec{.model_path = "sawyer_xyz/sawyer_soccer.xml",
-                    .hand_low = {-0.5, 0.40, 0.05},
-                    .hand_high = {0.5, 1.0, 0.5},
-                    .hand_init = {0.0, 0.6, 0.2},
-                    .random_low = {-0.1, 0.6, 0.03, -0.1, 0.8, 0.0},
-                    .random_high = {0.1, 0.7, 0.03, 0.1, 0.9, 0.0},
-                    .goal_low = {-0.1, 0.8, 0.0},
-                    .goal_high = {0.1, 0.9, 0.0}};
-    return {spec, true, make_sawyer<Soccer>};
+SawyerTasks soccer_tasks() {
+    return {
+        {.name = "soccer",
+         .spec = {.model_path = "sawyer_xyz/sawyer_soccer.xml",
+                  .hand_low = kHandLow,
+                  .hand_high = kHandHigh,
+                  .hand_init = kHandInit,
+                  .random_low = {-0.1, 0.6, 0.03, -0.1, 0.8, 0.0},
+                  .random_high = {0.1, 0.7, 0.03, 0.1, 0.9, 0.0},
+                  .goal_low = {-0.1, 0.8, 0.0},
+                  .goal_high = {0.1, 0.9, 0.0}},
+         .settles_alike = true,
+         .make = make_sawyer<Soccer>},
+    };
 }
 
 }  // namespace ibrl::metaworld

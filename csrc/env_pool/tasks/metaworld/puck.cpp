@@ -1,4 +1,4 @@
-#include "env_pool/tasks/metaworld/puck_env.h"
+#include "env_pool/tasks/metaworld/puck.h"
 
 #include <algorithm>
 
@@ -19,7 +19,7 @@ PuckEnv::PuckEnv(std::shared_ptr<const mjModel> base, const SawyerSpec& spec, co
       traits_(traits) {}
 
 bool PuckEnv::accepts(const double* rv) const {
-    return norm2(rv[0] - rv[3], rv[1] - rv[4]) >= traits_.min_distance;
+    return start_to_goal(rv) >= traits_.min_distance;
 }
 
 void PuckEnv::edit_model(const double* rv) {
@@ -77,9 +77,9 @@ void PuckEnv::list_attributes(std::vector<Attribute>* list) {
 
 SawyerSpec raised_goal_spec(const char* model_path) {
     return {.model_path = model_path,
-            .hand_low = {-0.5, 0.40, 0.05},
-            .hand_high = {0.5, 1.0, 0.5},
-            .hand_init = {0.0, 0.6, 0.2},
+            .hand_low = kHandLow,
+            .hand_high = kHandHigh,
+            .hand_init = kHandInit,
             .random_low = {-0.1, 0.6, 0.02, -0.1, 0.8, 0.05},
             .random_high = {0.1, 0.7, 0.02, 0.1, 0.9, 0.3},
             .goal_low = {-0.1, 0.8, 0.05},

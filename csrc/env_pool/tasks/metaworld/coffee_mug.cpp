@@ -1,11 +1,11 @@
-// What coffee mug tasks share: a free mug and a goal for it, with the machine at one of the two.
-#pragma once
-
+// A free mug and a goal for it, with a coffee machine at one of the two. Source: metaworld 3.1.1,
+// SawyerCoffeePullEnvV3 and SawyerCoffeePushEnvV3.
 #include <algorithm>
 
-#include "env_pool/tasks/metaworld/tasks.h"
+#include "env_pool/tasks/metaworld/suite.h"
 
 namespace ibrl::metaworld {
+namespace {
 
 // Draws are the mug's start 3 and its goal 3.
 class CoffeeMug final : public SawyerEnv {
@@ -25,7 +25,7 @@ class CoffeeMug final : public SawyerEnv {
           mug_geom_(find_id(model(), mjOBJ_GEOM, "mug")) {}
 
   protected:
-    bool accepts(const double* rv) const override { return norm2(rv[0] - rv[3], rv[1] - rv[4]) >= 0.15; }
+    bool accepts(const double* rv) const override { return start_to_goal(rv) >= 0.15; }
 
     void edit_model(const double* rv) override {
         const double* mug = rv + parts_.spout;
@@ -39,7 +39,7 @@ class CoffeeMug final : public SawyerEnv {
         set_positions(0, rv, 3, 9, 6);
         obj_init_pos_ = {rv[0], rv[1], rv[2]};
         edit_model(rv);
-        max_distance_ = norm2(rv[0] - rv[3], rv[1] - rv[4]);
+        max_distance_ = start_to_goal(rv);
     }
 
     void observe_objects(double* frame) const override {
@@ -69,9 +69,7 @@ class CoffeeMug final : public SawyerEnv {
                                               .xz_thresh = 0.05,
                                               .desired_gripper_effort = 0.7,
                                               .medium_density = true});
-        Scalar reward = hamacher_product(grasped, in_place);
-        if (is_at_gripper(obs, mug, 0.04)) reward = reward + (1.0 + 5.0 * in_place);
-        result.reward = reward.value;
+        result.reward = carry_reward(grasped, in_place, is_at_gripper(obs, mug, 0.04)).value;
         return result;
     }
 
@@ -90,17 +88,32 @@ class CoffeeMug final : public SawyerEnv {
 constexpr Vec3 kMugFrontLow = {-0.1, 0.55, -0.001}, kMugFrontHigh = {0.1, 0.65, 0.001};
 constexpr Vec3 kMugSpoutLow = {-0.05, 0.7, -0.001}, kMugSpoutHigh = {0.05, 0.75, 0.001};
 
-inline SawyerSpec coffee_mug_spec(const Vec3& start_low, const Vec3& start_high, const Vec3& goal_low,
-                                  const Vec3& goal_high) {
+SawyerSpec coffee_mug_spec(const Vec3& start_low, const Vec3& start_high, const Vec3& goal_low,
+                           const Vec3& goal_high) {
     return {.model_path = "sawyer_xyz/sawyer_coffee.xml",
-            .hand_low = {-0.5, 0.40, 0.05},
-            .hand_high = {0.5, 1.0, 0.5},
-            .hand_init = {0.0, 0.4, 0.2},
+            .hand_low = kHandLow,
+            .hand_high = kHandHigh,
+            .hand_init = kNearHandInit,
             .random_low = {start_low[0], start_low[1], start_low[2], goal_low[0], goal_low[1], goal_low[2]},
             .random_high = {start_high[0], start_high[1], start_high[2], goal_high[0], goal_high[1],
                             goal_high[2]},
             .goal_low = goal_low,
             .goal_high = goal_high};
+}
+
+}  // namespace
+
+SawyerTasks coffee_mug_tasks() {
+    return {
+        {.name = "coffee-pull",
+         .spec = coffee_mug_spec(kMugSpoutLow, kMugSpoutHigh, kMugFrontLow, kMugFrontHigh),
+         .settles_alike = true,
+         .make = make_sawyer_from<CoffeeMug>(CoffeeMug::Parts{.spout = 0, .distance_name = "maxPullDist"})},
+        {.name = "coffee-push",
+         .spec = coffee_mug_spec(kMugFrontLow, kMugFrontHigh, kMugSpoutLow, kMugSpoutHigh),
+         .settles_alike = true,
+         .make = make_sawyer_from<CoffeeMug>(CoffeeMug::Parts{.spout = 3, .distance_name = "maxPushDist"})},
+    };
 }
 
 }  // namespace ibrl::metaworld

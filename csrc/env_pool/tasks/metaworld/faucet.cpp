@@ -1,11 +1,11 @@
-// What faucet tasks share: a handle that turns about a vertical axis on a base that a draw moves.
-#pragma once
-
+// A handle that turns about a vertical axis on a base that a draw moves. Source: metaworld 3.1.1,
+// SawyerFaucetCloseEnvV3 and SawyerFaucetOpenEnvV3.
 #include <algorithm>
 
-#include "env_pool/tasks/metaworld/tasks.h"
+#include "env_pool/tasks/metaworld/suite.h"
 
 namespace ibrl::metaworld {
+namespace {
 
 class Faucet final : public SawyerEnv {
   public:
@@ -82,15 +82,38 @@ class Faucet final : public SawyerEnv {
 };
 
 // Bases stand up to that far to either side (m).
-inline SawyerSpec faucet_spec(double half_width) {
+SawyerSpec faucet_spec(double half_width) {
     return {.model_path = "sawyer_xyz/sawyer_faucet.xml",
-            .hand_low = {-0.5, 0.40, -0.15},
-            .hand_high = {0.5, 1.0, 0.5},
-            .hand_init = {0.0, 0.4, 0.2},
+            .hand_low = kDeepHandLow,
+            .hand_high = kHandHigh,
+            .hand_init = kNearHandInit,
             .random_low = {-half_width, 0.8, 0.0},
             .random_high = {half_width, 0.85, 0.0},
-            .goal_low = {-0.5, 0.40, -0.15},
-            .goal_high = {0.5, 1.0, 0.5}};
+            .goal_low = kDeepHandLow,
+            .goal_high = kHandHigh};
+}
+
+}  // namespace
+
+SawyerTasks faucet_tasks() {
+    return {
+        {.name = "faucet-close",
+         .spec = faucet_spec(0.1),
+         .settles_alike = true,
+         .make = make_sawyer_from<Faucet>(Faucet::Parts{.handle = "handleStartClose",
+                                                        .goal = "goal_close",
+                                                        .side = -1.0,
+                                                        .rewarded = {0.0, 0.0, 0.0},
+                                                        .frame_is_fresh = true})},
+        {.name = "faucet-open",
+         .spec = faucet_spec(0.05),
+         .settles_alike = true,
+         .make = make_sawyer_from<Faucet>(Faucet::Parts{.handle = "handleStartOpen",
+                                                        .goal = "goal_open",
+                                                        .side = 1.0,
+                                                        .rewarded = {-0.04, 0.0, 0.03},
+                                                        .frame_is_fresh = false})},
+    };
 }
 
 }  // namespace ibrl::metaworld

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "env_pool/tasks/metaworld/lift_marks.h"
-#include "env_pool/tasks/metaworld/tasks.h"
+#include "env_pool/tasks/metaworld/suite.h"
 
 namespace ibrl::metaworld {
 
