@@ -91,8 +91,6 @@ SawyerTasks basketball_tasks() {
     return {
         {.name = "basketball",
          .spec = {.model_path = "sawyer_xyz/sawyer_basketball.xml",
-                  .hand_low = kHandLow,
-                  .hand_high = kHandHigh,
                   .hand_init = kHandInitSingle,
                   .random_low = {-0.1, 0.6, 0.0299, -0.1, 0.85, 0.0},
                   .random_high = {0.1, 0.7, 0.0301, 0.1, kGoalHighY, 0.0},

@@ -98,8 +98,6 @@ SawyerTasks bin_picking_tasks() {
         {.name = "bin-picking",
          .spec = {.model_path = "sawyer_xyz/sawyer_bin_picking.xml",
                   .hand_low = {-0.5, 0.40, 0.07},
-                  .hand_high = kHandHigh,
-                  .hand_init = kHandInit,
                   .random_low = {-0.21, 0.65, 0.02, 0.1199, 0.699, -0.001},
                   .random_high = {-0.03, 0.75, 0.02, 0.1201, 0.701, 0.001},
                   .goal_low = {0.1199, 0.699, -0.001},

@@ -91,8 +91,6 @@ SawyerTasks box_close_tasks() {
     return {
         {.name = "box-close",
          .spec = {.model_path = "sawyer_xyz/sawyer_box.xml",
-                  .hand_low = kHandLow,
-                  .hand_high = kHandHigh,
                   .hand_init = kHandInitSingle,
                   .random_low = {-0.05, 0.5, 0.02, -0.1, 0.7, 0.133},
                   .random_high = {0.05, 0.55, 0.02, 0.1, 0.8, 0.133},

@@ -91,8 +91,6 @@ constexpr Vec3 kMugSpoutLow = {-0.05, 0.7, -0.001}, kMugSpoutHigh = {0.05, 0.75,
 SawyerSpec coffee_mug_spec(const Vec3& start_low, const Vec3& start_high, const Vec3& goal_low,
                            const Vec3& goal_high) {
     return {.model_path = "sawyer_xyz/sawyer_coffee.xml",
-            .hand_low = kHandLow,
-            .hand_high = kHandHigh,
             .hand_init = kNearHandInit,
             .random_low = {start_low[0], start_low[1], start_low[2], goal_low[0], goal_low[1], goal_low[2]},
             .random_high = {start_high[0], start_high[1], start_high[2], goal_high[0], goal_high[1],

@@ -86,8 +86,6 @@ SawyerTasks dial_turn_tasks() {
     return {
         {.name = "dial-turn",
          .spec = {.model_path = "sawyer_xyz/sawyer_dial.xml",
-                  .hand_low = kHandLow,
-                  .hand_high = kHandHigh,
                   .hand_init = kHandInitSingle,
                   .random_low = {-0.1, 0.7, 0.0},
                   .random_high = {0.1, 0.8, 0.0},

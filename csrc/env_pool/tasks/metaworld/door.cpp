@@ -148,8 +148,6 @@ SawyerTasks door_tasks() {
     return {
         {.name = "door-close",
          .spec = {.model_path = "sawyer_xyz/sawyer_door_pull.xml",
-                  .hand_low = kHandLow,
-                  .hand_high = kHandHigh,
                   .hand_init = {-0.5, 0.6f, 0.2f},  // published as float32
                   .random_low = {0.0, 0.85, 0.15},
                   .random_high = {0.1, 0.95, 0.15},
@@ -159,9 +157,6 @@ SawyerTasks door_tasks() {
          .make = make_sawyer<DoorClose>},
         {.name = "door-open",
          .spec = {.model_path = "sawyer_xyz/sawyer_door_pull.xml",
-                  .hand_low = kHandLow,
-                  .hand_high = kHandHigh,
-                  .hand_init = kHandInit,
                   .random_low = {0.0, 0.85, 0.15},
                   .random_high = {0.1, 0.95, 0.15},
                   .goal_low = {-0.3, 0.4, 0.1499},

@@ -12,8 +12,6 @@ class Drawer : public SawyerEnv {
   public:
     static SawyerSpec make_spec() {
         return {.model_path = "sawyer_xyz/sawyer_drawer.xml",
-                .hand_low = kHandLow,
-                .hand_high = kHandHigh,
                 .hand_init = kHandInitSingle,
                 .random_low = {-0.1, 0.9, 0.0},
                 .random_high = {0.1, 0.9, 0.0},

@@ -85,7 +85,6 @@ class Faucet final : public SawyerEnv {
 SawyerSpec faucet_spec(double half_width) {
     return {.model_path = "sawyer_xyz/sawyer_faucet.xml",
             .hand_low = kDeepHandLow,
-            .hand_high = kHandHigh,
             .hand_init = kNearHandInit,
             .random_low = {-half_width, 0.8, 0.0},
             .random_high = {half_width, 0.85, 0.0},

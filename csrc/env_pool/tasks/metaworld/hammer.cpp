@@ -81,8 +81,6 @@ SawyerTasks hammer_tasks() {
     return {
         {.name = "hammer",
          .spec = {.model_path = "sawyer_xyz/sawyer_hammer.xml",
-                  .hand_low = kHandLow,
-                  .hand_high = kHandHigh,
                   .hand_init = kNearHandInit,
                   .random_low = {-0.1, 0.4, 0.0},
                   .random_high = {0.1, 0.5, 0.0},

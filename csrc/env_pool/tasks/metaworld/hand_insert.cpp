@@ -77,7 +77,6 @@ SawyerTasks hand_insert_tasks() {
         {.name = "hand-insert",
          .spec = {.model_path = "sawyer_xyz/sawyer_table_with_hole.xml",
                   .hand_low = kDeepHandLow,
-                  .hand_high = kHandHigh,
                   .hand_init = kHandInitSingle,
                   .random_low = {-0.1, 0.6, 0.05, -0.04, 0.8, -0.0201},
                   .random_high = {0.1, 0.7, 0.05, 0.04, 0.88, -0.0199},

@@ -80,7 +80,6 @@ SawyerTasks lever_pull_tasks() {
         {.name = "lever-pull",
          .spec = {.model_path = "sawyer_xyz/sawyer_lever_pull.xml",
                   .hand_low = kDeepHandLow,
-                  .hand_high = kHandHigh,
                   .hand_init = kNearHandInitSingle,
                   .random_low = {-0.1, 0.7, 0.0},
                   .random_high = {0.1, 0.8, 0.0},

@@ -58,7 +58,6 @@ class Lock : public SawyerEnv {
 SawyerSpec lock_spec(const Vec3& goal_low, const Vec3& goal_high) {
     return {.model_path = "sawyer_xyz/sawyer_door_lock.xml",
             .hand_low = kDeepHandLow,
-            .hand_high = kHandHigh,
             .hand_init = kHandInitSingle,
             .random_low = {-0.1, 0.8, 0.15},
             .random_high = {0.1, 0.85, 0.15},

@@ -145,8 +145,6 @@ SawyerTasks nut_tasks() {
     return {
         {.name = "assembly",
          .spec = {.model_path = "sawyer_xyz/sawyer_assembly_peg.xml",
-                  .hand_low = kHandLow,
-                  .hand_high = kHandHigh,
                   .hand_init = kHandInitSingle,
                   .random_low = {0.0, 0.6, 0.02, -0.1, 0.75, 0.1},
                   .random_high = {0.0, 0.6, 0.02, 0.1, 0.85, 0.1},
@@ -156,8 +154,6 @@ SawyerTasks nut_tasks() {
          .make = make_sawyer<Assembly>},
         {.name = "disassemble",
          .spec = {.model_path = "sawyer_xyz/sawyer_assembly_peg.xml",
-                  .hand_low = kHandLow,
-                  .hand_high = kHandHigh,
                   .hand_init = kNearHandInitSingle,
                   .random_low = {0.0, 0.6, 0.025, -0.1, 0.6, 0.1699},
                   .random_high = {0.1, 0.75, 0.02501, 0.1, 0.75, 0.1701},

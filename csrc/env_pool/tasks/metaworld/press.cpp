@@ -213,8 +213,6 @@ class CoffeeButton final : public Press {
 // The arm of all box buttons starts low over the table's front; boxes differ in where they may stand.
 SawyerSpec box_button_spec(const char* model_path, const Vec3& box_low, const Vec3& box_high) {
     return {.model_path = model_path,
-            .hand_low = kHandLow,
-            .hand_high = kHandHigh,
             .hand_init = kNearHandInitSingle,
             .random_low = {box_low.begin(), box_low.end()},
             .random_high = {box_high.begin(), box_high.end()},
@@ -251,8 +249,6 @@ SawyerTasks press_tasks() {
          .make = make_sawyer<ButtonPressWall>},
         {.name = "coffee-button",
          .spec = {.model_path = "sawyer_xyz/sawyer_coffee.xml",
-                  .hand_low = kHandLow,
-                  .hand_high = kHandHigh,
                   .hand_init = kNearHandInit,
                   .random_low = {-0.1, 0.8, -0.001},
                   .random_high = {0.1, 0.9, 0.001},

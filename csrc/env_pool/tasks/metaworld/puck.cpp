@@ -77,9 +77,6 @@ void PuckEnv::list_attributes(std::vector<Attribute>* list) {
 
 SawyerSpec raised_goal_spec(const char* model_path) {
     return {.model_path = model_path,
-            .hand_low = kHandLow,
-            .hand_high = kHandHigh,
-            .hand_init = kHandInit,
             .random_low = {-0.1, 0.6, 0.02, -0.1, 0.8, 0.05},
             .random_high = {0.1, 0.7, 0.02, 0.1, 0.9, 0.3},
             .goal_low = {-0.1, 0.8, 0.05},

@@ -48,8 +48,7 @@ SawyerEnv::SawyerEnv(std::shared_ptr<const mjModel> base, const SawyerSpec& spec
 // ---- episodes ----
 
 void SawyerEnv::reset(bool frozen) {
-    // The published reset runs the task's reset twice; of the first, only the model edits of its draw
-    // survive.
+    // The published reset runs the task's reset twice; of the first, only the model edits of its draw survive.
     if (!frozen) draw();
     edit_model(rand_vec_.data());
     settle();

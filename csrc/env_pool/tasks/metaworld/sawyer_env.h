@@ -1,5 +1,4 @@
-// The Sawyer arm of Meta-World v3: moved by a mocap body, observed in 39 numbers. Tasks derive from
-// SawyerEnv.
+// The Sawyer arm of Meta-World v3: moved by a mocap body, observed in 39 numbers. Tasks derive from SawyerEnv.
 #pragma once
 
 #include <array>
@@ -10,7 +9,6 @@
 #include "env_pool/env.h"
 #include "env_pool/mujoco_model.h"
 #include "env_pool/tasks/metaworld/rewards.h"
-#include "env_pool/tasks/registry.h"
 
 namespace ibrl::metaworld {
 
@@ -23,11 +21,17 @@ constexpr int kArmJoints = 9;  // where the arm comes first in a model, the scen
 
 using Vec3 = std::array<double, 3>;
 
-// The numbers in which tasks differ, metres.
+// Room and start of most tasks' hands, m. Some starts are published as float32.
+constexpr Vec3 kHandLow = {-0.5, 0.40, 0.05}, kHandHigh = {0.5, 1.0, 0.5};
+constexpr Vec3 kDeepHandLow = {-0.5, 0.40, -0.15};
+constexpr Vec3 kHandInit = {0.0, 0.6, 0.2}, kHandInitSingle = {0.0, 0.6f, 0.2f};
+constexpr Vec3 kNearHandInit = {0.0, 0.4, 0.2}, kNearHandInitSingle = {0.0, 0.4f, 0.2f};
+
+// The numbers in which tasks differ, metres; the defaults are those of most.
 struct SawyerSpec {
     std::string model_path;  // inside the suite's assets
-    Vec3 hand_low, hand_high;
-    Vec3 hand_init;
+    Vec3 hand_low = kHandLow, hand_high = kHandHigh;
+    Vec3 hand_init = kHandInit;
     std::vector<double> random_low, random_high;  // the random vector of a reset: usually start 3, goal 3
     Vec3 goal_low, goal_high;
 };

@@ -21,8 +21,6 @@ class SlidingPlate final : public SawyerEnv {
     static SawyerSpec make_spec(const char* model_path, const Vec3& start, const Vec3& goal_low,
                                 const Vec3& goal_high) {
         return {.model_path = model_path,
-                .hand_low = kHandLow,
-                .hand_high = kHandHigh,
                 .hand_init = kHandInitSingle,
                 .random_low = {start[0], start[1], start[2], goal_low[0], goal_low[1], goal_low[2]},
                 .random_high = {start[0], start[1], start[2], goal_high[0], goal_high[1], goal_high[2]},

@@ -81,9 +81,6 @@ SawyerTasks soccer_tasks() {
     return {
         {.name = "soccer",
          .spec = {.model_path = "sawyer_xyz/sawyer_soccer.xml",
-                  .hand_low = kHandLow,
-                  .hand_high = kHandHigh,
-                  .hand_init = kHandInit,
                   .random_low = {-0.1, 0.6, 0.03, -0.1, 0.8, 0.0},
                   .random_high = {0.1, 0.7, 0.03, 0.1, 0.9, 0.0},
                   .goal_low = {-0.1, 0.8, 0.0},

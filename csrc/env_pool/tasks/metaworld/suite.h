@@ -37,12 +37,6 @@ auto make_sawyer_from(Parts parts) {
     };
 }
 
-// Room and start of most tasks' hands, m. Some starts are published as float32.
-constexpr Vec3 kHandLow = {-0.5, 0.40, 0.05}, kHandHigh = {0.5, 1.0, 0.5};
-constexpr Vec3 kDeepHandLow = {-0.5, 0.40, -0.15};
-constexpr Vec3 kHandInit = {0.0, 0.6, 0.2}, kHandInitSingle = {0.0, 0.6f, 0.2f};
-constexpr Vec3 kNearHandInit = {0.0, 0.4, 0.2}, kNearHandInitSingle = {0.0, 0.4f, 0.2f};
-
 // One function for each file of tasks; suite.cpp gathers them.
 SawyerTasks basketball_tasks();
 SawyerTasks bin_picking_tasks();

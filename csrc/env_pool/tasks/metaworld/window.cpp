@@ -10,8 +10,6 @@ class Window : public SawyerEnv {
   public:
     static SawyerSpec make_spec(const Vec3& frame_low, const Vec3& frame_high) {
         return {.model_path = "sawyer_xyz/sawyer_window_horizontal.xml",
-                .hand_low = kHandLow,
-                .hand_high = kHandHigh,
                 .hand_init = kNearHandInitSingle,
                 .random_low = {frame_low.begin(), frame_low.end()},
                 .random_high = {frame_high.begin(), frame_high.end()},
