@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Runs the native pool's tests under a sanitizer:  tools/sanitize.sh address|thread [PYTHON] [pytest arguments...]
+# Runs tests under a sanitizer:  tools/sanitize.sh address|thread [PYTHON] [pool|ops|buffer|all...] [pytest arguments...]
+# By default those of the native pool; ops are the kernels', buffer the replay buffer's.
 # Builds the extension apart (build/sanitize-*) and leaves the one in the source tree alone. Needs g++.
 set -euo pipefail
 root="$(cd "$(dirname "$0")/.." && pwd)"
 kind="${1:?expected address or thread}"
-python="${2:-python}"
+python="$(command -v "${2:-python}")"
 shift $(($# < 2 ? $# : 2))
 case "$kind" in
     address) flags="-fsanitize=address,undefined -fno-sanitize-recover=undefined"; runtime=libasan.so ;;
@@ -39,15 +40,39 @@ export PYTHONPATH="$overlay" LD_PRELOAD="$(g++ -print-file-name=$runtime) $(g++ 
 export OMP_NUM_THREADS=1
 
 # The thread sanitizer stops where a library that it was told to leave alone is unloaded: Mesa's driver stays open.
-cat >"$overlay/keep_open.py" <<'PLUGIN'
-import ctypes, glob
+# Tests of any other extension than the instrumented one would find nothing: they do not begin.
+cat >"$overlay/sanitized.py" <<'PLUGIN'
+import ctypes, glob, os
+import pytest
 
 LIBRARIES = [ctypes.CDLL(path) for path in glob.glob("/usr/lib/*/dri/swrast_dri.so")]
+
+
+def pytest_configure(config):
+    from ibrl_fast import _core
+
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ibrl_fast")
+    if os.path.dirname(os.path.realpath(_core.__file__)) != os.path.realpath(folder):
+        pytest.exit(f"sanitizer: expected the extension in {folder}, got {_core.__file__}", returncode=3)
 PLUGIN
 
-# setarch: the thread sanitizer wants the classic address layout. A fork of a sanitized process is not a test of ours.
+# setarch: the thread sanitizer wants the classic address layout. A fork of a sanitized process is not a test of ours,
+# nor are limits of memory. Not in the source tree, whose own extension would come first.
+groups=()
+while (($#)) && [[ "$1" =~ ^(pool|ops|buffer|all)$ ]]; do groups+=("$1"); shift; done
+((${#groups[@]} + $#)) || groups=(pool)
 tests=("$@")
-[[ ${#tests[@]} -gt 0 ]] || tests=(python_tests/envs/test_env_pool.py python_tests/envs/test_env_pool_faults.py)
-cd "$root"
-setarch "$(uname -m)" -R "$python" -m pytest -q -p no:cacheprovider -p keep_open -m "not slow" -k "not forked and not growth" "${tests[@]}"
+for group in "${groups[@]}"; do
+    if [[ "$group" == pool || "$group" == all ]]; then
+        tests+=("$root"/python_tests/envs/test_env_pool{,_faults}.py "$root"/python_tests/faults/test_pool_*.py)
+    fi
+    [[ "$group" == ops || "$group" == all ]] && tests+=("$root/python_tests/ops")
+    [[ "$group" == buffer || "$group" == all ]] && tests+=("$root"/python_tests/data/test_replay_buffer*.py)
+done
+for ((i = 0; i < ${#tests[@]}; ++i)); do
+    [[ "${tests[i]}" == python_tests/* ]] && tests[i]="$root/${tests[i]}"
+done
+cd "$overlay"
+setarch "$(uname -m)" -R "$python" -m pytest -q -p no:cacheprovider -p sanitized -c "$root/pyproject.toml" --rootdir "$root" \
+    -m "not slow" -k "not forked and not growth and not fork_is_told and not system_refuses" "${tests[@]}"
 echo "no $kind errors"

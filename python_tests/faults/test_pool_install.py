@@ -75,6 +75,7 @@ def test_another_version_is_one_message(tmp_path: Path) -> None:
     assert f"mujoco: expected {VERSION}, got 3.9.1" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_a_library_that_is_another_than_its_name_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"not a library"):
         library = tmp_path / f"libmujoco.so.{VERSION}"
@@ -84,6 +85,7 @@ def test_a_library_that_is_another_than_its_name_is_refused(tmp_path: Path) -> N
         assert "MujocoVersionError: mujoco: could not load its library" in done.stderr, done.stderr
 
 
+@pytest.mark.slow
 def test_a_pool_before_the_library_is_an_exception() -> None:
     script = (
         "from ibrl_fast import _core\n"
@@ -97,7 +99,12 @@ def test_a_pool_before_the_library_is_an_exception() -> None:
     assert "expected load_mujoco() before a pool is made" in run(script).stderr
 
 
-@pytest.mark.parametrize("part", ["ops", "nn", "deploy", "data", "agents"])
+OTHER_PARTS = ("nn", "deploy", "data", "agents")
+
+
+@pytest.mark.parametrize(
+    "part", ["ops", *(pytest.param(part, marks=pytest.mark.slow) for part in OTHER_PARTS)]
+)
 def test_parts_without_environments_import_without_mujoco(part: str) -> None:
     script = PREAMBLE + (
         f"sys.meta_path.insert(0, Hide())\nimport ibrl_fast.{part}\n"

@@ -13,7 +13,8 @@ import ibrl_fast
 
 pytest.importorskip("ibrl_fast.envs.env_pool")
 
-BACKENDS = ("native", "reference")
+# each test takes seconds to start a process: the ordinary run has those of the native backend
+BACKENDS = ("native", pytest.param("reference", marks=pytest.mark.slow))
 
 # What every script begins with: a pool in use by threads, and what a call may raise then.
 PREAMBLE = """
@@ -151,6 +152,7 @@ def test_closing_waits_for_the_call_of_another_thread(backend: str) -> None:
     run(CLOSE_DURING, backend, calls)
 
 
+@pytest.mark.slow
 def test_closing_waits_for_pictures() -> None:
     from ibrl_fast.envs.rendering import RenderingUnavailableError, check_rendering
 
@@ -186,6 +188,7 @@ def test_a_signal_handler_that_closes_the_pool_does_not_wait_for_itself(backend:
     run(CLOSE_FROM_HANDLER, backend)
 
 
+AT_EXIT_CALLS = ("reset", "state", "recv", "make")
 AT_EXIT = """
 pool = make(action_repeat=int(sys.argv[3]))
 pool.reset(seed=0)
@@ -209,12 +212,15 @@ time.sleep(0.01)
 """
 
 
-@pytest.mark.parametrize("call", ["step", "reset", "state", "recv", "make"])
+@pytest.mark.parametrize(
+    "call",
+    ["step", *(pytest.param(call, marks=pytest.mark.slow) for call in ("reset", "state", "recv", "make"))],
+)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_interpreter_ends_cleanly_while_a_daemon_thread_uses_a_pool(backend: str, call: str) -> None:
     if backend == "reference" and call == "recv":
         pytest.skip("the reference backend has no recv")
-    repeats = ("1", "100") if backend == "native" and call == "step" else ("1",)
+    repeats = ("100", "1") if backend == "native" and call == "step" else ("1",)
     for repeat in repeats:
         assert run(AT_EXIT, backend, call, repeat).stderr == ""
 
@@ -268,6 +274,7 @@ assert refused and "one call at a time" in refused[0]
 """
 
 
+@pytest.mark.slow
 def test_threads_against_every_call_of_the_extension() -> None:
     run(EXTENSION_THREADS, "native")
 
@@ -348,6 +355,7 @@ os.execv(sys.executable, [sys.executable, "-c", *sys.argv[2:]])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits work differently here")
 def test_threads_or_memory_that_the_system_refuses_are_an_exception() -> None:
     said = run(LARGE_STACKS, "native", PREAMBLE + LITTLE_MEMORY, "native", "7000").stdout.splitlines()
