@@ -21,8 +21,10 @@ ROOT = Path(ibrl_fast.__file__).parents[1]
 
 def interrupt_when(ready: Callable[[], bool], *arguments: str) -> tuple[int, str, str]:
     """Runs `ibrl-fast`, sends SIGINT once `ready()`, and returns exit status, stdout and stderr."""
+    # as from a terminal, also where these tests themselves run with Ctrl-C ignored
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     process = subprocess.Popen(
-        [sys.executable, "-c", "from ibrl_fast.cli import main; main()", *arguments],
+        [sys.executable, "-c", code + "from ibrl_fast.cli import main; main()", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -14,7 +14,9 @@ import ibrl_fast
 ROOT = Path(ibrl_fast.__file__).parents[1]
 STARTED: list[subprocess.Popen[str]] = []
 """What a test must not leave running, also when it fails; see conftest.py."""
-CODE = "from ibrl_fast.cli import main; main()"
+MAIN = "from ibrl_fast.cli import main; main()"
+CODE = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {MAIN}"
+"""The command as from a terminal: these tests may run where Ctrl-C is ignored, as in a shell's background."""
 
 
 def start(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from cli_helpers import tiny_arguments
-from commands import CODE, ROOT, is_alive, run, start, wait_until, workers_of
+from commands import CODE, MAIN, ROOT, is_alive, run, start, wait_until, workers_of
 
 from ibrl_fast.training.logging import read_metrics
 
@@ -110,7 +110,7 @@ def test_kill_leaves_no_process_and_no_file(tmp_path: Path, demos_file: Path, co
 
 
 def test_a_signal_that_the_process_ignores_stays_ignored(tmp_path: Path) -> None:
-    code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {CODE}"
+    code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {MAIN}"
     out = tmp_path / "demos.hdf5"
     process = subprocess.Popen([sys.executable, "-c", code, "demos", "reach", "--out", str(out)], cwd=ROOT)
     for _ in range(20):
