@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import ibrl_fast
+from ibrl_fast import _core
 
 SOURCE = Path(ibrl_fast.__file__)
 
@@ -65,3 +66,11 @@ print([name for name in heavy if name in sys.modules])
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=SOURCE.parents[1]
     )
     assert out.stdout.split("\n") == ["[]", "[]", "[]", ""]
+
+
+def test_the_stub_names_what_the_extension_has() -> None:
+    body = ast.parse(SOURCE.with_name("_core.pyi").read_text()).body
+    stub = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    stub |= {node.target.id for node in body if isinstance(node, ast.AnnAssign)}
+    there = {name for name in dir(_core) if not name.startswith("_") and not name.endswith("_cuda")}
+    assert there - stub == set()

@@ -42,7 +42,7 @@ def ibrl_select(
 ) -> tuple[Tensor, Tensor]:
     """The action of the proposal with the best ``min_{k in subset} q[p, k]``, or of one drawn by softmax.
 
-    No gradient flows through it. Source: IBRL Algorithm 1, Eq. 2 (greedy) and 3 (soft).
+    No gradient flows through it. Source: IBRL Algorithm 1, Eq. 1 (greedy) and 3 (soft).
 
     Args:
         q: float32, float64 or bfloat16 [P, E, B], critics' values of P proposals (1 to 8) by E critics (1 to

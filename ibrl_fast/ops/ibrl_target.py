@@ -48,7 +48,7 @@ def ibrl_target(
     """``reward + discount * max_p min_{k in subset} q[p, k]``, or with a softmax draw in the place of the
     max.
 
-    No gradient flows through it. A NaN in q reaches the target. Source: IBRL Algorithm 1, Eq. 1 (greedy) and
+    No gradient flows through it. A NaN in q reaches the target. Source: IBRL Algorithm 1, Eq. 2 (greedy) and
     4 (soft).
 
     Args:
