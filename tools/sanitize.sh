@@ -32,7 +32,7 @@ cp "$build/_core$suffix" "$overlay/ibrl_fast/"
 # Python and MuJoCo are not instrumented: leaks are their own matter, and so are races inside libmujoco's memory.
 # Mesa's LLVM holds more locks at a time than the thread sanitizer can keep in mind.
 suppressions="$build/suppressions.txt"
-printf 'race:libmujoco\ncalled_from_lib:libmujoco\nrace:libgallium\ncalled_from_lib:swrast_dri.so\ncalled_from_lib:libLLVM\nmutex:libgcc_s\n' >"$suppressions"
+printf 'race:libmujoco\ncalled_from_lib:libmujoco\nrace:libgallium\ncalled_from_lib:swrast_dri.so\ncalled_from_lib:libLLVM\nmutex:libgcc_s\nmutex:libOSMesa\nrace:libOSMesa\n' >"$suppressions"
 export ASAN_OPTIONS="detect_leaks=0:abort_on_error=0:exitcode=86"
 export UBSAN_OPTIONS="print_stacktrace=1"
 export TSAN_OPTIONS="exitcode=86:die_after_fork=0:suppressions=$suppressions"
