@@ -24,9 +24,12 @@ from policies import (
     state_contract,
 )
 
+import ibrl_fast
 from ibrl_fast.agents import IBRLConfig, ProposalRule, TD3Config
 from ibrl_fast.deploy import ObservationContract, ObservationField, PolicyFileError, load_policy
 from ibrl_fast.deploy.export import contract_from_space, export_policy, make_policy_module, script_policy
+
+ROOT = Path(ibrl_fast.__file__).parents[1]
 
 FORMATS = ["torchscript", pytest.param("aoti", marks=pytest.mark.slow)]
 SUFFIX = {"torchscript": ".pt", "aoti": ".pt2"}
@@ -222,10 +225,12 @@ except ExportError as error:
     environment = {
         **os.environ,
         "CXX": compiler,
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(ROOT),
         "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
     }
-    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
     assert ended.returncode == 0, ended.stderr
     message = ended.stdout.strip()
     assert message.startswith("export_aoti: expected ") and message.count("\n") == 0
@@ -276,11 +281,11 @@ from ibrl_fast.deploy import load_policy
 import numpy as np
 print(load_policy({str(package)!r}).step({{"state": np.zeros(5, np.float32)}}).shape)
 """
-    root = str(Path(__file__).parents[2])
-    environment = {"PATH": "", "PYTHONPATH": root, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    environment = {"PATH": "", "PYTHONPATH": str(ROOT), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         env=environment,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

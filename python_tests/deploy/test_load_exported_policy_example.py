@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import ibrl_fast
 from ibrl_fast.agents import IBRLAgent, IBRLConfig
 from ibrl_fast.deploy import ObservationContract, ObservationField
 from ibrl_fast.deploy.export import export_policy
@@ -22,6 +23,7 @@ from ibrl_fast.nn import (
 )
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = Path(ibrl_fast.__file__).parents[1]
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_example_runs_the_exported_policy(policy_path: Path) -> None:
     script = ROOT / "examples" / "03_load_exported_policy.py"
     command = [sys.executable, "-W", "ignore", script, policy_path, "--episodes", "2", "--max-steps", "5"]
     result = subprocess.run(
-        command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+        command, cwd=ROOT, env={"PYTHONPATH": str(PACKAGE)}, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()

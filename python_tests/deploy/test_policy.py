@@ -14,6 +14,7 @@ import pytest
 import torch
 from policies import ACTION_DIM, make_agent, make_bc_policy, pixel_contract, random_obs, state_contract
 
+import ibrl_fast
 from ibrl_fast.agents import IBRLConfig
 from ibrl_fast.deploy import (
     ObservationContract,
@@ -370,10 +371,12 @@ from ibrl_fast.deploy import load_policy
 print(load_policy({str(tmp_path / "policy.pt")!r}).step({{"state": numpy.zeros(5, "f4")}}).shape)
 print(*sorted(name for name in sys.modules if name.startswith("ibrl_fast") and sys.modules[name]))
 """
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    root = Path(ibrl_fast.__file__).parents[1]
+    environment = {"PYTHONPATH": str(root)}
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         env=environment,
+        cwd=root,
         capture_output=True,
         text=True,
         check=False,

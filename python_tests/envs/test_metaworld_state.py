@@ -3,10 +3,12 @@
 import functools
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import ibrl_fast
 from ibrl_fast.envs import list_tasks, make_pool
 
 # These tests are of the reference backend, whatever the default is
@@ -88,7 +90,7 @@ def test_a_fresh_process_continues_bit_for_bit(tmp_path):
     expected = play(pool, 45, seed=1)
     script = CONTINUE.format(path=[*sys.path, str(__import__("pathlib").Path(__file__).parent)])
     command = [sys.executable, "-c", script, str(tmp_path / "state.npz"), str(tmp_path / "out.npy")]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, cwd=Path(ibrl_fast.__file__).parents[1])
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
 

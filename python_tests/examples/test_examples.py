@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import ibrl_fast
 from ibrl_fast import read_demonstrations
 from ibrl_fast.training.config_file import load_config
 
@@ -23,7 +24,7 @@ def run_example(name: str, *arguments: str) -> str:
         capture_output=True,
         text=True,
         cwd=EXAMPLES.parent,
-        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
+        env={**os.environ, "PYTHONPATH": str(Path(ibrl_fast.__file__).parents[1])},
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout

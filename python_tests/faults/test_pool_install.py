@@ -31,7 +31,12 @@ def run(script: str, *folders: Path) -> subprocess.CompletedProcess[str]:
     root = Path(ibrl_fast.__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*folders, root, *sys.path]))}
     return subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", script],
+        env=environment,
+        cwd=os.sep,  # nothing of the package lies there
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 

@@ -36,7 +36,7 @@ def run(script: str, *arguments: str, timeout: float = 60) -> subprocess.Complet
     root = Path(ibrl_fast.__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
     command = [sys.executable, "-X", "faulthandler", "-c", PREAMBLE + script, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
+    done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import ibrl_fast
 
 _SCRIPT = """
 import resource
@@ -28,7 +31,8 @@ assert max(others[-5:]) < first / 10, (first, others)
 
 def test_a_second_large_tensor_reuses_the_first_ones_pages() -> None:
     # in a process of its own: the setting stays until the process ends
-    result = subprocess.run([sys.executable, "-c", _SCRIPT], capture_output=True, text=True)
+    root = Path(ibrl_fast.__file__).parents[1]
+    result = subprocess.run([sys.executable, "-c", _SCRIPT], cwd=root, capture_output=True, text=True)
     if result.returncode == 77:
         pytest.skip("this C library cannot keep freed memory")
     assert result.returncode == 0, result.stderr
