@@ -13,7 +13,8 @@ int64_t scatter_rows_cpu(const ScatterRowsArgs& args, int) {
     }
     for (int64_t s = 0; s < args.count; ++s) {
         const RowScatter& scatter = args.scatters[s];
-        for (int64_t i = 0; i < scatter.count; ++i)
+        // rows without bytes may have no address, which memcpy must not be given
+        for (int64_t i = 0; i < scatter.count && scatter.row_bytes > 0; ++i)
             std::memcpy(scatter.target + scatter.rows[i] * scatter.row_bytes,
                         scatter.values + i * scatter.row_bytes, scatter.row_bytes);
     }
