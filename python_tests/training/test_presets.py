@@ -97,7 +97,8 @@ def test_buffers_hold_a_whole_run() -> None:
         assert config.replay.capacity * config.env.action_repeat >= config.total_env_steps, name
 
 
-def test_quickstart_is_small() -> None:
+def test_quickstart_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     config = preset("quickstart")
     assert config.env.observation == "state"
     assert config.cpu_threads() == 1

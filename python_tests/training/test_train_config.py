@@ -137,7 +137,8 @@ def test_run_dir_is_filled_in() -> None:
     assert replace(config, run_dir=Path("here")).resolved_run_dir() == Path("here")
 
 
-def test_cpu_threads() -> None:
+def test_cpu_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     small = NetworkConfig(actor=ActorConfig(hidden=(256,)), critic=CriticConfig(hidden=(256,)))
     assert TrainConfig(network=small).cpu_threads() == 1
     assert TrainConfig(network=small, num_threads=3).cpu_threads() == 3
