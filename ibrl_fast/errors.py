@@ -40,6 +40,12 @@ def expect(condition: bool, name: str, expected: str, got: Any) -> None:
         raise ArgumentError(f"{name}: expected {expected}, got {got}")
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says in one line; its type where it says nothing."""
+    words = str(error).strip().splitlines()
+    return words[0] if words else type(error).__name__
+
+
 @contextmanager
 def user_errors(name: str) -> Iterator[None]:
     """Turns the system's refusals inside the block into a `UserError` that begins with `name`.

@@ -20,6 +20,7 @@ from ibrl_fast.deploy.export import torchscript_bytes
 from ibrl_fast.envs import make_pool
 from ibrl_fast.envs.rendering import RenderingUnavailableError, check_rendering
 from ibrl_fast.envs.rollout import evaluate_policy, wilson_interval
+from ibrl_fast.errors import first_line
 from ibrl_fast.files import replacing
 from ibrl_fast.training.evaluation_process import EvaluationError, EvaluationProcess
 
@@ -131,9 +132,8 @@ class EpisodeRunner:
         try:
             return self._run(policy, episodes, video)
         except Exception as error:
-            reason = str(error).strip().splitlines()
             part = self._run(policy, episodes, None)
-            return dataclasses.replace(part, no_video=reason[0] if reason else type(error).__name__)
+            return dataclasses.replace(part, no_video=first_line(error))
 
     def _run(self, policy: ActFunction, episodes: list[int], video: Path | None) -> EpisodePart:
         il_steps = torch.zeros((), dtype=torch.int64)

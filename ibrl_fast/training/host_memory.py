@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from ibrl_fast.errors import OutOfMemoryError, UserError
+from ibrl_fast.errors import OutOfMemoryError, UserError, first_line
 
 # glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -45,8 +45,8 @@ def memory_errors() -> Iterator[None]:
         raise
     except (MemoryError, RuntimeError) as error:
         # on the CPU PyTorch has no type for it
-        words = str(error).strip().splitlines() or [type(error).__name__]
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in words[0]:
+        words = first_line(error)
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in words:
             raise
         advice = "lower batch_size, replay.capacity, env.num_envs or the networks' widths"
-        raise OutOfMemoryError(f"memory: expected enough for this run, got: {words[0]}; {advice}") from error
+        raise OutOfMemoryError(f"memory: expected enough for this run, got: {words}; {advice}") from error

@@ -21,7 +21,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from ibrl_fast.agents.ranges import nvtx_range
-from ibrl_fast.errors import ArgumentError, FileError, user_errors
+from ibrl_fast.errors import ArgumentError, FileError, first_line, user_errors
 from ibrl_fast.files import SEAL, SealError, kind_of, parse_object, seal, unseal, write_bytes
 
 METRICS_NAME = "metrics.jsonl"
@@ -116,7 +116,7 @@ class MetricsLogger:
             yield
         except Exception as error:
             self._writer = None
-            self._say(f"no TensorBoard events from here on: {str(error) or type(error).__name__}")
+            self._say(f"no TensorBoard events from here on: {first_line(error)}")
 
 
 def _line(record: dict[str, Any]) -> bytes:

@@ -14,6 +14,7 @@ import torch
 from ibrl_fast.deploy.export import export_policy, make_policy_module, script_policy
 from ibrl_fast.deploy.policy_module import enable_rl
 from ibrl_fast.envs import resolve_task
+from ibrl_fast.errors import first_line
 from ibrl_fast.training.build import build_run, check_device, make_update_round, restore_run
 from ibrl_fast.training.checkpoint import CHECKPOINT_NAME, fitting, load_run, save_checkpoint
 from ibrl_fast.training.collector import ActingMode
@@ -379,8 +380,7 @@ class Trainer:
         try:
             yield
         except Exception as error:
-            reason = str(error).strip().splitlines()
-            self._progress.say(f"no {what}: {reason[0] if reason else type(error).__name__}")
+            self._progress.say(f"no {what}: {first_line(error)}")
 
     def _close_profiler(self) -> None:
         """Writes what `--profile` asked for."""
