@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from simulated_streams import SimulatedStreams
-from test_replay_buffer import assert_same, assert_same_batch, fill, make_buffer, make_demo, proposals
+from small_buffers import assert_same, fill, make_buffer, make_demo, proposals
+from test_replay_buffer import assert_same_batch
 
 from ibrl_fast.data import batch_upload as batch_upload_module
 from ibrl_fast.data import prefetch as prefetch_module

@@ -9,70 +9,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from small_buffers import (
+    SPACE,
+    assert_same,
+    fill,
+    make_buffer,
+    make_demo,
+    observation,
+    proposals,
+    step_arguments,
+)
 
-from ibrl_fast.data import Demonstration, ObsSpec, ReplayBuffer, observation_specs
+from ibrl_fast.data import ObsSpec, ReplayBuffer, observation_specs
 from ibrl_fast.data import row_storage as row_storage_module
-
-SPACE = {"state": ObsSpec((4,)), "front": ObsSpec((3, 8, 8), torch.uint8)}
-
-
-def make_buffer(**changes):
-    options = {"capacity": 60, "max_episode_steps": 10, "num_envs": 2, "seed": 5} | changes
-    return ReplayBuffer(SPACE, 2, **options)
-
-
-def observation(rng, count):
-    return {
-        "state": rng.normal(size=(count, 4)).astype(np.float32),
-        "front": rng.integers(0, 256, (count, 3, 8, 8), dtype=np.uint8),
-    }
-
-
-def proposals(rng, count, samples=1):
-    return rng.uniform(-1, 1, (count, samples, 2)).astype(np.float32)
-
-
-def step_arguments(rng, count=2, *, terminated=False, truncated=False):
-    return {
-        "action": rng.uniform(-1, 1, (count, 2)).astype(np.float32),
-        "reward": rng.normal(size=count).astype(np.float32),
-        "terminated": np.full(count, terminated),
-        "truncated": np.full(count, truncated),
-        "next_obs": observation(rng, count),
-        "il_action_next": proposals(rng, count),
-    }
-
-
-def fill(buffer, rng, steps, length=10, count=2):
-    for t in range(steps):
-        if t % length == 0:
-            buffer.start_episode(None, observation(rng, count), proposals(rng, count))
-        buffer.append(**step_arguments(rng, count, truncated=(t + 1) % length == 0))
-
-
-def make_demo(rng, steps=6, **changes):
-    last = np.arange(steps) == steps - 1
-    fields = {
-        "observations": observation(rng, steps + 1),
-        "actions": rng.uniform(-1, 1, (steps, 2)),
-        "rewards": last.astype(np.float32),
-        "terminated": last,
-        "truncated": np.zeros(steps, dtype=bool),
-    }
-    return Demonstration(**(fields | changes))
-
-
-def assert_same(a, b):
-    """Equal bit for bit: nested dictionaries, tensors, numbers."""
-    assert type(a) is type(b)
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_same(a[key], b[key])
-    elif isinstance(a, torch.Tensor):
-        assert a.dtype == b.dtype and torch.equal(a, b)
-    else:
-        assert a == b
 
 
 def assert_same_batch(a, b):

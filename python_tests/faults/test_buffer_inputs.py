@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from buffers import SPACE, assert_same, fill, make_buffer, make_demo, observation, proposals, step_arguments
+from small_buffers import (
+    SPACE,
+    assert_same,
+    fill,
+    make_buffer,
+    make_demo,
+    observation,
+    proposals,
+    step_arguments,
+)
 
 from ibrl_fast.data import ObsSpec, ReplayBuffer
 

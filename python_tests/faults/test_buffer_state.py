@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from buffers import assert_same, fill, make_buffer, make_demo, observation, proposals
+from small_buffers import assert_same, fill, make_buffer, make_demo, observation, proposals
 from torch import Tensor
 
 OPTIONS = {"demo_capacity": 13, "num_demos": 2, "stacks": {"state": 3, "front": 2}}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from buffers import assert_same, fill, make_buffer, make_demo, observation, proposals, step_arguments
+from small_buffers import assert_same, fill, make_buffer, make_demo, observation, proposals, step_arguments
 
 from ibrl_fast.data import ReplayBuffer
 

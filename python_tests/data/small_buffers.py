@@ -1,4 +1,4 @@
-"""Small replay buffers with images, vectors and proposals, filled from a seed, for the fault tests."""
+"""Small replay buffers with images, vectors and proposals, filled from a seed, and their equality."""
 
 from __future__ import annotations
 
@@ -24,37 +24,42 @@ def observation(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
     }
 
 
-def proposals(rng: np.random.Generator, count: int) -> np.ndarray:
-    return rng.uniform(-1, 1, (count, 1, 2)).astype(np.float32)
+def proposals(rng: np.random.Generator, count: int, samples: int = 1) -> np.ndarray:
+    return rng.uniform(-1, 1, (count, samples, 2)).astype(np.float32)
 
 
-def step_arguments(rng: np.random.Generator, count: int = 2, *, truncated: bool = False) -> dict[str, Any]:
+def step_arguments(
+    rng: np.random.Generator, count: int = 2, *, terminated: bool = False, truncated: bool = False
+) -> dict[str, Any]:
     return {
         "action": rng.uniform(-1, 1, (count, 2)).astype(np.float32),
         "reward": rng.normal(size=count).astype(np.float32),
-        "terminated": np.full(count, False),
+        "terminated": np.full(count, terminated),
         "truncated": np.full(count, truncated),
         "next_obs": observation(rng, count),
         "il_action_next": proposals(rng, count),
     }
 
 
-def fill(buffer: ReplayBuffer, rng: np.random.Generator, steps: int, length: int = 10) -> None:
+def fill(
+    buffer: ReplayBuffer, rng: np.random.Generator, steps: int, length: int = 10, count: int = 2
+) -> None:
     for t in range(steps):
         if t % length == 0:
-            buffer.start_episode(None, observation(rng, 2), proposals(rng, 2))
-        buffer.append(**step_arguments(rng, truncated=(t + 1) % length == 0))
+            buffer.start_episode(None, observation(rng, count), proposals(rng, count))
+        buffer.append(**step_arguments(rng, count, truncated=(t + 1) % length == 0))
 
 
-def make_demo(rng: np.random.Generator, steps: int = 6) -> Demonstration:
+def make_demo(rng: np.random.Generator, steps: int = 6, **changes: Any) -> Demonstration:
     last = np.arange(steps) == steps - 1
-    return Demonstration(
-        observations=observation(rng, steps + 1),
-        actions=rng.uniform(-1, 1, (steps, 2)),
-        rewards=last.astype(np.float32),
-        terminated=last,
-        truncated=np.zeros(steps, dtype=bool),
-    )
+    fields = {
+        "observations": observation(rng, steps + 1),
+        "actions": rng.uniform(-1, 1, (steps, 2)),
+        "rewards": last.astype(np.float32),
+        "terminated": last,
+        "truncated": np.zeros(steps, dtype=bool),
+    }
+    return Demonstration(**(fields | changes))
 
 
 def assert_same(a: Any, b: Any) -> None:
