@@ -154,9 +154,13 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         elif guard.is_mine():
             guard.refuse("close")
         elif not guard.refuses:
-            with guard.lock:
-                guard.user = threading.get_ident()
-                super().close(**kwargs)
+            guard.is_closing = True
+            try:
+                with guard.lock:
+                    guard.user = threading.get_ident()
+                    super().close(**kwargs)
+            finally:
+                guard.is_closing = False
 
     # ---- checks shared by the backends ----
 

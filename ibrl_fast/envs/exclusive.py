@@ -27,6 +27,8 @@ class Guard:
         user: identity of the thread that held it last.
         is_foreign: the pool belongs to the process that this one is a fork of.
         refuses: no call may begin any more.
+        is_closing: a thread waits to close the pool; nothing begins before it, or it might wait for ever:
+            a lock does not queue, and a thread that steps without a pause takes it again at once.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,7 @@ class Guard:
         self.user = 0
         self.is_foreign = False
         self.refuses = False
+        self.is_closing = False
         _GUARDS.add(self)
         if _ENDING:
             self.refuse("make_pool")
@@ -67,7 +70,7 @@ def exclusive(method: _Method) -> _Method:
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         guard = self._guard
-        if guard.refuses or guard.lock.locked():
+        if guard.refuses or guard.is_closing or guard.lock.locked():
             guard.refuse(name)
         me = threading.get_ident()
         # `with` alone neither loses nor keeps the lock when Ctrl-C comes; who slips in between waits

@@ -31,12 +31,12 @@ def interrupt_when(ready: Callable[[], bool], *arguments: str) -> tuple[int, str
         cwd=ROOT,
     )
     try:
-        limit = time.monotonic() + 120
+        limit = time.monotonic() + 600
         while not ready() and process.poll() is None and time.monotonic() < limit:
             time.sleep(0.02)
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=120)
+        out, errors = process.communicate(timeout=600)
     finally:
         process.kill()
     return process.returncode, out, errors

@@ -52,7 +52,7 @@ def run(script: str, hidden: tuple[str, ...], folder: Path, *arguments: str) -> 
     environment |= {"LD_LIBRARY_PATH": path, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", script, *arguments]
     # not in the source tree: what is installed is tested
-    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the loader's path works differently here")

@@ -39,11 +39,11 @@ def start(
 def run(*arguments: object, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> tuple[int, str, str]:
     """Exit status, stdout and stderr of `ibrl-fast ARGUMENTS`."""
     process = start(*arguments, env=env, cwd=cwd)
-    out, errors = process.communicate(timeout=300)
+    out, errors = process.communicate(timeout=600)
     return process.returncode, out, errors
 
 
-def wait_until(ready: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 600) -> None:
     """Returns once `ready()`; fails if the process ends or the time passes before."""
     limit = time.monotonic() + seconds
     while not ready():

@@ -52,7 +52,7 @@ def test_twenty_kills(tmp_path: Path, demos_file: Path) -> None:
         process = start(*arguments)
         try:
             # the last ones run to their end
-            limit = rng.uniform(0.2, longest) if kills < KILLS else 300
+            limit = rng.uniform(0.2, longest) if kills < KILLS else 600
             _, errors = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
             process.kill()

@@ -36,7 +36,7 @@ def run(script: str, *folders: Path) -> subprocess.CompletedProcess[str]:
         cwd=os.sep,  # nothing of the package lies there
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 

@@ -41,7 +41,7 @@ def run(*command: str, **wishes: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key not in ours} | wishes
     environment["PYTHONPATH"] = os.pathsep.join([str(root), *sys.path])
     return subprocess.run(
-        [sys.executable, *command], env=environment, cwd=root, capture_output=True, text=True, timeout=120
+        [sys.executable, *command], env=environment, cwd=root, capture_output=True, text=True, timeout=600
     )
 
 

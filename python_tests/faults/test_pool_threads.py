@@ -31,7 +31,7 @@ ZERO = np.zeros((3, 4), np.float32)
 """
 
 
-def run(script: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def run(script: str, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """A script in a process of its own; its end must be an orderly one."""
     root = Path(ibrl_fast.__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
@@ -313,7 +313,7 @@ if child == 0:
     sys.exit(0)
 stop.set()
 thread.join()
-deadline = time.monotonic() + 30
+deadline = time.monotonic() + 300
 while (done := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
     time.sleep(0.02)
 if done[0] == 0:
@@ -361,3 +361,41 @@ def test_threads_or_memory_that_the_system_refuses_are_an_exception() -> None:
     said = run(LARGE_STACKS, "native", PREAMBLE + LITTLE_MEMORY, "native", "7000").stdout.splitlines()
     assert said[0].startswith("ArgumentError num_threads: expected at most"), said
     assert said[1].startswith("OutOfMemoryError pool: expected memory"), said
+
+
+CLOSE_IS_NEXT = """
+pool = make()
+pool.reset(seed=0)
+plain, inside, go_on, seen = pool._is_plain, threading.Event(), threading.Event(), []
+def slow(*arguments):
+    inside.set()
+    go_on.wait()
+    return plain(*arguments)
+pool._is_plain = slow
+def use():
+    for _ in range(1000):
+        try:
+            pool.step(ZERO)
+        except RuntimeError as error:
+            seen.append(error)
+threads = [threading.Thread(target=use), threading.Thread(target=pool.close)]
+threads[0].start()
+inside.wait()
+threads[1].start()
+while not pool._guard.is_closing:
+    time.sleep(0.001)
+pool._is_plain = plain
+try:
+    pool.get_state()
+except PoolInUseError as error:
+    assert "one thread at a time" in str(error)
+else:
+    raise SystemExit("a call began although a thread waits to close the pool")
+go_on.set()
+[thread.join() for thread in threads]
+assert pool.closed and len(seen) == 999, len(seen)  # the first step was under way, no other began
+"""
+
+
+def test_a_thread_that_never_pauses_cannot_keep_another_from_closing() -> None:
+    run(CLOSE_IS_NEXT, "native")
