@@ -26,9 +26,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
+from ibrl_fast.training.gate import DeploymentGate, GateConfig
 from timing import machine_facts
 
-from ibrl_fast.training.gate import DeploymentGate, GateConfig
 from ibrl_fast.training.logging import read_metrics
 from ibrl_fast.training.presets import preset
 from ibrl_fast.training.trainer import Trainer

@@ -25,7 +25,7 @@ def resume(begin: Callable[[], None], run: Annotated[Path, tyro.conf.Positional]
     """
     check_exists("run", run, "a run folder")
 
-    from ibrl_fast.training.trainer import Trainer
+    from ibrl_fast.training.resume import resume_trainer
 
     begin()
-    print_result(finish(Trainer.from_checkpoint(run)))
+    print_result(finish(resume_trainer(run)))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.training.config import TrainConfig
+from ibrl_fast.training.config import ImitationConfig
 
 if TYPE_CHECKING:
+    from ibrl_fast.training.base_trainer import BaseTrainer
     from ibrl_fast.training.result import TrainResult
-    from ibrl_fast.training.trainer import Trainer
+
+AnyConfig = TypeVar("AnyConfig", bound=ImitationConfig)
 
 
 def check_exists(name: str, path: Path, expected: str) -> None:
@@ -21,7 +23,7 @@ def check_exists(name: str, path: Path, expected: str) -> None:
         raise ArgumentError(f"{name}: expected {expected}, got {path}")
 
 
-def in_fresh_folder(config: TrainConfig) -> TrainConfig:
+def in_fresh_folder(config: AnyConfig) -> AnyConfig:
     """The run in its folder, or in `NAME_2`, `NAME_3`, ... where a run lies there already."""
     folder = config.resolved_run_dir()
     candidate, number = folder, 1
@@ -31,7 +33,7 @@ def in_fresh_folder(config: TrainConfig) -> TrainConfig:
     return replace(config, run_dir=candidate)
 
 
-def finish(trainer: Trainer) -> TrainResult:
+def finish(trainer: BaseTrainer) -> TrainResult:
     """Runs to the end; a run that a signal stopped exits with the shell's number for it, after saving."""
     result = trainer.run()
     if result.interrupted:

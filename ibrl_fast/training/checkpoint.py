@@ -22,10 +22,10 @@ from ibrl_fast.errors import ArgumentError, UserError
 from ibrl_fast.files import kind_of, replacing
 
 CHECKPOINT_NAME = "checkpoint.pt"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
-# What a run's checkpoint holds, whatever its method
-RUN_CONTENT = ("config", "counters", "contract", "torch_rng", "gate", "metrics", "recent", "seconds")
+# What a run's checkpoint holds, whatever kind of run it is
+RUN_CONTENT = ("config", "counters", "seconds", "torch_rng", "contract")
 
 
 class CheckpointError(ArgumentError):
@@ -91,7 +91,10 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
         ) from error
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
-        raise CheckpointError(f"checkpoint {path}: expected format_version {FORMAT_VERSION}, got {version}")
+        raise CheckpointError(
+            f"checkpoint {path}: expected format_version {FORMAT_VERSION}, got {version} (another version of "
+            "ibrl_fast made it and can go on with it)"
+        )
     return content
 
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ibrl_fast.training.collector import EpisodeRecord
-from ibrl_fast.training.logging import MetricsLogger
 
 
 class IntervalLog:
     """Writes `episode` records as they come, and `train` records over the interval since the last one.
 
     Args:
-        logger: where records go.
+        log: writes a record: kind, environment steps, metrics.
         critic_updates: G, critic updates of a round.
     """
 
-    def __init__(self, logger: MetricsLogger, critic_updates: int) -> None:
-        self._logger = logger
+    def __init__(self, log: Callable[[str, int, dict[str, Any]], None], critic_updates: int) -> None:
+        self._log = log
         self._critic_updates = critic_updates
         self._recent: deque[EpisodeRecord] = deque(maxlen=100)
         self.mark(0, 0)
@@ -32,7 +31,7 @@ class IntervalLog:
     def episode(self, env_steps: int, record: EpisodeRecord) -> None:
         """A training episode ended."""
         self._recent.append(record)
-        self._logger.log("episode", env_steps, vars(record))
+        self._log("episode", env_steps, vars(record))
 
     def train(
         self, env_steps: int, rounds: int, metrics: Mapping[str, Any], seconds: Mapping[str, float]
@@ -58,13 +57,13 @@ class IntervalLog:
             record["il_share_act"] = il_steps / lengths
             self._recent.clear()
         record.update({f"seconds/{phase}": value for phase, value in seconds.items()})
-        self._logger.log("train", env_steps, record)
+        self._log("train", env_steps, record)
 
-    def state(self) -> list[dict[str, Any]]:
+    def state_dict(self) -> list[dict[str, Any]]:
         """The interval's episodes so far, as plain values."""
         return [vars(record) for record in self._recent]
 
-    def load_state(self, state: list[dict[str, Any]]) -> None:
-        """Goes on where `state` stood."""
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        """Restore from state_dict()."""
         self._recent.clear()
         self._recent.extend(EpisodeRecord(**record) for record in state)

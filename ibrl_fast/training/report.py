@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from ibrl_fast.agents.methods import METHODS
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.files import read_json
 from ibrl_fast.training.config_file import CONFIG_NAME
 from ibrl_fast.training.logging import read_metrics
 from ibrl_fast.training.pictures import new_figure, save_figure
 
-# One colour per method, the same in every picture (colour-blind safe)
-METHOD_COLORS = {"ibrl": "#0072B2", "td3": "#D55E00", "bc": "#666666"}
+# One colour per method in the order of their table, the same in every picture (colour-blind safe)
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+METHOD_COLORS = dict(zip(METHODS, COLORS, strict=False))
+BC_COLOR = "#666666"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class RunRecord:
     seed: int
     label: str
     metrics: list[dict[str, Any]]
+
+    @property
+    def has_training(self) -> bool:
+        """Whether there was reinforcement learning after imitation."""
+        return any(record["kind"] == "train" for record in self.metrics)
 
     def series(self, kind: str, key: str) -> tuple[np.ndarray, np.ndarray]:
         """All (env_steps [M], value [M]) of one metric of one kind of record, in the order of the file."""
@@ -100,7 +108,7 @@ def _plot_task(axis: Axes, runs: list[RunRecord]) -> None:
         groups[run.label].append(run)
 
     # One curve per label
-    spare_colors = iter(["#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"])
+    spare_colors = iter(color for color in COLORS if color not in map(METHOD_COLORS.get, groups))
     for label, members in sorted(groups.items()):
         color = METHOD_COLORS.get(label) or next(spare_colors, "#333333")
         steps, mean, low, high = _mean_and_band(members, "success_rate")
@@ -116,7 +124,7 @@ def _plot_task(axis: Axes, runs: list[RunRecord]) -> None:
     # The imitation policy that the runs started from
     bc_rates = [rate for run in runs for rate in run.series("bc", "success_rate")[1][-1:]]
     if bc_rates:
-        axis.axhline(float(np.mean(bc_rates)), color=METHOD_COLORS["bc"], linestyle="--", label="BC (start)")
+        axis.axhline(float(np.mean(bc_rates)), color=BC_COLOR, linestyle="--", label="BC (start)")
     axis.set_xlabel("environment steps")
     axis.set_ylabel("success rate")
     axis.set_ylim(-0.03, 1.03)
@@ -196,6 +204,6 @@ def write_report(run_paths: Sequence[Path], out_dir: Path) -> list[Path]:
     runs = [read_run(path) for path in run_paths]
     written = [plot_learning_curves(runs, Path(out_dir) / "learning_curve.png")]
     written += [
-        plot_training_curves(run, run.path / "training_curves.png") for run in runs if run.method != "bc"
+        plot_training_curves(run, run.path / "training_curves.png") for run in runs if run.has_training
     ]
     return written

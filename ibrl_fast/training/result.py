@@ -1,4 +1,4 @@
-"""What a run came to, and where it stands."""
+"""The result of a run, and the counters of one under way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUMMARY_NAME = "summary.json"
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
         success_rate, success_low, success_high: of the final policy, with its 95% interval.
@@ -39,18 +39,25 @@ class TrainResult:
 
 @dataclass
 class Counters:
-    """Where a run stands; saved with it."""
+    """Where a run stands; saved with it.
+
+    Attributes:
+        agent_steps: steps taken, over all environments.
+        warmup_steps: those of the warm-up.
+        episodes: training episodes that ended.
+        rounds: update rounds made.
+        steps_owed: agent steps that no update round has answered yet.
+        next_checkpoint: environment steps at which the next one is due.
+        wall_seconds: until the last checkpoint.
+    """
 
     agent_steps: int = 0
     warmup_steps: int = 0
     episodes: int = 0
     rounds: int = 0
     steps_owed: int = 0
-    next_evaluation: int = 0
     next_checkpoint: int = 0
-    good_evaluations: int = 0
     wall_seconds: float = 0.0
-    bc_success_rate: float | None = None
 
 
 def describe(what: str, result: EvaluationResult) -> str:

@@ -8,12 +8,12 @@ import warnings
 
 import pytest
 import torch
+from ibrl_fast.deploy.policy_module import SinglePolicy, enable_rl
 from policies import ACTION_DIM, make_agent, make_bc_policy, pixel_contract, random_obs, state_contract
 
 from ibrl_fast.agents import IBRLConfig, ProposalRule, TD3Config
 from ibrl_fast.deploy import ObservationContract, ObservationField
 from ibrl_fast.deploy.export import make_policy_module, script_policy
-from ibrl_fast.deploy.policy_module import SinglePolicy, enable_rl
 
 RULES = [
     ProposalRule(),

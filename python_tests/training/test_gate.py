@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ibrl_fast.training.gate import DeploymentGate, GateConfig
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from ibrl_fast.training.gate import GateConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_helpers import tiny_config
 
-from ibrl_fast.training.gate import GateConfig
 from ibrl_fast.training.logging import MetricsAccumulator, MetricsLogger, PhaseTimer, read_metrics
 from ibrl_fast.training.trainer import Trainer
 

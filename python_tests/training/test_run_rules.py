@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ibrl_fast.training.gate import GateConfig
 from training_helpers import reproducible_records, run_interrupted, tiny_config
 
 from ibrl_fast import Trainer, collect_demonstrations, load_policy, write_demonstrations
@@ -15,7 +16,6 @@ from ibrl_fast.data.demonstration_set import DemonstrationSet
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.training.build import load_policy_module
 from ibrl_fast.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from ibrl_fast.training.gate import GateConfig
 from ibrl_fast.training.run_folder import reopen
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ibrl_fast.training.gate import GateConfig
 from training_helpers import (
     differences,
     reproducible_content,
@@ -19,7 +20,6 @@ from training_helpers import (
 from ibrl_fast import collect_demonstrations, write_demonstrations
 from ibrl_fast.training import trainer as trainer_module
 from ibrl_fast.training.config import TrainConfig
-from ibrl_fast.training.gate import GateConfig
 from ibrl_fast.training.trainer import Trainer
 
 

@@ -1,4 +1,8 @@
-"""The result of training as one scriptable module: what evaluation, export and robots run."""
+"""The result of training as one scriptable module: what evaluation, export and robots run.
+
+Each has `act`: stacked observations to (action `[N, action_dim]`, source `[N]` int64: 0 = RL, 1 = IL), and
+`contract_json`: what it expects and returns, empty until `deploy.make_policy_module` writes it there.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,8 @@ from typing import Dict, Literal, Tuple  # noqa: UP035 (the words that TorchScri
 import torch
 from torch import Tensor, nn
 
-from ibrl_fast.deploy.contract import ObservationContract
 from ibrl_fast.errors import ArgumentError
+from ibrl_fast.nn.proposal_scores import score_proposals
 
 RL_SOURCE, IL_SOURCE = 0, 1
 
@@ -21,15 +25,18 @@ class HybridPolicy(nn.Module):
 
     Args:
         encoder: obs dict to features.
-        actor: features to action `[N, action_dim]`.
+        actor: features, and the imitation action where it is residual, to action `[N, action_dim]`.
         target_critic: features and proposals `[P, N, action_dim]` to values `[P, num_critics, N]`.
         bc_policy: obs dict to action `[N, action_dim]` or samples `[N, S, action_dim]`.
-        contract: what the policy expects and returns.
+        residual: whether the actor corrects the imitation policy's (first) action.
         rule, std_factor, margin: how proposals are scored (agents.ProposalRule); the default is the paper's.
 
     The buffer `rl_enabled` (bool `[]`, true at first) decides whether the RL action may be chosen at all: see
-    `enable_rl` and ibrl_fast/training/gate.py.
+    `enable_rl` and ibrl_fast/agents/gate.py.
     """
+
+    # TorchScript compiles only the branch that a constant takes
+    __constants__ = ("residual",)
 
     def __init__(
         self,
@@ -37,8 +44,8 @@ class HybridPolicy(nn.Module):
         actor: nn.Module,
         target_critic: nn.Module,
         bc_policy: nn.Module,
-        contract: ObservationContract,
         *,
+        residual: bool = False,
         rule: Literal["min", "lcb", "paired"] = "min",
         std_factor: float = 0.0,
         margin: float = 0.0,
@@ -48,10 +55,11 @@ class HybridPolicy(nn.Module):
         self.actor = actor
         self.target_critic = target_critic
         self.bc_policy = bc_policy
+        self.residual = bool(residual)
         self.rule = str(rule)
         self.std_factor = float(std_factor)
         self.margin = float(margin)
-        self.contract_json = contract.to_json()
+        self.contract_json = ""
         device = next(actor.parameters()).device
         self.register_buffer("rl_enabled", torch.ones((), dtype=torch.bool, device=device))
 
@@ -67,7 +75,11 @@ class HybridPolicy(nn.Module):
             features = self.encoder(obs)
             il_action = self.bc_policy(obs)
             il_proposals = il_action.unsqueeze(0) if il_action.dim() == 2 else il_action.transpose(0, 1)
-            proposals = torch.cat([self.actor(features).unsqueeze(0), il_proposals])
+            if self.residual:  # noqa: SIM108 (a branch that TorchScript leaves out)
+                rl_action = self.actor(features, il_proposals[0])
+            else:
+                rl_action = self.actor(features)
+            proposals = torch.cat([rl_action.unsqueeze(0), il_proposals])
             # argmax takes the lowest index among equals: RL
             choice = self.score(self.target_critic(features, proposals)).argmax(0)
             index = choice.view(1, -1, 1).expand(1, -1, proposals.shape[2])
@@ -76,21 +88,14 @@ class HybridPolicy(nn.Module):
 
     @torch.jit.export
     def score(self, q: Tensor) -> Tensor:
-        """Score values `[P, num_critics, N]`, RL first, to `[P, N]`, as agents.proposals with all critics."""
-        value = q.amin(1) if self.rule == "min" else q.mean(1)
-        doubt = torch.zeros_like(value[0])
-        if self.rule == "lcb":
-            doubt = q[0].std(0, correction=0)
-        elif self.rule == "paired":
-            best_il = value[1:].argmax(0).view(1, 1, -1).expand(1, q.shape[1], -1)
-            doubt = (q[0] - q[1:].gather(0, best_il)[0]).std(0, correction=0)
-        rl_value = value[0] - self.std_factor * doubt - self.margin
-        rl_value = rl_value.masked_fill(~self.rl_enabled, float("-inf"))  # type: ignore[operator]
+        """Score values `[P, num_critics, N]`, RL first, to `[P, N]` by all critics."""
+        value = score_proposals(q, None, self.rule, self.std_factor, self.margin)
+        rl_value = value[0].masked_fill(~self.rl_enabled, float("-inf"))  # type: ignore[operator]
         return torch.cat([rl_value.unsqueeze(0), value[1:]])
 
 
 def enable_rl(policy: nn.Module, enabled: bool) -> None:
-    """Lets a `HybridPolicy` (scripted copies follow) choose the RL action, or the imitation policy alone."""
+    """Let a `HybridPolicy` (scripted copies follow) choose the RL action, or the imitation policy alone."""
     if not isinstance(policy, HybridPolicy):
         raise TypeError(f"policy: expected HybridPolicy, got {type(policy).__name__}")
     policy.get_buffer("rl_enabled").fill_(enabled)
@@ -102,16 +107,15 @@ class SinglePolicy(nn.Module):
     Args:
         policy: obs dict to action `[N, action_dim]`; shared, not copied.
         source: what `act` reports, 0 = RL, 1 = IL.
-        contract: what the policy expects and returns.
     """
 
-    def __init__(self, policy: nn.Module, source: int, contract: ObservationContract) -> None:
+    def __init__(self, policy: nn.Module, source: int) -> None:
         super().__init__()
         if source not in (RL_SOURCE, IL_SOURCE):
             raise ArgumentError(f"source: expected 0 (RL) or 1 (IL), got {source}")
         self.policy = policy
         self.source = int(source)
-        self.contract_json = contract.to_json()
+        self.contract_json = ""
 
     def forward(self, obs: Dict[str, Tensor]) -> Tensor:  # noqa: UP006
         """Map stacked observations, each `[N, ...]`, to actions `[N, action_dim]`."""
@@ -142,3 +146,25 @@ class EncodedActor(nn.Module):
     def forward(self, obs: Dict[str, Tensor]) -> Tensor:  # noqa: UP006
         """Map stacked observations, each `[N, ...]`, to actions `[N, action_dim]`; dropout off."""
         return self.actor(self.encoder(obs))
+
+
+class ResidualPolicy(nn.Module):
+    """An imitation policy, and a residual actor that corrects its (first) action.
+
+    Args:
+        encoder: obs dict to features.
+        actor: features and imitation action to action `[N, action_dim]`.
+        bc_policy: obs dict to action `[N, action_dim]` or samples `[N, S, action_dim]`.
+    """
+
+    def __init__(self, encoder: nn.Module, actor: nn.Module, bc_policy: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.actor = actor
+        self.bc_policy = bc_policy
+
+    def forward(self, obs: Dict[str, Tensor]) -> Tensor:  # noqa: UP006
+        """Map stacked observations, each `[N, ...]`, to actions `[N, action_dim]`; dropout off."""
+        il_action = self.bc_policy(obs)
+        base = il_action if il_action.dim() == 2 else il_action[:, 0]
+        return self.actor(self.encoder(obs), base)
