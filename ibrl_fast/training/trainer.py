@@ -50,27 +50,33 @@ class Trainer(BaseTrainer):
 
     def _train(self) -> None:
         """Lines 5 to 23, to the last step, to success or to a wish to stop."""
-        run, parts, config = self._run, self._parts, self.config
-        parts.interval.mark(run.env_steps, run.counters.rounds)
-        with run.progress.bar("training", config.total_env_steps) as show:
-            while (
-                run.env_steps < config.total_env_steps
-                and not parts.evaluations.solved
-                and not run.stop.is_set()
-            ):
-                # Lines 6 to 10, in every environment; a new step owes the updates of the step before
-                acting = self._who_acts()
-                with run.timer("collect"):
-                    parts.collector.begin(acting)
-                if config.overlap_collection:
-                    self._update_owed()
-                self._finish_step(acting)
-                if not config.overlap_collection:
-                    self._update_owed()
-                if self._profiler is not None and run.counters.rounds:
-                    self._profiler.step()
-                self._do_what_is_due()
+        run, total = self._run, self.config.total_env_steps
+        self._parts.interval.mark(run.env_steps, run.counters.rounds)
+        with run.progress.bar("training", total) as show:
+            while run.env_steps < total and not self._parts.evaluations.solved and not run.stop.is_set():
+                self._step()
                 show(run.env_steps)
+
+    def _step(self) -> None:
+        """One agent step in every environment (lines 6 to 10), the rounds that it owes, and what is due."""
+        run, parts = self._run, self._parts
+        acting = self._who_acts()
+        with run.timer("collect"):
+            parts.collector.begin(acting)
+        # while environments step, or after it: what the steps so far owe
+        if self.config.overlap_collection:
+            self._update_owed()
+        self._finish_step(acting)
+        if not self.config.overlap_collection:
+            self._update_owed()
+        if self._profiler is not None and run.counters.rounds:
+            self._profiler.step()
+
+        # what the schedule asks for
+        parts.evaluations.step()
+        if run.env_steps >= run.counters.next_checkpoint:
+            run.counters.next_checkpoint += self.config.checkpoint_every_env_steps
+            self._save()
 
     def _who_acts(self) -> Literal["agent", "teacher", "random"]:
         """The agent, after the warm-up episodes of its method."""
@@ -115,14 +121,6 @@ class Trainer(BaseTrainer):
             metrics["buffer_steps"] = len(parts.buffer)
             metrics["wall_seconds"] = run.wall_seconds
             parts.interval.train(run.env_steps, run.counters.rounds, metrics, run.timer.seconds)
-
-    def _do_what_is_due(self) -> None:
-        """Evaluations and checkpoints, by environment steps."""
-        run, parts = self._run, self._parts
-        parts.evaluations.step()
-        if run.env_steps >= run.counters.next_checkpoint:
-            run.counters.next_checkpoint += self.config.checkpoint_every_env_steps
-            self._save()
 
     # ---- records
 

@@ -136,7 +136,7 @@ def run_rounds(
     for round_number in range(rounds):
         # act (lines 6 to 9)
         batch = buffer.sample(4).to(torch.float64)
-        il_action = agent.il_actions(batch.obs)
+        il_action = agent.propose(batch.obs)
         action = agent.act(batch.obs, explore=True)
         take_uniforms(random, philox.IBRL_SELECT, 4)
         expected_action, expected_source = reference.act(batch.obs, il_action[:, 0])
@@ -147,7 +147,7 @@ def run_rounds(
         for _ in range(critic_updates):
             # the batch (line 15), its returns from the raw episodes
             batch = buffer.sample(32).to(torch.float64)
-            batch.il_action_next = agent.il_actions(batch.next_obs)
+            batch.il_action_next = agent.propose(batch.next_obs)
             reward, discount = torch.zeros(32, dtype=torch.float64), torch.zeros(32, dtype=torch.float64)
             for i, row in enumerate(batch.rows.tolist()):
                 episode, t = where[row]

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from demonstration_files import make_demo
-from ibrl_fast.deploy.policy_module import RL_SOURCE, SinglePolicy
 
 from ibrl_fast.data import read_demonstrations, write_demonstrations
 from ibrl_fast.deploy import ObservationContract, ObservationField
@@ -19,6 +18,7 @@ from ibrl_fast.deploy.export import export_torchscript
 from ibrl_fast.deploy.policy import load_policy
 from ibrl_fast.errors import UserError
 from ibrl_fast.files import read_json, write_json
+from ibrl_fast.nn.policies import RL_SOURCE, SinglePolicy
 from ibrl_fast.training.checkpoint import load_checkpoint, save_checkpoint
 from ibrl_fast.training.logging import MetricsLogger, read_metrics
 

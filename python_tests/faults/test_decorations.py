@@ -11,7 +11,7 @@ from commands import run
 
 from ibrl_fast import load_policy
 from ibrl_fast.cli import main
-from ibrl_fast.training import trainer as trainer_module
+from ibrl_fast.training import finish
 from ibrl_fast.training.logging import read_metrics
 
 
@@ -36,7 +36,7 @@ def test_pictures_that_cannot_be_drawn(
     def fail(*_: object) -> None:
         raise RuntimeError("the printer is on fire\nand more")
 
-    monkeypatch.setattr(trainer_module, "plot_phase_seconds", fail)
+    monkeypatch.setattr(finish, "plot_phase_seconds", fail)
     folder = tmp_path / "run"
     main(["train", *tiny_arguments(demos_file, folder, {"--total-env-steps": 4})])
     assert "no pictures: the printer is on fire\n" in capsys.readouterr().out

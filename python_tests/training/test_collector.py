@@ -81,8 +81,8 @@ def test_the_imitation_policy_is_asked_once_for_every_observation() -> None:
     # what is stored beside an observation is what the policy says of it
     agent = make_agent("state", 5, CASES["ibrl-soft-state"][3])
     batch = buffer.sample(64)
-    torch.testing.assert_close(batch.il_action, agent.il_actions(batch.obs))
-    torch.testing.assert_close(batch.il_action_next, agent.il_actions(batch.next_obs))
+    torch.testing.assert_close(batch.il_action, agent.propose(batch.obs))
+    torch.testing.assert_close(batch.il_action_next, agent.propose(batch.next_obs))
 
 
 @pytest.mark.parametrize("name", ["ibrl-soft-state", "td3-state"])

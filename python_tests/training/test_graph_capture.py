@@ -105,7 +105,7 @@ def test_replayed_rounds_are_the_eager_ones(
         for run in (eager, captured):
             run.round()
             run.feeder.feed(40)
-        assert captured.agent.critic_updates == eager.agent.critic_updates
+        assert captured.agent.critic_updates == eager.agent.counts["critic_updates"]
         assert captured.agent.actor_updates == number + 1
         if number in (2, 5):
             assert captured.round.pop() == eager.round.pop()
@@ -267,7 +267,7 @@ class Decaying(IBRLAgent):
     def update_actor(self, batch: Any) -> dict[str, torch.Tensor]:
         metrics = super().update_actor(batch)
         with torch.no_grad():
-            self.actor.mlp.output.bias.mul_(1.0 - 0.1 / (1 + self.actor_updates))
+            self.actor.mlp.output.bias.mul_(1.0 - 0.1 / (1 + self.counts["actor_updates"]))
         return metrics
 
 
