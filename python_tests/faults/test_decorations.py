@@ -50,7 +50,7 @@ def test_the_policy_is_there_when_the_last_evaluation_fails(
         raise KeyboardInterrupt
 
     folder = tmp_path / "run"
-    monkeypatch.setattr(trainer_module, "can_film", fail)
+    monkeypatch.setattr(finish, "can_film", fail)
     with pytest.raises(SystemExit):
         main(["train", *tiny_arguments(demos_file, folder, {"--evaluation.video-episodes": 1})])
     assert load_policy(folder / "policy.pt").contract.action_dim == 4
