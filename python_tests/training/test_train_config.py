@@ -82,9 +82,7 @@ def test_a_run_of_an_earlier_version_says_so_in_one_line(tmp_path: Path) -> None
     values = config_to_dict(TrainConfig())
     del values["format"]
     (tmp_path / CONFIG_NAME).write_text(json.dumps(values))
-    with pytest.raises(
-        ArgumentError, match="format: expected 2 .an earlier version of ibrl_fast made the run"
-    ):
+    with pytest.raises(ArgumentError, match=r"format: expected 2 \(an earlier version of ibrl_fast made"):
         load_config(tmp_path)
 
 
@@ -93,7 +91,7 @@ def test_a_method_refuses_what_only_another_has() -> None:
         TD3Config(beta=1.0)  # type: ignore[call-arg]
     values = config_to_dict(TrainConfig(agent=RLPDConfig()))
     values["agent"]["beta"] = 1.0
-    with pytest.raises(ArgumentError, match="RLPDConfig: expected fields .*demo_fraction.*, got beta"):
+    with pytest.raises(ArgumentError, match=r"RLPDConfig: expected fields .*demo_fraction.*, got beta"):
         config_from_dict(values)
 
 
