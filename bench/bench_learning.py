@@ -29,8 +29,8 @@ import tyro
 from ibrl_fast.training.gate import DeploymentGate, GateConfig
 from timing import machine_facts
 
-from ibrl_fast.training.logging import read_metrics
 from ibrl_fast.training.presets import preset
+from ibrl_fast.training.records.metrics import read_metrics
 from ibrl_fast.training.trainer import Trainer
 
 RESULTS = Path(__file__).parent / "results"

@@ -26,9 +26,9 @@ from bench_learning import first_solved
 from timing import RESULTS, machine_facts, write_results
 
 from ibrl_fast.training.config import TrainConfig
-from ibrl_fast.training.logging import read_metrics
 from ibrl_fast.training.presets import preset
-from ibrl_fast.training.result import SUMMARY_NAME
+from ibrl_fast.training.records.metrics import read_metrics
+from ibrl_fast.training.records.result import SUMMARY_NAME
 from ibrl_fast.training.trainer import Trainer
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     )
     from ibrl_fast.training.imitation_trainer import ImitationTrainer
     from ibrl_fast.training.presets import preset
-    from ibrl_fast.training.result import TrainResult
+    from ibrl_fast.training.records.result import TrainResult
     from ibrl_fast.training.trainer import Trainer
 
 __all__ = [
@@ -108,7 +108,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "ibrl_fast.training.imitation_trainer": ("ImitationTrainer",),
         "ibrl_fast.training.presets": ("preset",),
-        "ibrl_fast.training.result": ("TrainResult",),
+        "ibrl_fast.training.records.result": ("TrainResult",),
         "ibrl_fast.training.trainer": ("Trainer",),
     },
 )

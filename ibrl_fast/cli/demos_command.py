@@ -52,7 +52,7 @@ def collect(
 
     from ibrl_fast.data.demonstrations import write_demonstrations
     from ibrl_fast.envs.collect_demos import collect_demonstrations
-    from ibrl_fast.training.progress import RunProgress
+    from ibrl_fast.training.records.progress import RunProgress
 
     begin()
     check_output(out, "out")

@@ -36,7 +36,7 @@ def report(
     for run in runs:
         check_exists("run", run / CONFIG_NAME, f"a run folder with {CONFIG_NAME}")
 
-    from ibrl_fast.training.report import write_report
+    from ibrl_fast.training.records.report import write_report
 
     begin()
     if out is not None:

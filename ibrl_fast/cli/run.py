@@ -12,7 +12,7 @@ from ibrl_fast.training.config import ImitationConfig
 
 if TYPE_CHECKING:
     from ibrl_fast.training.base_trainer import BaseTrainer
-    from ibrl_fast.training.result import TrainResult
+    from ibrl_fast.training.records.result import TrainResult
 
 AnyConfig = TypeVar("AnyConfig", bound=ImitationConfig)
 

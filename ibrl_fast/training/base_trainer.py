@@ -11,7 +11,7 @@ from ibrl_fast.errors import ArgumentError
 from ibrl_fast.training.build import check_device
 from ibrl_fast.training.config import ImitationConfig
 from ibrl_fast.training.interruption import StopWish
-from ibrl_fast.training.result import TrainResult
+from ibrl_fast.training.records.result import TrainResult
 from ibrl_fast.training.run import Run, SavedRun, open_run
 
 

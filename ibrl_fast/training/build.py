@@ -22,10 +22,9 @@ from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCPolicy, ObservationScaler, enable_rl
 from ibrl_fast.training.acting import Acting
-from ibrl_fast.training.checkpoint import fitting
 from ibrl_fast.training.collector import Collector
 from ibrl_fast.training.config import ImitationConfig, TrainConfig
-from ibrl_fast.training.evaluations import Evaluations
+from ibrl_fast.training.evaluation.schedule import Evaluations
 from ibrl_fast.training.graph_capture import resolve_capture
 from ibrl_fast.training.imitation import (
     imitate,
@@ -34,7 +33,6 @@ from ibrl_fast.training.imitation import (
     restore_bc_policy,
     stream_seed,
 )
-from ibrl_fast.training.interval_log import IntervalLog
 from ibrl_fast.training.observation_plan import (
     ObservationPlan,
     make_scalers,
@@ -42,6 +40,8 @@ from ibrl_fast.training.observation_plan import (
     plan_observation,
     stack_episode,
 )
+from ibrl_fast.training.records.checkpoint import fitting
+from ibrl_fast.training.records.interval_log import IntervalLog
 from ibrl_fast.training.run import Run, SavedRun
 from ibrl_fast.training.update_round import UpdateRound
 

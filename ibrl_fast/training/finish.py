@@ -6,12 +6,12 @@ from torch import nn
 
 from ibrl_fast.deploy.export import export_policy
 from ibrl_fast.training.config import TrainConfig
-from ibrl_fast.training.evaluate import EvaluationResult, can_film
-from ibrl_fast.training.evaluations import Evaluations
-from ibrl_fast.training.report import plot_phase_seconds, write_report
-from ibrl_fast.training.result import TrainResult, describe, write_summary
+from ibrl_fast.training.evaluation.evaluator import EvaluationResult, can_film
+from ibrl_fast.training.evaluation.schedule import Evaluations
+from ibrl_fast.training.records.report import plot_phase_seconds, write_report
+from ibrl_fast.training.records.result import TrainResult, describe, write_summary
+from ibrl_fast.training.records.run_folder import POLICY_NAME
 from ibrl_fast.training.run import Run
-from ibrl_fast.training.run_folder import POLICY_NAME
 
 
 def conclude(run: Run, module: nn.Module, evaluations: Evaluations) -> TrainResult:

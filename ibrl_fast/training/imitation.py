@@ -21,7 +21,7 @@ from ibrl_fast.envs.rollout import episode_seeds
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCPolicy, build_bc_policy
 from ibrl_fast.training.config import ImitationConfig
-from ibrl_fast.training.evaluate import EvaluationSpec, Evaluator
+from ibrl_fast.training.evaluation.evaluator import EvaluationSpec, Evaluator
 from ibrl_fast.training.graph_capture import step_capture
 from ibrl_fast.training.observation_plan import ObservationPlan, make_scalers
 from ibrl_fast.training.run import Run

@@ -7,14 +7,14 @@ from contextlib import closing
 from ibrl_fast.deploy.export import make_policy_module
 from ibrl_fast.training.base_trainer import BaseTrainer
 from ibrl_fast.training.build import open_pool
-from ibrl_fast.training.checkpoint import fitting
 from ibrl_fast.training.config import ImitationConfig
-from ibrl_fast.training.evaluation_process import EvaluationError
-from ibrl_fast.training.evaluations import Evaluations
+from ibrl_fast.training.evaluation.process import EvaluationError
+from ibrl_fast.training.evaluation.schedule import Evaluations
 from ibrl_fast.training.finish import conclude, interrupted_result
 from ibrl_fast.training.imitation import imitate, restore_bc_policy
 from ibrl_fast.training.observation_plan import plan_observation
-from ibrl_fast.training.result import TrainResult
+from ibrl_fast.training.records.checkpoint import fitting
+from ibrl_fast.training.records.result import TrainResult
 from ibrl_fast.training.run import Run
 
 

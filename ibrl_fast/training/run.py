@@ -13,15 +13,15 @@ from typing import Any
 import torch
 
 from ibrl_fast.errors import first_line
-from ibrl_fast.training.checkpoint import CHECKPOINT_NAME, fitting, load_run, save_checkpoint
 from ibrl_fast.training.config import ImitationConfig, threads_from_environment
 from ibrl_fast.training.config_file import config_from_dict, config_to_dict, save_config
 from ibrl_fast.training.host_memory import keep_freed_memory, memory_errors
 from ibrl_fast.training.interruption import StopWish, stop_on_signals
-from ibrl_fast.training.logging import MetricsLogger, PhaseTimer
-from ibrl_fast.training.progress import RunProgress
-from ibrl_fast.training.result import Counters
-from ibrl_fast.training.run_folder import RunFolder, claim, reopen
+from ibrl_fast.training.records.checkpoint import CHECKPOINT_NAME, fitting, load_run, save_checkpoint
+from ibrl_fast.training.records.metrics import MetricsLogger, PhaseTimer
+from ibrl_fast.training.records.progress import RunProgress
+from ibrl_fast.training.records.result import Counters
+from ibrl_fast.training.records.run_folder import RunFolder, claim, reopen
 
 
 class SavedRun:

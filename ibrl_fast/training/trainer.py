@@ -9,10 +9,10 @@ from ibrl_fast.nn.policies import enable_rl
 from ibrl_fast.training.base_trainer import BaseTrainer
 from ibrl_fast.training.build import assemble
 from ibrl_fast.training.config import TrainConfig
-from ibrl_fast.training.evaluation_process import EvaluationError
+from ibrl_fast.training.evaluation.process import EvaluationError
 from ibrl_fast.training.finish import conclude, interrupted_result
-from ibrl_fast.training.profile import StepProfiler
-from ibrl_fast.training.result import TrainResult
+from ibrl_fast.training.records.profile import StepProfiler
+from ibrl_fast.training.records.result import TrainResult
 from ibrl_fast.training.run import Run
 
 

@@ -10,7 +10,7 @@ from ibrl_fast.agents.learner import Learner, Phase, no_phase
 from ibrl_fast.data import Batch, ReplayBuffer
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.training.graph_capture import GraphedStep, resolve_capture
-from ibrl_fast.training.logging import MetricsAccumulator
+from ibrl_fast.training.records.metrics import MetricsAccumulator
 
 
 class UpdateRound:

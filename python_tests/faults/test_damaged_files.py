@@ -19,8 +19,8 @@ from ibrl_fast.deploy.policy import load_policy
 from ibrl_fast.errors import UserError
 from ibrl_fast.files import read_json, write_json
 from ibrl_fast.nn.policies import RL_SOURCE, SinglePolicy
-from ibrl_fast.training.checkpoint import load_checkpoint, save_checkpoint
-from ibrl_fast.training.logging import MetricsLogger, read_metrics
+from ibrl_fast.training.records.checkpoint import load_checkpoint, save_checkpoint
+from ibrl_fast.training.records.metrics import MetricsLogger, read_metrics
 
 COPIES = 300
 

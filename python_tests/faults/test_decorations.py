@@ -12,7 +12,7 @@ from commands import run
 from ibrl_fast import load_policy
 from ibrl_fast.cli import main
 from ibrl_fast.training import finish
-from ibrl_fast.training.logging import read_metrics
+from ibrl_fast.training.records.metrics import read_metrics
 
 
 @pytest.mark.parametrize("workers", [0, 1])

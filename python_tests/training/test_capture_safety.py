@@ -21,7 +21,7 @@ from ibrl_fast.data import Demonstration
 from ibrl_fast.nn import ActorConfig, BCNetworkConfig, ResNet18Config, build_bc_policy
 from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.graph_capture import GraphedStep
-from ibrl_fast.training.logging import MetricsAccumulator
+from ibrl_fast.training.records.metrics import MetricsAccumulator
 from ibrl_fast.training.update_round import UpdateRound
 
 

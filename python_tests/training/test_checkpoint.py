@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ibrl_fast.training.checkpoint import (
+from ibrl_fast.training.records.checkpoint import (
     CHECKPOINT_NAME,
     CheckpointError,
     load_checkpoint,

@@ -22,7 +22,7 @@ from ibrl_fast.training.graph_capture import (
     resolve_capture,
     step_capture,
 )
-from ibrl_fast.training.logging import PhaseTimer
+from ibrl_fast.training.records.metrics import PhaseTimer
 
 CPU = torch.device("cpu")
 

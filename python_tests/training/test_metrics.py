@@ -15,7 +15,7 @@ from training_helpers import tiny_config
 from ibrl_fast.agents import GateConfig, IBRLConfig, TD3Config
 from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.imitation_trainer import ImitationTrainer
-from ibrl_fast.training.logging import MetricsAccumulator, MetricsLogger, PhaseTimer, read_metrics
+from ibrl_fast.training.records.metrics import MetricsAccumulator, MetricsLogger, PhaseTimer, read_metrics
 from ibrl_fast.training.trainer import Trainer
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"

@@ -13,10 +13,10 @@ import pytest
 from matplotlib.figure import Figure
 from training_helpers import tiny_config
 
-from ibrl_fast.training import report
 from ibrl_fast.training.config_file import save_config
-from ibrl_fast.training.logging import METRICS_NAME
-from ibrl_fast.training.report import plot_phase_seconds, read_run, write_report
+from ibrl_fast.training.records import report
+from ibrl_fast.training.records.metrics import METRICS_NAME
+from ibrl_fast.training.records.report import plot_phase_seconds, read_run, write_report
 
 
 def write_run(folder: Path, rates: list[float], **changes: object) -> Path:

@@ -15,8 +15,8 @@ from ibrl_fast.agents import GateConfig, IBRLConfig
 from ibrl_fast.data.demonstration_set import DemonstrationSet
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.training.build import load_policy_module
-from ibrl_fast.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from ibrl_fast.training.run_folder import reopen
+from ibrl_fast.training.records.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from ibrl_fast.training.records.run_folder import reopen
 
 
 def content_of(folder: Path) -> dict[str, bytes]:

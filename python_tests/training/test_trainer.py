@@ -17,12 +17,14 @@ from ibrl_fast.agents import IBRLAgent
 from ibrl_fast.data import ReplayBuffer
 from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.envs.rendering import RenderingUnavailableError
-from ibrl_fast.training import build, evaluate, evaluations, finish, trainer
+from ibrl_fast.training import build, finish, trainer
 from ibrl_fast.training.collector import Collector
-from ibrl_fast.training.evaluate import EpisodePart, EvaluationResult, Evaluator
-from ibrl_fast.training.evaluation_process import EvaluationError
-from ibrl_fast.training.logging import read_metrics
-from ibrl_fast.training.profile import StepProfiler
+from ibrl_fast.training.evaluation import evaluator as evaluate
+from ibrl_fast.training.evaluation import schedule as evaluations
+from ibrl_fast.training.evaluation.evaluator import EpisodePart, EvaluationResult, Evaluator
+from ibrl_fast.training.evaluation.process import EvaluationError
+from ibrl_fast.training.records.metrics import read_metrics
+from ibrl_fast.training.records.profile import StepProfiler
 from ibrl_fast.training.trainer import Trainer
 from ibrl_fast.training.update_round import UpdateRound
 

@@ -18,7 +18,6 @@ from ibrl_fast.nn import (
     NetworkConfig,
     ResNet18Config,
 )
-from ibrl_fast.training.checkpoint import load_checkpoint
 from ibrl_fast.training.config import (
     DemoConfig,
     EnvConfig,
@@ -26,8 +25,9 @@ from ibrl_fast.training.config import (
     TrainConfig,
     TrainEvaluationConfig,
 )
-from ibrl_fast.training.logging import read_metrics
-from ibrl_fast.training.result import TrainResult
+from ibrl_fast.training.records.checkpoint import load_checkpoint
+from ibrl_fast.training.records.metrics import read_metrics
+from ibrl_fast.training.records.result import TrainResult
 from ibrl_fast.training.trainer import Trainer
 
 # What depends on the clock and so differs between two equal runs

@@ -1,4 +1,4 @@
-"""A background process that evaluates policies: `python -m ibrl_fast.training.evaluation_worker`.
+"""A background process that evaluates policies: `python -m ibrl_fast.training.evaluation.worker`.
 
 The first line on stdin is the `EvaluationSpec` as JSON. Every job is a line and the bytes of a TorchScript
 file: {"ticket", "policy_bytes": how many, "episodes": positions, "video": file or null}. One line answers it:
@@ -41,7 +41,7 @@ def main() -> None:
 
     import torch
 
-    from ibrl_fast.training.evaluate import EpisodeRunner, EvaluationSpec
+    from ibrl_fast.training.evaluation.evaluator import EpisodeRunner, EvaluationSpec
 
     torch.set_num_threads(1)
 

@@ -19,8 +19,8 @@ from ibrl_fast.agents.methods import METHODS
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.files import read_json
 from ibrl_fast.training.config_file import CONFIG_NAME
-from ibrl_fast.training.logging import read_metrics
-from ibrl_fast.training.pictures import new_figure, save_figure
+from ibrl_fast.training.records.metrics import read_metrics
+from ibrl_fast.training.records.pictures import new_figure, save_figure
 
 # One colour per method in the order of their table, the same in every picture (colour-blind safe)
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

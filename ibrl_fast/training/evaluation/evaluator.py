@@ -22,7 +22,7 @@ from ibrl_fast.envs.rendering import RenderingUnavailableError, check_rendering
 from ibrl_fast.envs.rollout import evaluate_policy, wilson_interval
 from ibrl_fast.errors import first_line
 from ibrl_fast.files import replacing
-from ibrl_fast.training.evaluation_process import EvaluationError, EvaluationProcess
+from ibrl_fast.training.evaluation.process import EvaluationError, EvaluationProcess
 
 VIDEO_SIZE = 240
 

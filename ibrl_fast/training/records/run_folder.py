@@ -16,11 +16,11 @@ from types import TracebackType
 
 from ibrl_fast.errors import ArgumentError, user_errors
 from ibrl_fast.files import kind_of
-from ibrl_fast.training.checkpoint import CHECKPOINT_NAME
 from ibrl_fast.training.config_file import CONFIG_NAME
-from ibrl_fast.training.logging import METRICS_NAME
-from ibrl_fast.training.profile import CHART_NAME, TABLE_NAME, TRACE_NAME
-from ibrl_fast.training.result import SUMMARY_NAME
+from ibrl_fast.training.records.checkpoint import CHECKPOINT_NAME
+from ibrl_fast.training.records.metrics import METRICS_NAME
+from ibrl_fast.training.records.profile import CHART_NAME, TABLE_NAME, TRACE_NAME
+from ibrl_fast.training.records.result import SUMMARY_NAME
 
 LOCK_NAME = ".lock"
 POLICY_NAME = "policy.pt"

@@ -12,11 +12,11 @@ from ibrl_fast.agents.gate import DeploymentGate
 from ibrl_fast.deploy.export import script_policy
 from ibrl_fast.envs.rollout import episode_seeds
 from ibrl_fast.training.config import ImitationConfig, TrainConfig
-from ibrl_fast.training.evaluate import EvaluationResult, EvaluationSpec, Evaluator
+from ibrl_fast.training.evaluation.evaluator import EvaluationResult, EvaluationSpec, Evaluator
 from ibrl_fast.training.observation_plan import ObservationPlan
-from ibrl_fast.training.result import describe
+from ibrl_fast.training.records.result import describe
+from ibrl_fast.training.records.run_folder import VIDEO_NAME
 from ibrl_fast.training.run import Run
-from ibrl_fast.training.run_folder import VIDEO_NAME
 
 
 class Evaluations:

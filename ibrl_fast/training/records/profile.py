@@ -11,8 +11,8 @@ import torch
 from torch.profiler import ProfilerActivity
 
 from ibrl_fast.files import replacing, write_bytes
-from ibrl_fast.training.logging import read_metrics
-from ibrl_fast.training.pictures import new_figure, save_figure
+from ibrl_fast.training.records.metrics import read_metrics
+from ibrl_fast.training.records.pictures import new_figure, save_figure
 
 TRACE_NAME = "trace.json"
 TABLE_NAME = "profile.txt"

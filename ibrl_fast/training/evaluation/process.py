@@ -16,7 +16,7 @@ from typing import Any
 
 from ibrl_fast.errors import UserError
 
-WORKER_MODULE = "ibrl_fast.training.evaluation_worker"
+WORKER_MODULE = "ibrl_fast.training.evaluation.worker"
 
 
 class EvaluationError(UserError, ChildProcessError):
@@ -92,7 +92,7 @@ class EvaluationProcess:
         # a process group of its own: Ctrl-C reaches the trainer alone, which then ends it in good order
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close()
         # this very package, whatever lies in the working directory
-        paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+        paths = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", WORKER_MODULE],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},

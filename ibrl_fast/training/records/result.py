@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ibrl_fast.files import write_json
-from ibrl_fast.training.evaluate import EvaluationResult
+from ibrl_fast.training.evaluation.evaluator import EvaluationResult
 
 SUMMARY_NAME = "summary.json"
 
