@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from ibrl_fast.agents.config import MethodConfig
 from ibrl_fast.data import Batch
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.errors import ArgumentError, expect
+
+
+def check_teacher(config: MethodConfig, bc_policy: nn.Module | None) -> None:
+    """Refuse a method with a teacher too many or too few."""
+    wanted = f"{'a policy' if config.needs_teacher else 'None'} for method {config.method}"
+    got = "None" if bc_policy is None else type(bc_policy).__name__
+    expect(config.needs_teacher == (bc_policy is not None), "bc_policy", wanted, got)
 
 
 def check_obs(obs: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], name: str = "obs") -> int:

@@ -17,7 +17,7 @@ from ibrl_fast.agents.config import ProposalRule, TD3Config
 from ibrl_fast.agents.flat_adam import FlatAdam
 from ibrl_fast.agents.flat_parameters import FlatParameters
 from ibrl_fast.agents.gate import DeploymentGate
-from ibrl_fast.agents.input_checks import check_batch, check_obs, check_proposals
+from ibrl_fast.agents.input_checks import check_batch, check_obs, check_proposals, check_teacher
 from ibrl_fast.agents.learner import Action, LearnerSetup, Metrics, Phase, no_phase
 from ibrl_fast.agents.precision import Precision, in_precision
 from ibrl_fast.agents.proposals import bootstrap_target, select_action
@@ -73,23 +73,12 @@ class TD3Agent:
         self.critic = networks.critic.to(self.device, dtype)
         self.action_dim = self.actor.action_dim
         self.num_critics = self.critic.num_critics
-        expect(
-            config.subset_size <= self.num_critics,
-            "subset_size",
-            f"<= {self.num_critics} critics",
-            config.subset_size,
-        )
-        wanted = "a policy" if config.needs_teacher else "None"
-        got = "None" if bc_policy is None else type(bc_policy).__name__
-        expect(
-            config.needs_teacher == (bc_policy is not None),
-            "bc_policy",
-            f"{wanted} for method {config.method}",
-            got,
-        )
+        most = f"<= {self.num_critics} critics"
+        expect(config.subset_size <= self.num_critics, "subset_size", most, config.subset_size)
+        check_teacher(config, bc_policy)
         self.bc_policy = bc_policy
         if bc_policy is not None:
-            self.bc_policy = bc_policy.to(self.device, dtype).requires_grad_(False).eval()
+            bc_policy.to(self.device, dtype).requires_grad_(False).eval()
         self.num_proposals = 0 if bc_policy is None else 1
         # targets; the encoder has none
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
