@@ -25,7 +25,7 @@ from replay_baselines import EPISODE, TorchBuffer, TorchRLBuffer, find_torchrl
 from replay_cases import ACTION, BATCH, SIZES, Call, Feed, Size, appender, filled_buffer, make_buffer
 from timing import RESULTS, compare, copy_bandwidth, machine_facts, write_results
 
-from ibrl_fast.data import ReplayBuffer
+from ibrl_fast.data import BufferPlan, ReplayBuffer
 from ibrl_fast.training.host_memory import keep_freed_memory
 
 
@@ -80,12 +80,9 @@ def bench_sampling(
 
 
 def bench_beside(
-    buffers: dict[str, ReplayBuffer],
-    ahead: dict[str, ReplayBuffer],
-    device: torch.device,
-    milliseconds: float,
+    buffers: dict[str, ReplayBuffer], device: torch.device, milliseconds: float
 ) -> dict[str, Any]:
-    """What a batch adds to work of about this length that the GPU does meanwhile; two buffers per storage."""
+    """Time what a batch adds to work of about this length that the GPU does meanwhile."""
     a, b = (torch.randn(4096, 4096, device=device, dtype=torch.bfloat16) for _ in range(2))
     single = compare({"mm": lambda: torch.mm(a, b)}, device=device, rounds=3)["mm"].median
     times = max(1, round(milliseconds / 1e3 / single))
@@ -101,14 +98,7 @@ def bench_beside(
             buffer.sample(BATCH)
             work()
 
-        def prefetch_beside_work(buffer: ReplayBuffer = ahead[storage]) -> None:
-            buffer.sample(BATCH)
-            work()
-            buffer.prefetch(BATCH)
-
-        ahead[storage].prefetch(BATCH)
-        calls[f"{storage}, sample"] = sample_then_work
-        calls[f"{storage}, prefetch"] = prefetch_beside_work
+        calls[storage] = sample_then_work
     return compare(calls, device=device, rounds=9, round_seconds=0.05)
 
 
@@ -139,7 +129,7 @@ def print_crossover(size: Size, results: dict[str, Any], device: torch.device, l
     """How much fits on the device, and what a batch costs when it does not."""
     parameters = {"max_episode_steps": EPISODE, "num_envs": 10, "device": device}
     few, many = (
-        ReplayBuffer.required_bytes(size.space, ACTION, capacity=capacity, **parameters)
+        BufferPlan(size.space, ACTION, capacity=capacity, **parameters).required_bytes
         for capacity in (10_000, 110_000)
     )
     per_step, free = (many - few) / 100_000, torch.cuda.mem_get_info(device)[0]
@@ -244,8 +234,7 @@ def main() -> None:
         entry["share_of_copy_bandwidth"] = size.moved_bytes / timings["ours device"].median / bandwidth
         if device.type == "cuda":
             entry["crossover"] = print_crossover(size, timings, device, link)
-            ahead = {each: filled_buffer(size, capacity, each, device) for each in storages(device)}
-            entry["beside_an_update"] = bench_beside(buffers, ahead, device, 2.0)
+            entry["beside_an_update"] = bench_beside(buffers, device, 2.0)
             alone = entry["beside_an_update"]["work alone"].median
             for way, found in entry["beside_an_update"].items():
                 extra = (found.median - alone) * 1e6

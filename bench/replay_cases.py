@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from replay_baselines import EPISODE, Space
 
-from ibrl_fast.data import ObsSpec, ReplayBuffer
+from ibrl_fast.data import BufferPlan, ObsSpec, ReplayBuffer
 
 BATCH, ACTION = 256, 7
 Call = Callable[[], Any]
@@ -100,14 +100,16 @@ def appender(buffer: ReplayBuffer, feed: Feed) -> Call:
 def make_buffer(size: Size, capacity: int, envs: int, storage: str, device: torch.device) -> ReplayBuffer:
     """An empty buffer."""
     return ReplayBuffer(
-        size.space,
-        ACTION,
-        capacity=capacity,
-        max_episode_steps=EPISODE,
-        num_envs=envs,
-        storage=storage,
-        device=device,
-        stacks=size.stacks,
+        BufferPlan(
+            size.space,
+            ACTION,
+            capacity=capacity,
+            max_episode_steps=EPISODE,
+            num_envs=envs,
+            storage=storage,
+            device=device,
+            stacks=size.stacks,
+        )
     )
 
 

@@ -13,7 +13,7 @@ from costs import RoundCost, pixel_cost, state_cost
 from plain_update import PlainIBRL
 
 from ibrl_fast.agents import IBRLAgent, IBRLConfig
-from ibrl_fast.data import ObsSpec, ReplayBuffer
+from ibrl_fast.data import BufferPlan, ObsSpec, ReplayBuffer
 from ibrl_fast.nn import (
     ActorConfig,
     BCNetworkConfig,
@@ -104,13 +104,16 @@ def filled_buffer(size: Size, count: int, device: torch.device) -> ReplayBuffer:
         space["camera"] = ObsSpec(size.image, torch.uint8)
     envs = 10
     buffer = ReplayBuffer(
-        space,
-        size.action_dim,
-        capacity=count,
-        max_episode_steps=100,
-        num_envs=envs,
-        device=device,
-        stacks={size.vector_key: size.stack} if size.vector else {},
+        BufferPlan(
+            space,
+            size.action_dim,
+            capacity=count,
+            max_episode_steps=100,
+            num_envs=envs,
+            storage="device",
+            device=device,
+            stacks={size.vector_key: size.stack} if size.vector else {},
+        )
     )
 
     def observe() -> dict[str, torch.Tensor]:

@@ -11,7 +11,6 @@ from ibrl_fast.data.buffer_plan import BufferPlan
 from ibrl_fast.data.buffer_state_checks import (
     check_episode_columns,
     check_index,
-    check_prefetched,
     check_seed,
     check_tensor,
     check_tensors,
@@ -76,9 +75,6 @@ def check_state(plan: BufferPlan, state: Mapping[str, Any]) -> None:
     }
     check_tensors("state['columns']", state["columns"], columns)
     check_episode_columns(plan.layout, index, state["columns"])
-
-    # A batch that was prepared, if there was one.
-    check_prefetched(plan, state.get("prefetched", {}))
 
 
 def load_state(plan: BufferPlan, storage: RowStorage, index: EpisodeIndex, state: Mapping[str, Any]) -> None:

@@ -14,14 +14,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ibrl_fast.data.buffer_plan import BufferPlan
 from ibrl_fast.data.checks import check_integer
 from ibrl_fast.data.episode_index import IntArray, RowLayout
 from ibrl_fast.data.row_storage import ColumnShapes
 from ibrl_fast.errors import ArgumentError, expect
 
 # Columns in [-1, 1].
-_ACTIONS = ("action", "il_action", "il_action_next")
+_ACTIONS = ("action", "il_action")
 
 
 def check_tensors(name: str, tensors: Any, shapes: ColumnShapes) -> None:
@@ -57,23 +56,6 @@ def check_keys(name: str, mapping: Any, expected: set[str]) -> None:
     if set(mapping) != expected:
         missing, unknown = sorted(expected - set(mapping)), sorted(map(str, set(mapping) - expected))
         raise ArgumentError(f"{name}: expected {sorted(expected)}, got missing {missing}, unknown {unknown}")
-
-
-def check_prefetched(plan: BufferPlan, prefetched: Any) -> None:
-    """Raises ValueError unless it is a batch that `Prefetch` prepared, or empty."""
-    name = "state['prefetched']"
-    expect(isinstance(prefetched, Mapping), name, "a dict", type(prefetched).__name__)
-    if not prefetched:
-        return
-    check_keys(name, prefetched, {"batch_size", "demo_fraction", "tensors"})
-    size, fraction = prefetched["batch_size"], prefetched["demo_fraction"]
-    _check_number(f"{name}['batch_size']", size, 1)
-    is_share = fraction is None or (isinstance(fraction, float) and 0.0 <= fraction <= 1.0)
-    expect(is_share, f"{name}['demo_fraction']", "a float in [0, 1] or None", repr(fraction))
-    check_tensors(f"{name}['tensors']", prefetched["tensors"], plan.batch_shapes(size))
-    rows, field = prefetched["tensors"]["rows"], f"{name}['tensors']['rows']"
-    inside = bool(((rows >= 0) & (rows < plan.layout.rows)).all())
-    expect(inside, field, f"rows 0 to {plan.layout.rows - 1}", "others")
 
 
 def check_index(layout: RowLayout, index: Any) -> dict[str, IntArray]:
