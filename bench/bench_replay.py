@@ -1,6 +1,6 @@
 """A batch from the replay buffer (draw, n-step return, stack, augmentation) and the cost of new steps.
 
-    python bench/bench_replay.py [--device cuda] [--quick] [--clock cpu] [--threads 1] [--out DIR]
+    python bench/bench_replay.py [--device cuda] [--quick] [--clock cpu] [--threads 1]
 
 Every storage of ours, on a GPU eager, captured and host storage with its copy, against torch's indexing with
 DrQ's grid_sample shift, and, where it can be imported, TorchRL's replay buffer with a prefetching sampler
@@ -8,12 +8,11 @@ over LazyTensorStorage and LazyMemmapStorage (whole transitions: it neither stac
 sampling). "Share" is the bytes that a batch must at least move over its time, against the copy bandwidth
 measured in the same run. On a GPU also: the time that a batch adds to an update beside it, and where pinned
 storage takes over. Freed memory is kept by the process, as in training, for every candidate alike. Writes
-results/bench_replay.json (bench_replay_cuda.json on a GPU) and a chart.
+results/bench_replay.json (bench_replay_cuda.json on a GPU).
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from functools import partial
@@ -21,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from replay_baselines import EPISODE, TorchBuffer, TorchRLBuffer, find_torchrl
+from baselines.replay_buffers import EPISODE, TorchBuffer, TorchRLBuffer, find_torchrl
+from plots import bars, figure
+from record import Results, bench_parser
 from replay_cases import ACTION, BATCH, SIZES, Call, Feed, Size, appender, filled_buffer, make_buffer
-from timing import RESULTS, compare, copy_bandwidth, machine_facts, write_results
+from timing import compare, copy_bandwidth
 
 from ibrl_fast.data import BufferPlan, ReplayBuffer
 from ibrl_fast.training.host_memory import keep_freed_memory
@@ -149,39 +150,23 @@ def print_crossover(size: Size, results: dict[str, Any], device: torch.device, l
     return crossover
 
 
-def draw_chart(sampling: dict[str, dict[str, Any]], path: Path) -> None:
-    """Bars of a batch's time, one panel for each size."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, panels = plt.subplots(1, len(sampling), figsize=(5 * len(sampling), 3), layout="constrained")
-    for panel, (name, timings) in zip(panels, sampling.items()):
-        order = sorted(timings, key=lambda each: -timings[each].median)
-        times = [timings[each].median * 1e3 for each in order]
-        colors = ["#0072B2" if each.startswith("ours") else "#999999" for each in order]
-        panel.barh(range(len(order)), times, color=colors)
-        for row, value in enumerate(times):
-            panel.text(value, row, f" {value:.3g}", va="center", size=8)
-        panel.set_yticks(range(len(order)), order, size=8)
-        panel.set_xlim(right=max(times) * 1.15)
-        panel.set_xlabel("ms per batch of 256")
-        panel.set_title(name, size=10)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+def draw(report: dict[str, Any], path: Path) -> None:
+    """Draw bars of a batch's time, one panel for each size."""
+    sizes = report["sampling"]
+    with figure(path, 1, len(sizes), size=(5 * len(sizes), 3)) as axes:
+        for axis, entry in zip(axes[0], sizes):
+            times = {way: 1e3 * found["median"] for way, found in entry["ways"].items()}
+            bars(axis, dict(sorted(times.items(), key=lambda each: each[1])), "ms per batch of 256")
+            axis.set_title(entry["size"], size=10)
 
 
 def main() -> None:
-    """Times everything, prints tables, writes JSON and chart."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Time everything, print tables, write the results."""
+    parser = bench_parser(__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: processor time")
     parser.add_argument("--quick", action="store_true", help="few rounds")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the JSON and the chart")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
@@ -191,12 +176,12 @@ def main() -> None:
     # Less than memory allows, more than caches hold.
     capacity = 20_000 if device.type == "cuda" else 2000
 
-    facts, bandwidth, torchrl = machine_facts(device), copy_bandwidth(device, clock=clock), find_torchrl()
-    chip = facts.get("gpu", facts["cpu"])
+    results, torchrl = Results(options, device), find_torchrl()
+    bandwidth, chip = copy_bandwidth(device, clock=clock), results.facts.get("gpu", results.facts["cpu"])
     print(f"copy bandwidth {bandwidth / 1e9:.1f} GB/s, {options.threads} threads, {chip}")
-    facts["torchrl"] = torchrl if isinstance(torchrl, str) else __import__("torchrl").__version__
-    print(f"TorchRL: {facts['torchrl']}")
-    report: dict[str, Any] = {"machine": facts, "clock": options.clock, "batch": BATCH, "capacity": capacity}
+    found = torchrl if isinstance(torchrl, str) else results.facts.get("torchrl", "of an unknown version")
+    print(f"TorchRL: {found}")
+    report: dict[str, Any] = {"clock": options.clock, "batch": BATCH, "capacity": capacity}
     report["copy_bandwidth_bytes_per_s"] = bandwidth
     link = 0.0
     if device.type == "cuda":
@@ -213,7 +198,6 @@ def main() -> None:
         report["link_bytes_per_s"] = link
         print(f"host to device {link / 1e9:.1f} GB/s")
 
-    sampling: dict[str, dict[str, Any]] = {}
     report["sampling"] = []
     for name, size in SIZES.items():
         buffers = {each: filled_buffer(size, capacity, each, device) for each in storages(device)}
@@ -221,7 +205,6 @@ def main() -> None:
             timings = bench_sampling(
                 size, buffers, device, torchrl, Path(folder), capacity=capacity, **timing
             )
-        sampling[name] = timings
         print(f"\n{name}: at least {size.moved_bytes / 1e6:.2f} MB per batch of {BATCH}")
         slowest = timings["torch + grid_sample, device"].median
         for way, found in sorted(timings.items(), key=lambda each: each[1].median):
@@ -230,7 +213,8 @@ def main() -> None:
                 f"  {way:<34}{found.median * 1e6:>10.1f} us{slowest / found.median:>8.1f}x{share:>8.1%}",
                 flush=True,
             )
-        entry = {"size": name, "moved_bytes": size.moved_bytes, "frame_bytes": size.frame_bytes, **timings}
+        entry = {"size": name, "moved_bytes": size.moved_bytes, "frame_bytes": size.frame_bytes}
+        entry["ways"] = timings
         entry["share_of_copy_bandwidth"] = size.moved_bytes / timings["ours device"].median / bandwidth
         if device.type == "cuda":
             entry["crossover"] = print_crossover(size, timings, device, link)
@@ -251,9 +235,9 @@ def main() -> None:
             )
             print(f"  {entry['envs']:>3} environments:{ways}", flush=True)
 
-    stem = "bench_replay" if device.type == "cpu" else f"bench_replay_{device.type}"
-    write_results(options.out / f"{stem}.json", report)
-    draw_chart(sampling, options.out / f"{stem}.png")
+    written = results.write(report)
+    if options.plot:
+        draw(written, results.picture)
 
 
 if __name__ == "__main__":

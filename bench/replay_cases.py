@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from replay_baselines import EPISODE, Space
+from baselines.replay_buffers import EPISODE, Space
 
 from ibrl_fast.data import BufferPlan, ObsSpec, ReplayBuffer
 

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 import torch
+from baselines.plain_update import PlainIBRL
 from costs import RoundCost, pixel_cost, state_cost
-from plain_update import PlainIBRL
 
 from ibrl_fast.agents import IBRLAgent, IBRLConfig
 from ibrl_fast.data import BufferPlan, ObsSpec, ReplayBuffer
@@ -161,8 +161,7 @@ def fixed_batch_round(
     """Our round without sampling, from the same batch each time; `compiled` by torch.compile."""
     agent, batch = make_agent(size, device, precision), buffer.sample(size.batch)
     if compiled:
-        agent._regress = torch.compile(agent._regress)  # type: ignore[method-assign]
-        agent._target = torch.compile(agent._target)  # type: ignore[method-assign]
+        agent.update_critic = torch.compile(agent.update_critic)  # type: ignore[method-assign]
         agent.update_actor = torch.compile(agent.update_actor)  # type: ignore[method-assign]
 
     def one_round() -> None:

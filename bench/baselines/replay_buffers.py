@@ -9,9 +9,9 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from bench_ops import drq_augment, image_batch
 from torch import Tensor
 
+from baselines.drq import drq_augment, image_batch
 from ibrl_fast.data import ObsSpec
 from ibrl_fast.ops.nstep_return import nstep_return_reference
 from ibrl_fast.ops.replay_gather import stacked_rows_reference

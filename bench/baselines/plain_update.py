@@ -12,10 +12,10 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from bench_ops import drq_augment
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from baselines.drq import drq_augment
 from ibrl_fast.nn import BCPolicy, NetworkConfig
 
 
