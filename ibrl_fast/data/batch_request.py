@@ -19,7 +19,7 @@ class BatchRequest(NamedTuple):
 
     @classmethod
     def of(cls, batch_size: int, demo_fraction: float | None = None) -> BatchRequest:
-        """A checked request."""
+        """Check a caller's arguments."""
         if demo_fraction is not None and not isinstance(demo_fraction, (int, float, np.floating)):
             raise TypeError(f"demo_fraction: expected a number, got {type(demo_fraction).__name__}")
         if demo_fraction is not None and not 0.0 <= demo_fraction <= 1.0:

@@ -164,7 +164,7 @@ class BufferPlan:
         }
 
     def batch_shapes(self, batch_size: int) -> ColumnShapes:
-        """Shape and dtype of every tensor of a batch, by the names of `Batch.tensors`."""
+        """Return shape and dtype of every tensor of a batch, by the names of `Batch.tensors`."""
         observed: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
         for key, spec in self.observation_space.items():
             shape = (batch_size, self.stacks.get(key, 1) * spec.shape[0], *spec.shape[1:])
@@ -189,7 +189,7 @@ class BufferPlan:
         return tensors + EpisodeIndex.required_bytes(self.layout)
 
     def fingerprint(self) -> str:
-        """What a checkpoint must share with the buffer that loads it."""
+        """Describe what a checkpoint must share with the buffer that loads it."""
         spec = {key: (list(spec.shape), str(spec.dtype)) for key, spec in self.observation_space.items()}
         return (
             f"observations {spec}, action_dim {self.action_dim}, capacity {self.capacity}, "

@@ -40,6 +40,9 @@ class ReplayBuffer:
 
     On a device, new steps are written on a stream of the buffer's own, beside the updates. A CUDA graph
     captures `draw` alone; each replay of it is called between `before_reads` and `after_reads`.
+
+    Attributes:
+        plan: the options that it was built from.
     """
 
     def __init__(self, plan: BufferPlan) -> None:
@@ -49,6 +52,8 @@ class ReplayBuffer:
             MemoryError: the buffer cannot fit; the message names needed and available bytes.
         """
         self.plan = plan
+
+        # Memory: the columns, how they are written, and where in them episodes lie.
         self._storage = RowStorage(
             plan.columns,
             device=torch.device(plan.device),
@@ -57,15 +62,21 @@ class ReplayBuffer:
         )
         self._writes = self._storage.writes
         self._index = EpisodeIndex(plan.layout)
-        self._writer = EpisodeWriter(plan, self._index, self._writes)
-        self._sampler = BatchSampler(plan, self._storage)
+
+        # The way in: a caller's arrays are checked, then written where the index says.
         self._checks = TransitionChecks(plan)
+        self._writer = EpisodeWriter(plan, self._index, self._writes)
+
+        # The way out: batches are drawn while nobody writes.
+        self._sampler = BatchSampler(plan, self._storage)
         self._reads = BufferReads(self._writes)
         self._lock = self._reads.lock
 
+    # ---- what it holds
+
     @property
     def nbytes(self) -> int:
-        """Bytes allocated."""
+        """Bytes allocated, those of `plan.required_bytes`."""
         return self._storage.nbytes + EpisodeIndex.required_bytes(self.plan.layout)
 
     def __len__(self) -> int:
@@ -81,21 +92,24 @@ class ReplayBuffer:
 
     @property
     def seed(self) -> int:
-        """Of row sampling and augmentation."""
+        """Seed of row sampling and augmentation; that of a loaded state after `load_state_dict`."""
         return self._sampler.seed
+
+    # ---- new steps
 
     def add_demonstrations(
         self, demos: Sequence[Demonstration], il_actions: Sequence[Any] | None = None
     ) -> None:
-        """Stores demonstrations for good, all of them or (on any error) none.
+        """Store demonstrations for good, all of them or (on any error) none.
 
         Args:
             demos: their observations must contain this buffer's keys; further ones are not stored.
-            il_actions: per demonstration [T + 1, samples, action_dim], the imitation policy's proposals at
-                every observation; None with `num_il_samples=0`.
+            il_actions: per demonstration of T steps `[T + 1, samples, action_dim]`, in [-1, 1]: the imitation
+                policy's actions at every observation; None with `num_il_samples=0`.
 
-        Errors: ValueError or TypeError naming the demonstration and the field; ValueError where they do not
-        fit.
+        Raises:
+            TypeError, ValueError: naming the demonstration and the field, or more than there is room for.
+            RuntimeError: reads are under way in this thread.
         """
         checked = self._checks.demonstrations(demos, il_actions)
         with self._lock:
@@ -105,15 +119,20 @@ class ReplayBuffer:
     def start_episode(
         self, env_ids: Sequence[int] | None, obs: Mapping[str, Any], il_action: Any = None
     ) -> None:
-        """Stores the first observation of new episodes.
+        """Store the first observation of new episodes.
 
         An environment whose episode still runs has it closed where it stands: its last step keeps its
         bootstrap.
 
         Args:
             env_ids: which environments, N of them; None for all.
-            obs: per key [N, ...].
-            il_action: [N, samples, action_dim], the proposals at `obs`; None with `num_il_samples=0`.
+            obs: per key `[N, features]` float32 or `[N, channels, height, width]` uint8.
+            il_action: `[N, samples, action_dim]`, in [-1, 1], the imitation policy's actions at `obs`; None
+                with `num_il_samples=0`.
+
+        Raises:
+            TypeError, ValueError: naming the field, and the buffer is unchanged.
+            RuntimeError: reads are under way in this thread.
         """
         envs = self._checks.envs(env_ids)
         observed = self._checks.observation("", len(envs), obs, il_action)
@@ -131,19 +150,23 @@ class ReplayBuffer:
         il_action_next: Any = None,
         env_ids: Sequence[int] | None = None,
     ) -> None:
-        """Stores one step of N environments, whose episodes end where it terminated or was truncated.
+        """Store one step of N environments, whose episodes end where it terminated or was truncated.
 
         Args:
-            action: [N, action_dim], in [-1, 1].
-            reward: [N].
-            terminated: [N] bool, the task ended (no bootstrap).
-            truncated: [N] bool, a time limit ended the episode.
-            next_obs: per key [N, ...]; where the episode ended, its true final observation.
-            il_action_next: [N, samples, action_dim], the proposals at `next_obs`; None with
-                `num_il_samples=0`.
-            env_ids: which environments; None for all.
+            action: `[N, action_dim]`, in [-1, 1].
+            reward: `[N]`.
+            terminated: `[N]` bool, the task ended (no bootstrap).
+            truncated: `[N]` bool, a time limit ended the episode.
+            next_obs: per key `[N, ...]` as in `start_episode`; where the episode ended, its true final
+                observation.
+            il_action_next: `[N, samples, action_dim]`, in [-1, 1], the imitation policy's actions at
+                `next_obs`; None with `num_il_samples=0`.
+            env_ids: which environments, N of them; None for all.
 
-        Errors: ValueError or TypeError naming the field, and the buffer is unchanged.
+        Raises:
+            TypeError, ValueError: naming the field, or an environment without an episode, or one that is
+                longer than `max_episode_steps`; the buffer is unchanged.
+            RuntimeError: reads are under way in this thread.
         """
         envs = self._checks.envs(env_ids)
         count = len(envs)
@@ -152,6 +175,8 @@ class ReplayBuffer:
         with self._lock:
             self._reads.check_ended("append")
             self._writer.append(envs, values, observed)
+
+    # ---- batches
 
     def sample(self, batch_size: int, demo_fraction: float | None = None) -> Batch:
         """Draw a batch uniformly, with replacement.
@@ -165,6 +190,7 @@ class ReplayBuffer:
         Raises:
             TypeError, ValueError: a wrong size or fraction, an empty buffer, or demonstrations are wanted and
                 none is held.
+            RuntimeError: reads are under way in this thread.
         """
         request = BatchRequest.of(batch_size, demo_fraction)
         with self._lock:
@@ -193,25 +219,33 @@ class ReplayBuffer:
         with self._lock:
             request.check_held(self._index)
 
+    # ---- reads of captured draws
+
     def before_reads(self) -> None:
-        """Begins reads on the current stream: those queued from now on see all steps appended so far.
+        """Begin reads on the current stream: those queued from now on see all steps appended so far.
 
         The stream waits for writes under way, the host does not. Until `after_reads`, other threads' calls
-        wait, and appends of this thread are RuntimeErrors.
+        wait.
+
+        Raises:
+            RuntimeError: reads are under way in this thread already, or the stream is being captured.
         """
         self._reads.begin()
 
     def after_reads(self) -> None:
-        """Ends reads: those between `before_reads` and here are queued, on the stream that was current there.
+        """End reads: those since `before_reads` are queued, on the stream that was current there.
 
         Rows that they may reach are overwritten only when they are done.
 
-        Errors: RuntimeError where this thread has not called `before_reads`.
+        Raises:
+            RuntimeError: this thread has not called `before_reads`.
         """
         self._reads.end()
 
+    # ---- checkpoints
+
     def state_dict(self) -> dict[str, Any]:
-        """Everything that later samples and appends depend on, bit for bit, as tensors, numbers and strings.
+        """Return all that later samples and appends depend on, bit for bit: tensors, numbers and strings.
 
         The size is that of the rows written so far.
         """
@@ -220,16 +254,17 @@ class ReplayBuffer:
             return save_state(self.plan, self._storage, self._index, self._sampler.seed)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores what `state_dict` returned, in a buffer of the same sizes (storage and device may differ).
+        """Restore from `state_dict`, in a buffer of the same sizes (storage and device may differ).
 
         The state may come from anywhere: all of it is checked before anything changes.
 
-        Errors: ValueError naming the field that no buffer of these sizes could have saved, and the buffer is
-        unchanged.
+        Raises:
+            ValueError: naming the field that no buffer of these sizes could have saved; nothing is changed.
         """
         check_state(self.plan, state)
         with self._lock:
             with self._reads.around():
+                # No write or read is on its way while every row gets another value.
                 self._writes.finish()
                 load_state(self.plan, self._storage, self._index, state)
                 self._writes.replace()
