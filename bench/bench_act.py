@@ -30,7 +30,7 @@ Call = Callable[[], torch.Tensor]
 
 
 def observations(size: Size, envs: int) -> dict[str, torch.Tensor]:
-    """Stacked observations in host memory, images as the collector hands them over."""
+    """Make stacked observations in host memory, images as the collector hands them over."""
     return {
         key: torch.rand(envs, *shape)
         if len(shape) == 1
@@ -40,7 +40,7 @@ def observations(size: Size, envs: int) -> dict[str, torch.Tensor]:
 
 
 def acting(agent: IBRLAgent, obs: dict[str, torch.Tensor], *, capture: bool) -> Call:
-    """What the collector does for one step."""
+    """Return what the collector does for one step."""
     act = Acting(agent, capture=capture)
 
     def call() -> torch.Tensor:
@@ -52,7 +52,7 @@ def acting(agent: IBRLAgent, obs: dict[str, torch.Tensor], *, capture: bool) -> 
 
 
 def exported(agent: IBRLAgent, size: Size, obs: dict[str, torch.Tensor]) -> Call:
-    """The scripted policy, as a file of it would run."""
+    """Return a call of the scripted policy, as a file of it would run."""
     fields = {
         key: ObservationField(tuple(value.shape[1:]), str(value.dtype).removeprefix("torch."))  # type: ignore[arg-type]
         for key, value in obs.items()
@@ -68,7 +68,7 @@ def exported(agent: IBRLAgent, size: Size, obs: dict[str, torch.Tensor]) -> Call
 
 
 def latencies(calls: dict[str, Call], count: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of single calls, the candidates in turn."""
+    """Time single calls, the candidates in turn, in milliseconds."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         for _ in range(10):

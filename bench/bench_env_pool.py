@@ -55,7 +55,7 @@ def run_rounds(candidates: Mapping[str, Callable[[int], Timing]], rounds: int) -
 
 
 def rates(samples: Samples) -> dict[str, dict[str, float | None]]:
-    """Medians per second; processes of others do not show in processor time."""
+    """Return medians per second; processes of others do not show in processor time."""
     result: dict[str, dict[str, float | None]] = {}
     for name, timings in samples.items():
         wall = statistics.median(timing[0] for timing in timings)
@@ -65,7 +65,7 @@ def rates(samples: Samples) -> dict[str, dict[str, float | None]]:
 
 
 def ratio(samples: Samples, name: str, other: str, clock: int) -> float | None:
-    """How many times as fast one is as the other: median over rounds, clock 0 wall or 1 processor."""
+    """Say how many times as fast one is as the other: median over rounds, clock 0 wall or 1 processor."""
     if name not in samples or other not in samples:
         return None
     pairs = zip(samples[name], samples[other], strict=True)
@@ -73,7 +73,7 @@ def ratio(samples: Samples, name: str, other: str, clock: int) -> float | None:
 
 
 def bench_state(task: str, rounds: int, steps: int, server: EnvPoolServer | None) -> dict[str, Any]:
-    """Rates and ratios for one task."""
+    """Measure rates and ratios for one task."""
     endless = {"max_episode_steps": ENDLESS}
     single = make_original(task, "native", num_envs=1, num_threads=1, **endless)
     one = make_original(task, "native", num_envs=NUM_ENVS, num_threads=1, **endless)
@@ -109,7 +109,7 @@ def bench_state(task: str, rounds: int, steps: int, server: EnvPoolServer | None
 
 
 def bench_resets(task: str, rounds: int) -> dict[str, float]:
-    """Milliseconds of a reset: latency is what the caller waits for, work all threads' processor time."""
+    """Time a reset, in milliseconds: latency is what the caller waits for, work all threads' CPU time."""
     python = make_published(task)
     pools = {
         "native": make_original(task, "native", num_threads=1),
@@ -135,7 +135,7 @@ def bench_resets(task: str, rounds: int) -> dict[str, float]:
 
 
 def bench_pixels(task: str, size: int, rounds: int, steps: int) -> dict[str, Any]:
-    """Frames per second of the pool beside bare rendering and reading of the same scenes, one thread each."""
+    """Measure frames per second of the pool beside bare rendering of its scenes, one thread each."""
     native = make_original(task, "native", num_threads=1, observation="pixels", image_size=size)
     reference = make_original(task, "reference", observation="pixels", image_size=size)
     renderer = reference._renderer(size)

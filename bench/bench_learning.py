@@ -116,7 +116,7 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 
 def fall_below_bc(run: dict[str, Any]) -> tuple[float, float, float]:
-    """The largest fall below BC on the same episodes: without a gate, behind it, behind the presets' gate.
+    """Find the largest fall below BC on the same episodes: no gate, the run's gate, the presets' gate.
 
     The last is replayed from the training episodes; where they were not kept it is the run's own gate's, an
     upper bound, since a gate that asks for more is open less often.

@@ -31,7 +31,7 @@ from ibrl_fast.training.host_memory import keep_freed_memory
 
 
 def captured(buffer: ReplayBuffer) -> Call:
-    """A graph of one draw, replayed as a learner does."""
+    """Capture a graph of one draw, to be replayed as a learner does."""
     for _ in range(3):
         buffer.sample(BATCH)
     torch.cuda.synchronize()
@@ -49,7 +49,7 @@ def captured(buffer: ReplayBuffer) -> Call:
 
 
 def storages(device: torch.device) -> tuple[str, ...]:
-    """The storages that differ: on the CPU all are host memory."""
+    """List the storages that differ: on the CPU all are host memory."""
     return ("device", "pinned", "host") if device.type == "cuda" else ("device",)
 
 
@@ -62,7 +62,7 @@ def bench_sampling(
     capacity: int,
     **timing: Any,
 ) -> dict[str, Any]:
-    """Every way to get a batch of this size."""
+    """Time every way to get a batch of this size."""
     calls: dict[str, Call] = {}
     for storage, buffer in buffers.items():
         calls[f"ours {storage}"] = partial(buffer.sample, BATCH)
@@ -104,7 +104,7 @@ def bench_beside(
 
 
 def bench_appends(size: Size, device: torch.device, torchrl: Any, **timing: Any) -> list[dict[str, Any]]:
-    """Host time of one step of 1, 8 and 64 environments."""
+    """Time what one step of 1, 8 and 64 environments costs the host."""
     results = []
     for envs in (1, 8, 64):
         feed, capacity = Feed.of(size.space, envs), max(2000, 2 * EPISODE * envs)
@@ -127,7 +127,7 @@ def bench_appends(size: Size, device: torch.device, torchrl: Any, **timing: Any)
 
 
 def print_crossover(size: Size, results: dict[str, Any], device: torch.device, link: float) -> dict[str, Any]:
-    """How much fits on the device, and what a batch costs when it does not."""
+    """Say how much fits on the device, and what a batch costs when it does not."""
     parameters = {"max_episode_steps": EPISODE, "num_envs": 10, "device": device}
     few, many = (
         BufferPlan(size.space, ACTION, capacity=capacity, **parameters).required_bytes

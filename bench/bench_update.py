@@ -34,7 +34,7 @@ CUDA_CALLS = 10
 
 
 def products(device: torch.device) -> dict[str, tuple[Call, float]]:
-    """Matrix products whose fastest is the peak: name -> call, operations."""
+    """Make the matrix products whose fastest is the peak: name -> call, operations."""
     onednn, found = _find_onednn(), {}
     if device.type == "cuda":
         return cuda_products(device)
@@ -61,7 +61,7 @@ def products(device: torch.device) -> dict[str, tuple[Call, float]]:
 
 
 def cuda_products(device: torch.device) -> dict[str, tuple[Call, float]]:
-    """One large product in each precision."""
+    """Make one large product in each precision."""
     size, found = 8192, {}
     for precision in ("fp32", "tf32", "bf16"):
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -76,7 +76,7 @@ def cuda_products(device: torch.device) -> dict[str, tuple[Call, float]]:
 
 
 def seconds(call: Call, device: torch.device, clock: str) -> float:
-    """One call's time, by the wall, by this process's processor time, or on a GPU between two events."""
+    """Time one call, by the wall, by this process's processor time, or on a GPU between two events."""
     if device.type == "cuda":
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
@@ -94,7 +94,7 @@ def seconds(call: Call, device: torch.device, clock: str) -> float:
 def measure(
     calls: Mapping[str, Call], device: torch.device, clock: str, rounds: int
 ) -> dict[str, list[float]]:
-    """Seconds of every call, in turn, round after round; one call of each before."""
+    """Time every call, in turn, round after round, in seconds; one call of each before."""
     for call in calls.values():
         call()
     taken: dict[str, list[float]] = {name: [] for name in calls}
@@ -105,7 +105,7 @@ def measure(
 
 
 def bench_size(name: str, args: argparse.Namespace, bandwidth: float) -> dict[str, Any]:
-    """One size: times, shares of the peak, multiples of the floor, and the baseline's factor."""
+    """Measure one size: times, shares of the peak, multiples of the floor, and the baseline's factor."""
     size, device = SIZES[name], torch.device(args.device)
     gemms = products(device)
     calls, failed = candidates(
@@ -157,7 +157,7 @@ def bench_size(name: str, args: argparse.Namespace, bandwidth: float) -> dict[st
 
 
 def print_table(results: Mapping[str, Any]) -> None:
-    """Everything measured, one line each."""
+    """Print everything measured, one line each."""
     for name, result in results.items():
         peak = ", ".join(f"{p} {rate:.0f}" for p, rate in sorted(result["peak_gflop_per_s"].items()))
         moved = f"{result['gbytes_fp32']:.2f} GB (bf16 {result['gbytes_bf16']:.2f})"

@@ -10,7 +10,7 @@ KEPT = ("env_steps", "success_rate", "hybrid_success_rate", "gate_open", "cpu_se
 
 
 def first_solved(points: Sequence[dict[str, Any]], rate: float = 0.9) -> dict[str, float] | None:
-    """Where two evaluations in a row first reach `rate`: environment steps and seconds of the second."""
+    """Find where two evaluations in a row first reach `rate`: steps and seconds of the second."""
     for before, now in itertools.pairwise(points):
         if min(before["success_rate"], now["success_rate"]) >= rate:
             return {key: now[key] for key in ("env_steps", "cpu_seconds", "wall_seconds")}
@@ -18,5 +18,5 @@ def first_solved(points: Sequence[dict[str, Any]], rate: float = 0.9) -> dict[st
 
 
 def learning_curve(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What is kept of every evaluation."""
+    """Reduce every evaluation to what is kept of it."""
     return [{key: point[key] for key in KEPT if key in point} for point in points]

@@ -29,12 +29,12 @@ def timed(function: Callable[[], object], steps: int) -> Timing:
 
 
 def draw_actions(round_index: int, steps: int, num_envs: int) -> np.ndarray:
-    """Uniform actions float32 [steps, num_envs, 4]."""
+    """Draw uniform actions `[steps, num_envs, 4]` float32."""
     return np.random.default_rng(round_index).uniform(-1, 1, (steps, num_envs, 4)).astype(np.float32)
 
 
 def make_original(task: str, backend: str, **options: Any) -> Any:
-    """A pool that runs 500-step episodes without repeated actions, as the published environments do."""
+    """Make a pool that runs 500-step episodes without repeated actions, as the published environments do."""
     defaults = {"action_repeat": 1, "max_episode_steps": 500, "terminate_on_success": False}
     return make_pool(task, backend=backend, **{**defaults, **options})
 

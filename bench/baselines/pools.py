@@ -93,7 +93,7 @@ class EnvPoolServer:
 
 
 def make_published(task: str) -> Any:
-    """One published environment as it comes, without a time limit."""
+    """Make one published environment as it comes, without a time limit."""
     from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
     env: Any = ALL_V3_ENVIRONMENTS[f"{task}-v3"]()

@@ -16,7 +16,7 @@ SHORT = {"--task": "--env.task", "--demos": "--demos.path", "--episodes": "--dem
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
-    """Trains and prints where everything lies; `begin` is called where the work starts."""
+    """Train and print where everything lies; `begin` is called where the work starts."""
     rest = list(arguments)
     named = bool(rest) and not rest[0].startswith("-")
     default = preset(rest.pop(0)) if named else preset("quickstart")
@@ -50,7 +50,7 @@ def _long(argument: str) -> str:
 
 
 def _value(arguments: Sequence[str], name: str) -> str | None:
-    """What the command line gives a flag, in either form."""
+    """Return what the command line gives a flag, as `--flag value` or `--flag=value`."""
     for index, argument in enumerate(arguments):
         flag, separator, value = argument.partition("=")
         if flag == name:

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from ibrl_fast.data.batch import Batch
-from ibrl_fast.data.batch_request import BatchRequest
 from ibrl_fast.data.buffer_checkpoint import check_state, load_state, save_state
 from ibrl_fast.data.buffer_plan import BufferPlan
 from ibrl_fast.data.buffer_reads import BufferReads
 from ibrl_fast.data.demonstration_set import Demonstration
+from ibrl_fast.data.draw_request import DrawRequest
 from ibrl_fast.data.episode_index import EpisodeIndex
 from ibrl_fast.data.episode_writer import EpisodeWriter
 from ibrl_fast.data.row_storage import RowStorage
@@ -192,7 +192,7 @@ class ReplayBuffer:
                 none is held.
             RuntimeError: reads are under way in this thread.
         """
-        request = BatchRequest.of(batch_size, demo_fraction)
+        request = DrawRequest.of(batch_size, demo_fraction)
         with self._lock:
             request.check_held(self._index)
             with self._reads.around():
@@ -210,12 +210,12 @@ class ReplayBuffer:
         that a graph captured before the first online step is right after it. Calls, and replays of a captured
         one, stand between `before_reads` and `after_reads`, where `check_can_sample` has passed.
         """
-        request = BatchRequest.of(batch_size, demo_fraction)
+        request = DrawRequest.of(batch_size, demo_fraction)
         return self._sampler.draw(request.batch_size, request.demo_size)
 
     def check_can_sample(self, batch_size: int, demo_fraction: float | None = None) -> None:
         """Raise what `sample` would for these arguments; no batch is drawn."""
-        request = BatchRequest.of(batch_size, demo_fraction)
+        request = DrawRequest.of(batch_size, demo_fraction)
         with self._lock:
             request.check_held(self._index)
 

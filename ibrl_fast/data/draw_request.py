@@ -1,4 +1,4 @@
-"""What a batch is drawn from."""
+"""What a draw takes a batch from."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ibrl_fast.data.episode_index import EpisodeIndex
 from ibrl_fast.errors import ArgumentError
 
 
-class BatchRequest(NamedTuple):
+class DrawRequest(NamedTuple):
     """A batch of all transitions (`demo_fraction` None), or of a share of demonstrations and online ones."""
 
     batch_size: int
     demo_fraction: float | None
 
     @classmethod
-    def of(cls, batch_size: int, demo_fraction: float | None = None) -> BatchRequest:
+    def of(cls, batch_size: int, demo_fraction: float | None = None) -> DrawRequest:
         """Check a caller's arguments."""
         if demo_fraction is not None and not isinstance(demo_fraction, (int, float, np.floating)):
             raise TypeError(f"demo_fraction: expected a number, got {type(demo_fraction).__name__}")
