@@ -39,7 +39,7 @@ class Batch:
     rows: Tensor
 
     def __len__(self) -> int:
-        """The batch size."""
+        """Return the batch size."""
         return int(self.action.shape[0])
 
     def copy_(self, other: Batch) -> None:

@@ -92,7 +92,7 @@ class Demonstration:
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
-        """Number of steps, T."""
+        """Return the number of steps, T."""
         return int(self.actions.shape[0])
 
     @property
@@ -132,7 +132,7 @@ class DemonstrationSet(Sequence[Demonstration]):
         check_alike(spaces, [int(demo.actions.shape[1]) for demo in self.demos])
 
     def __len__(self) -> int:
-        """Number of demonstrations."""
+        """Return the number of demonstrations."""
         return len(self.demos)
 
     @overload

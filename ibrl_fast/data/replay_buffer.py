@@ -74,11 +74,6 @@ class ReplayBuffer:
 
     # ---- what it holds
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes allocated, those of `plan.required_bytes`."""
-        return self._storage.nbytes + EpisodeIndex.required_bytes(self.plan.layout)
-
     def __len__(self) -> int:
         """Transitions that can be sampled, demonstrations included."""
         with self._lock:
