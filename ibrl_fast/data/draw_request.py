@@ -20,14 +20,14 @@ class DrawRequest(NamedTuple):
     @classmethod
     def of(cls, batch_size: int, demo_fraction: float | None = None) -> DrawRequest:
         """Check a caller's arguments."""
-        if demo_fraction is not None and not isinstance(demo_fraction, (int, float, np.floating)):
+        size = check_integer("batch_size", batch_size, 1, 2**31 - 1)
+        if demo_fraction is None:
+            return cls(size, None)
+        if isinstance(demo_fraction, bool) or not isinstance(demo_fraction, (int, float, np.floating)):
             raise TypeError(f"demo_fraction: expected a number, got {type(demo_fraction).__name__}")
-        if demo_fraction is not None and not 0.0 <= demo_fraction <= 1.0:
+        if not 0.0 <= demo_fraction <= 1.0:
             raise ArgumentError(f"demo_fraction: expected a value in [0, 1], got {demo_fraction}")
-        return cls(
-            check_integer("batch_size", batch_size, 1, 2**31 - 1),
-            None if demo_fraction is None else float(demo_fraction),
-        )
+        return cls(size, float(demo_fraction))
 
     @property
     def demo_size(self) -> int | None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ibrl_fast import _core
-from ibrl_fast.data import BufferPlan, ObsSpec, ReplayBuffer
+from ibrl_fast.data import BufferPlan, Demonstration, ObsSpec, ReplayBuffer
 
 pytestmark = [
     pytest.mark.cuda,
@@ -154,6 +154,37 @@ def test_a_captured_draw_follows_the_buffer(storage):
         episodes.append(number % 12)
     for got, expected in kept:
         assert_close(got, expected)
+
+
+@pytest.mark.parametrize("storage", ["device", "pinned"])
+def test_a_captured_share_of_demonstrations_follows_the_first_online_steps(storage):
+    """A graph recorded when there were none draws demonstrations alone, later the share that was asked."""
+    options = {"demo_capacity": 7, "num_demos": 1}
+    gpu, cpu = make_buffer(storage=storage, device="cuda", **options), make_buffer(**options)
+    episodes = Episodes(gpu, cpu)
+    shown = [episodes.observation() for _ in range(4)]
+    demo = Demonstration(
+        {key: np.concatenate([each[key] for each in shown]) for key in SPACE},
+        episodes.rng.uniform(-1, 1, (7, 3)),
+        np.zeros(7),
+        np.arange(7) == 6,
+        np.zeros(7, dtype=bool),
+    )
+    for buffer in (gpu, cpu):
+        buffer.add_demonstrations([demo], [np.zeros((8, 1, 3))])
+    for _ in range(3):
+        assert_close(gpu.sample(64, 0.25), cpu.sample(64, 0.25))
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        batch = gpu.draw(64, 0.25)
+    for number in range(20):
+        gpu.before_reads()
+        graph.replay()
+        gpu.after_reads()
+        assert_close(batch, cpu.sample(64, 0.25))
+        assert int((batch.rows >= gpu.plan.layout.demo_rows).sum()) == (0 if number < 5 else 48)
+        episodes.append(0 if number < 4 else 3)
 
 
 @pytest.mark.parametrize("storage", ["device", "pinned"])

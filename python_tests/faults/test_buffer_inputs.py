@@ -181,7 +181,7 @@ def test_batch_sizes_that_are_none(size: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "fraction", [-0.1, 1.1, math.nan, math.inf, "0.5", [0.5], torch.tensor([0.5, 0.5]), 2**70]
+    "fraction", [-0.1, 1.1, True, math.nan, math.inf, "0.5", [0.5], torch.tensor([0.5, 0.5]), 2**70]
 )
 def test_fractions_that_are_none(fraction: Any) -> None:
     buffer = make_buffer(**OPTIONS)
