@@ -13,7 +13,7 @@ from ibrl_fast.files import check_output
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
-    """Collects and writes; `begin` is called where the work starts."""
+    """Collect and write demonstrations; `begin` is called where the work starts."""
     tyro.cli(functools.partial(collect, begin), args=arguments, prog="ibrl-fast demos")
 
 

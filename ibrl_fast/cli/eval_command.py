@@ -17,7 +17,7 @@ from ibrl_fast.training.config_file import load_config
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
-    """Evaluates and prints one line; `begin` is called where the work starts."""
+    """Evaluate and print one line; `begin` is called where the work starts."""
     tyro.cli(functools.partial(evaluate, begin), args=arguments, prog="ibrl-fast eval")
 
 

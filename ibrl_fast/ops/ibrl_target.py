@@ -45,8 +45,7 @@ def ibrl_target(
     counter: Tensor | int = 0,
     out: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """``reward + discount * max_p min_{k in subset} q[p, k]``, or with a softmax draw in the place of the
-    max.
+    """Compute ``reward + discount * max_p min_{k in subset} q[p, k]``, or with a softmax draw for the max.
 
     No gradient flows through it. A NaN in q reaches the target. Source: IBRL Algorithm 1, Eq. 2 (greedy) and
     4 (soft).

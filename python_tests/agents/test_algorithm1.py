@@ -21,7 +21,7 @@ from algorithm1 import Algorithm1, PixelNets, StateNets, nstep_return
 from torch import Tensor
 
 from ibrl_fast.agents import IBRLConfig
-from ibrl_fast.data import Demonstration, ObsSpec, ReplayBuffer
+from ibrl_fast.data import BufferPlan, Demonstration, ObsSpec, ReplayBuffer
 from ibrl_fast.ops import philox
 
 # exact in float32 up to its third power, as the buffer computes in float32
@@ -116,19 +116,21 @@ def run_rounds(
             where[first_row + t] = (episode, t)
         first_row += len(episode) + 1
     buffer = ReplayBuffer(
-        {
-            key: ObsSpec(shape, torch.uint8 if len(shape) == 3 else torch.float32)
-            for key, shape in shapes.items()
-        },
-        ACTION_DIM,
-        capacity=50,
-        max_episode_steps=10,
-        demo_capacity=sum(len(episode) for episode in episodes),
-        num_demos=len(episodes),
-        nstep=nstep,
-        gamma=GAMMA,
-        random_shift_pad=0,
-        seed=3,
+        BufferPlan(
+            {
+                key: ObsSpec(shape, torch.uint8 if len(shape) == 3 else torch.float32)
+                for key, shape in shapes.items()
+            },
+            ACTION_DIM,
+            capacity=50,
+            max_episode_steps=10,
+            demo_capacity=sum(len(episode) for episode in episodes),
+            num_demos=len(episodes),
+            nstep=nstep,
+            gamma=GAMMA,
+            random_shift_pad=0,
+            seed=3,
+        )
     )
     buffer.add_demonstrations(episodes, [torch.zeros(len(e) + 1, 1, ACTION_DIM) for e in episodes])
 

@@ -1,4 +1,4 @@
-"""Batches made ahead, reads for graphs, and batches on their way from the host."""
+"""Batches on their way from the host, and reads for graphs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from small_buffers import assert_same, fill, make_buffer, make_demo, proposals
 from test_replay_buffer import assert_same_batch
 
 from ibrl_fast.data import batch_upload as batch_upload_module
-from ibrl_fast.data import prefetch as prefetch_module
 from ibrl_fast.data.batch_upload import BatchUpload
 from ibrl_fast.ops.streams import Streams
 
@@ -22,70 +21,7 @@ def filled(seed=5, **options):
     return buffer
 
 
-# Prepared batches.
-
-
-def test_a_prepared_batch_is_what_sample_would_have_returned():
-    ahead, plain = filled(), filled()
-    for fraction in (None, 0.5, None):
-        ahead.prefetch(16, fraction)
-        draw = (lambda b: b.sample(16)) if fraction is None else (lambda b: b.sample(16, 0.5))
-        expected = draw(plain)
-        # Steps appended now are too late for it.
-        for buffer in (ahead, plain):
-            fill(buffer, np.random.default_rng(1), 5)
-        assert_same_batch(draw(ahead), expected)
-    # Nothing prepared: the next batch sees them.
-    assert_same_batch(ahead.sample(256), plain.sample(256))
-
-
-def test_another_batch_than_the_prepared_one_is_an_error():
-    buffer = filled()
-    buffer.prefetch(16)
-    with pytest.raises(ValueError, match=r"sample: expected the prepared .*size=16.*got .*size=17"):
-        buffer.sample(17)
-    with pytest.raises(ValueError, match=r"sample: expected the prepared .*None.*got .*0.5"):
-        buffer.sample(16, 0.5)
-    with pytest.raises(ValueError, match="prefetch: expected a sample of the prepared batch first"):
-        buffer.prefetch(16)
-    assert len(buffer.sample(16)) == 16
-    buffer.prefetch(17)
-    with pytest.raises(ValueError, match="demo_fraction"):
-        buffer.prefetch(16, 1.5)
-    with pytest.raises(ValueError, match="at least one of the transitions"):
-        make_buffer().prefetch(4)
-
-
-@pytest.mark.parametrize("fraction", [None, 0.25])
-def test_a_checkpoint_contains_the_prepared_batch(fraction):
-    def draw(buffer):
-        return buffer.sample(16) if fraction is None else buffer.sample(16, fraction)
-
-    buffer, other = filled(), filled(seed=8)
-    buffer.prefetch(16, fraction)
-    # The rows that it was drawn from change afterwards: the batch itself must be saved.
-    fill(buffer, np.random.default_rng(1), 37, length=7)
-    state = buffer.state_dict()
-    other.prefetch(3)
-    other.load_state_dict(state)
-    assert_same(buffer.state_dict(), other.state_dict())
-    for _ in range(2):
-        assert_same_batch(draw(other), draw(buffer))
-    # Loading a state without one drops what was prepared, also one of an earlier version.
-    other.prefetch(3)
-    state = buffer.state_dict()
-    del state["prefetched"]
-    other.load_state_dict(state)
-    assert_same_batch(draw(other), draw(buffer))
-
-
-def test_a_prepared_batch_of_other_shapes_is_refused():
-    buffer, other = filled(), filled(stacks={"front": 3})
-    buffer.prefetch(16)
-    before = other.state_dict()
-    with pytest.raises(ValueError, match=r"prefetched.*obs/front.*expected .*\[16, 9, 8, 8\], got .*3, 8, 8"):
-        other.load_state_dict(buffer.state_dict())
-    assert_same(other.state_dict(), before)
+# Batches gathered on the host.
 
 
 class LoggedStreams(Streams):
@@ -125,27 +61,13 @@ class LoggedStreams(Streams):
         self.log.append(f"{len(list(tensors))} tensors kept for {stream}")
 
 
-def test_a_prepared_batch_is_made_beside_the_learner(monkeypatch):
-    streams = LoggedStreams()
-    monkeypatch.setattr(prefetch_module, "streams_of", lambda device: streams)
-    buffer = filled()
-    buffer.prefetch(4)
-    assert streams.log == ["run on side 1", "record on side 1"]
-    streams.log.clear()
-    batch = buffer.sample(4)
-    assert streams.log == ["learner waits for event 1", f"{len(batch.tensors())} tensors kept for learner"]
-
-
-# Batches gathered on the host.
-
-
 def test_uploaded_batches_equal_direct_ones(monkeypatch):
     streams = LoggedStreams()
     monkeypatch.setattr(batch_upload_module, "streams_of", lambda device: streams)
     options = {"stacks": {"state": 3, "front": 2}, "image_dtype": torch.bfloat16}
     buffer, plain = filled(**options), filled(**options)
     assert buffer.draws_on_device
-    buffer._sampler._upload = BatchUpload(buffer._plan)
+    buffer._sampler._upload = BatchUpload(buffer.plan)
     assert not buffer.draws_on_device
     kept = []
     for number in range(5):
@@ -173,7 +95,7 @@ def test_uploaded_batches_without_proposals():
     for uploaded in (False, True):
         buffer, rng = make_buffer(**options), np.random.default_rng(0)
         if uploaded:
-            buffer._sampler._upload = BatchUpload(buffer._plan)
+            buffer._sampler._upload = BatchUpload(buffer.plan)
         buffer.start_episode(None, make_obs(rng))
         buffer.append(
             rng.uniform(-1, 1, (2, 2)),
@@ -218,7 +140,6 @@ def test_reads_and_writes_out_of_order_are_errors():
     for call in (
         buffer.before_reads,
         lambda: buffer.sample(4),
-        lambda: buffer.prefetch(4),
         buffer.state_dict,
         lambda: buffer.start_episode(None, make_obs(rng), proposals(rng, 2)),
         lambda: buffer.add_demonstrations([], []),

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 import torch
+from baselines.plain_update import PlainIBRL
 from costs import RoundCost, pixel_cost, state_cost
-from plain_update import PlainIBRL
 
 from ibrl_fast.agents import IBRLAgent, IBRLConfig
-from ibrl_fast.data import ObsSpec, ReplayBuffer
+from ibrl_fast.data import BufferPlan, ObsSpec, ReplayBuffer
 from ibrl_fast.nn import (
     ActorConfig,
     BCNetworkConfig,
@@ -41,7 +41,7 @@ class Size:
     image: tuple[int, int, int] | None = None
 
     def cost(self, width: int) -> RoundCost:
-        """Necessary operations and bytes, with activations of `width` bytes."""
+        """Count necessary operations and bytes, with activations of `width` bytes."""
         features = self.vector * self.stack
         if self.image is None:
             return state_cost(self.network, self.batch, features, self.action_dim, width=width)
@@ -78,7 +78,7 @@ SIZES = {
 
 
 def transitions(size: Size, count: int, device: torch.device) -> dict[str, Any]:
-    """Random transitions for the baseline, as arrays of stacked observations."""
+    """Make random transitions for the baseline, as arrays of stacked observations."""
 
     def side() -> dict[str, torch.Tensor]:
         return {
@@ -98,19 +98,22 @@ def transitions(size: Size, count: int, device: torch.device) -> dict[str, Any]:
 
 
 def filled_buffer(size: Size, count: int, device: torch.device) -> ReplayBuffer:
-    """A replay buffer of `count` random steps in episodes of 100."""
+    """Make a replay buffer of `count` random steps in episodes of 100."""
     space = {size.vector_key: ObsSpec((size.vector,))} if size.vector else {}
     if size.image is not None:
         space["camera"] = ObsSpec(size.image, torch.uint8)
     envs = 10
     buffer = ReplayBuffer(
-        space,
-        size.action_dim,
-        capacity=count,
-        max_episode_steps=100,
-        num_envs=envs,
-        device=device,
-        stacks={size.vector_key: size.stack} if size.vector else {},
+        BufferPlan(
+            space,
+            size.action_dim,
+            capacity=count,
+            max_episode_steps=100,
+            num_envs=envs,
+            storage="device",
+            device=device,
+            stacks={size.vector_key: size.stack} if size.vector else {},
+        )
     )
 
     def observe() -> dict[str, torch.Tensor]:
@@ -134,7 +137,7 @@ def filled_buffer(size: Size, count: int, device: torch.device) -> ReplayBuffer:
 
 
 def make_agent(size: Size, device: torch.device, precision: str, seed: int = 0) -> IBRLAgent:
-    """An agent with new networks."""
+    """Make an agent with new networks."""
     torch.manual_seed(seed)
     networks = build_networks(size.network, size.shapes, size.action_dim)
     bc_policy = build_bc_policy(size.bc, size.shapes, size.action_dim)
@@ -145,7 +148,7 @@ def make_agent(size: Size, device: torch.device, precision: str, seed: int = 0) 
 def our_round(
     size: Size, buffer: ReplayBuffer, device: torch.device, precision: str, *, capture: bool, seed: int = 0
 ) -> Call:
-    """Our whole round, sampling included."""
+    """Return our whole round, sampling included."""
     agent = make_agent(size, device, precision, seed)
     return UpdateRound(
         agent, buffer, batch_size=size.batch, critic_updates=size.critic_updates, capture=capture
@@ -155,11 +158,10 @@ def our_round(
 def fixed_batch_round(
     size: Size, buffer: ReplayBuffer, device: torch.device, precision: str, *, compiled: bool = False
 ) -> Call:
-    """Our round without sampling, from the same batch each time; `compiled` by torch.compile."""
+    """Return our round without sampling, from the same batch each time; `compiled` by torch.compile."""
     agent, batch = make_agent(size, device, precision), buffer.sample(size.batch)
     if compiled:
-        agent._regress = torch.compile(agent._regress)  # type: ignore[method-assign]
-        agent._target = torch.compile(agent._target)  # type: ignore[method-assign]
+        agent.update_critic = torch.compile(agent.update_critic)  # type: ignore[method-assign]
         agent.update_actor = torch.compile(agent.update_actor)  # type: ignore[method-assign]
 
     def one_round() -> None:
@@ -171,7 +173,7 @@ def fixed_batch_round(
 
 
 def many_seeds(size: Size, count: int, seeds: int, device: torch.device, precision: str) -> Call:
-    """One captured round of each of several independent learners, every one on a stream of its own."""
+    """Return one captured round of each of several independent learners, every one on a stream of its own."""
     streams = [torch.cuda.Stream(device) for _ in range(seeds)]
     rounds = []
     for seed, stream in enumerate(streams):
@@ -192,7 +194,7 @@ def many_seeds(size: Size, count: int, seeds: int, device: torch.device, precisi
 
 
 def plain_round(size: Size, count: int, device: torch.device) -> Call:
-    """The baseline's round, with its sampling."""
+    """Return the baseline's round, with its sampling."""
     bc_policy = build_bc_policy(size.bc, size.shapes, size.action_dim).requires_grad_(False).eval().to(device)
     plain = PlainIBRL(
         size.network,
@@ -217,7 +219,7 @@ def candidates(
     captured: bool,
     seeds: tuple[int, ...],
 ) -> tuple[dict[str, Call], dict[str, str]]:
-    """Everything that is timed at one size, by name, and why something could not be."""
+    """Make everything that is timed at one size, by name, and say why something could not be."""
     calls: dict[str, Call] = {}
     failed: dict[str, str] = {}
     buffer = filled_buffer(size, count, device)

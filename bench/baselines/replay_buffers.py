@@ -9,9 +9,9 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from bench_ops import drq_augment, image_batch
 from torch import Tensor
 
+from baselines.drq import drq_augment, image_batch
 from ibrl_fast.data import ObsSpec
 from ibrl_fast.ops.nstep_return import nstep_return_reference
 from ibrl_fast.ops.replay_gather import stacked_rows_reference
@@ -21,7 +21,7 @@ Space = dict[str, ObsSpec]
 
 
 def random_observations(space: Space, count: int, device: torch.device) -> dict[str, Tensor]:
-    """Per key [count, ...]."""
+    """Draw observations `[count, ...]` per key."""
     return {
         key: torch.randint(0, 256, (count, *spec.shape), dtype=torch.uint8, device=device)
         if spec.is_image
@@ -43,7 +43,7 @@ class TorchBuffer:
         storage: torch.device,
         device: torch.device,
     ) -> None:
-        """Filled with random steps; observations lie on `storage`, batches are wanted on `device`."""
+        """Fill it with random steps; observations lie on `storage`, batches are wanted on `device`."""
         self.space, self.stacks, self.device = space, stacks, device
         self.obs = random_observations(space, capacity, storage)
         self.action = torch.rand(capacity, action_dim, device=storage) * 2 - 1
@@ -57,7 +57,7 @@ class TorchBuffer:
         self.position = 0
 
     def sample(self, batch_size: int) -> dict[str, Any]:
-        """Stacked, augmented n-step batch."""
+        """Draw a stacked, augmented n-step batch."""
         rows = self.table[torch.randint(0, len(self.table) - 4, (batch_size,), device=self.table.device)]
         reward, discount, later = nstep_return_reference(
             self.reward, self.terminated, self.truncated, self.is_tail, rows, nstep=3, gamma=0.99
@@ -75,7 +75,7 @@ class TorchBuffer:
         return {"obs": obs, "next_obs": next_obs, "rest": [each.to(self.device) for each in small]}
 
     def append(self, step: dict[str, Any]) -> None:
-        """One step of some environments, column by column."""
+        """Store one step of some environments, column by column."""
         count = len(step["reward"])
         rows = torch.arange(self.position, self.position + count, device=self.table.device)
         self.position = (self.position + count) % (len(self.step) - 2 * count)
@@ -92,7 +92,7 @@ class TorchBuffer:
 
 
 def find_torchrl() -> ModuleType | str:
-    """TorchRL's data module, or why there is none."""
+    """Import TorchRL's data module, or say why there is none."""
     try:
         return importlib.import_module("torchrl.data")
     except Exception as error:  # an incompatible release fails in many ways
@@ -117,7 +117,7 @@ class TorchRLBuffer:
         memmap: Path | None,
         device: torch.device,
     ) -> None:
-        """Filled with random transitions, in a memory map in `memmap` or else on `device`."""
+        """Fill it with random transitions, in a memory map in `memmap` or else on `device`."""
         tensordict = importlib.import_module("tensordict")
         storage = (
             torchrl.LazyTensorStorage(capacity, device=device)
@@ -132,7 +132,7 @@ class TorchRLBuffer:
             self._buffer.extend(self._transitions(action_dim, 500))
 
     def _transitions(self, action_dim: int, count: int) -> Any:
-        """Random transitions, stacked."""
+        """Draw random transitions, stacked."""
         where = self._where
         stacked = {
             key: ObsSpec((self._stacks.get(key, 1) * spec.shape[0], *spec.shape[1:]), spec.dtype)
@@ -150,7 +150,7 @@ class TorchRLBuffer:
         return self._make(entries, batch_size=[count], device=where)
 
     def sample(self) -> Any:
-        """A batch on the device, augmented."""
+        """Draw a batch on the device, augmented."""
         batch = self._buffer.sample().to(self._device)
         for key, spec in self._space.items():
             if spec.is_image:
@@ -159,6 +159,6 @@ class TorchRLBuffer:
         return batch
 
     def appender(self, action_dim: int, envs: int) -> Callable[[], Any]:
-        """Adds one transition of each environment, made before."""
+        """Return a call that adds one transition of each environment, made before."""
         step = self._transitions(action_dim, envs).cpu()
         return lambda: self._buffer.extend(step)

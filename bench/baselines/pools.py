@@ -1,27 +1,17 @@
-"""What `bench_env_pool.py` compares: the pool, raw mj_step, EnvPool, Gymnasium and the published Python."""
+"""Steps and resets of others: raw mj_step, EnvPool, Gymnasium's processes and the published Python."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable
 from typing import Any
 
 import mujoco
 import numpy as np
 from mujoco import rollout
+from pool_cases import TASKS, Timing, draw_actions, make_original, timed
 
-from ibrl_fast.envs import make_pool
-
-TASKS = {
-    "assembly": "MetaWorld/Assembly-v3",
-    "box-close": "MetaWorld/BoxClose-v3",
-    "coffee-push": "MetaWorld/CoffeePush-v3",
-    "stick-pull": "MetaWorld/StickPull-v3",
-}
 FRAME_SKIP = 5
-NUM_ENVS = 8
 
 ENVPOOL_SERVER = """
 import json, sys, time
@@ -43,37 +33,6 @@ for line in sys.stdin:
         pool.step(action)
     print(json.dumps([time.perf_counter() - start, time.process_time() - cpu]), flush=True)
 """
-
-Timing = tuple[float, float]
-"""Wall and processor seconds per control step of one environment."""
-
-
-def timed(function: Callable[[], object], steps: int) -> Timing:
-    start, cpu = time.perf_counter(), time.process_time()
-    function()
-    return (time.perf_counter() - start) / steps, (time.process_time() - cpu) / steps
-
-
-def draw_actions(round_index: int, steps: int, num_envs: int) -> np.ndarray:
-    """Uniform actions float32 [steps, num_envs, 4]."""
-    return np.random.default_rng(round_index).uniform(-1, 1, (steps, num_envs, 4)).astype(np.float32)
-
-
-def make_original(task: str, backend: str, **options: Any) -> Any:
-    """A pool that runs 500-step episodes without repeated actions, as the published environments do."""
-    defaults = {"action_repeat": 1, "max_episode_steps": 500, "terminate_on_success": False}
-    return make_pool(task, backend=backend, **{**defaults, **options})
-
-
-def time_pool(pool: Any, round_index: int, steps: int) -> Timing:
-    pool.reset(seed=round_index)
-    actions = draw_actions(round_index, steps, pool.num_envs)
-
-    def run() -> None:
-        for action in actions:
-            pool.step(action)
-
-    return timed(run, steps * pool.num_envs)
 
 
 class RawSteps:
@@ -134,7 +93,7 @@ class EnvPoolServer:
 
 
 def make_published(task: str) -> Any:
-    """One published environment as it comes, without a time limit."""
+    """Make one published environment as it comes, without a time limit."""
     from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
     env: Any = ALL_V3_ENVIRONMENTS[f"{task}-v3"]()

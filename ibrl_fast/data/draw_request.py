@@ -1,4 +1,4 @@
-"""What a batch is drawn from."""
+"""What a draw takes a batch from."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from ibrl_fast.data.episode_index import EpisodeIndex
 from ibrl_fast.errors import ArgumentError
 
 
-class BatchRequest(NamedTuple):
+class DrawRequest(NamedTuple):
     """A batch of all transitions (`demo_fraction` None), or of a share of demonstrations and online ones."""
 
     batch_size: int
     demo_fraction: float | None
 
     @classmethod
-    def of(cls, batch_size: int, demo_fraction: float | None = None) -> BatchRequest:
-        """A checked request."""
-        if demo_fraction is not None and not isinstance(demo_fraction, (int, float, np.floating)):
+    def of(cls, batch_size: int, demo_fraction: float | None = None) -> DrawRequest:
+        """Check a caller's arguments."""
+        size = check_integer("batch_size", batch_size, 1, 2**31 - 1)
+        if demo_fraction is None:
+            return cls(size, None)
+        if isinstance(demo_fraction, bool) or not isinstance(demo_fraction, (int, float, np.floating)):
             raise TypeError(f"demo_fraction: expected a number, got {type(demo_fraction).__name__}")
-        if demo_fraction is not None and not 0.0 <= demo_fraction <= 1.0:
+        if not 0.0 <= demo_fraction <= 1.0:
             raise ArgumentError(f"demo_fraction: expected a value in [0, 1], got {demo_fraction}")
-        return cls(
-            check_integer("batch_size", batch_size, 1, 2**31 - 1),
-            None if demo_fraction is None else float(demo_fraction),
-        )
+        return cls(size, float(demo_fraction))
 
     @property
     def demo_size(self) -> int | None:

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from bench_ops import drq_augment
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from baselines.drq import drq_augment
 from ibrl_fast.nn import BCPolicy, NetworkConfig
 
 
 def mlp(widths: list[int], *, norm: bool, dropout: float = 0.0) -> nn.Sequential:
-    """Linear, (LayerNorm), (dropout), ReLU, and a last linear layer."""
+    """Make linear, (LayerNorm), (dropout), ReLU, and a last linear layer."""
     layers: list[nn.Module] = []
     for i, o in pairwise(widths[:-1]):
         layers += [nn.Linear(i, o)] + norm * [nn.LayerNorm(o)] + (dropout > 0) * [nn.Dropout(dropout)]
@@ -160,7 +160,7 @@ class PlainIBRL:
         self.log: dict[str, float] = {}
 
     def sample(self) -> tuple[dict, Tensor, Tensor, Tensor, dict]:
-        """A batch by indexing; images are shifted by grid_sample, s and s' apart."""
+        """Draw a batch by indexing; images are shifted by grid_sample, s and s' apart."""
         reward = self.data["reward"]
         rows = torch.randint(0, len(reward), (self.batch_size,), device=reward.device)
         sides = []
@@ -173,18 +173,18 @@ class PlainIBRL:
         return sides[0], self.data["action"][rows], reward[rows], self.data["discount"][rows], sides[1]
 
     def encode(self, obs: dict) -> tuple[Tensor, Tensor]:
-        """Image tokens (nothing without an image) and the vector."""
+        """Return image tokens (nothing without an image) and the vector."""
         vector = obs[self.vector] if self.vector else obs[self.image].new_zeros(self.batch_size, 0)
         return (self.encoder(obs[self.image]) if self.image is not None else vector[:, :0]), vector
 
     def act(self, actor: nn.ModuleList, features: tuple[Tensor, Tensor]) -> Tensor:
-        """The actor's action; dropout is on."""
+        """Return the actor's action; dropout is on."""
         if self.image is None:
             return torch.tanh(actor[1](features[1]))
         return torch.tanh(actor[1](torch.cat([actor[0](features[0].flatten(1)), features[1]], 1)))
 
     def round(self) -> None:
-        """Critic updates, each on a fresh batch, and one actor update on the last."""
+        """Do critic updates, each on a fresh batch, and one actor update on the last."""
         for _ in range(self.critic_updates):
             batch = self.sample()
             self.update_critic(*batch)
@@ -193,7 +193,7 @@ class PlainIBRL:
     def update_critic(
         self, obs: dict, action: Tensor, reward: Tensor, discount: Tensor, next_obs: dict
     ) -> None:
-        """Alg. 1 lines 16 to 19."""
+        """Update critics and encoder (Alg. 1, lines 16 to 19)."""
         with torch.no_grad():
             features = self.encode(next_obs)
             rl = self.act(self.target_actor, features)
@@ -217,7 +217,7 @@ class PlainIBRL:
         self.log["critic_loss"], self.log["target_mean"] = loss.item(), target.mean().item()
 
     def update_actor(self, obs: dict) -> None:
-        """Alg. 1 lines 21 and 22."""
+        """Update the actor (Alg. 1, lines 21 and 22)."""
         with torch.no_grad():
             features = self.encode(obs)
         action = self.act(self.actor, features)
