@@ -16,7 +16,6 @@
 #include "kernels/ibrl_select.h"
 #include "kernels/ibrl_target.h"
 #include "kernels/nstep_return.h"
-#include "kernels/polyak_update.h"
 #include "kernels/random_shift_gather.h"
 #include "kernels/replay_gather.h"
 #include "kernels/sample_rows.h"
@@ -66,23 +65,6 @@ ibrl::ScatterRowsArgs scatter_rows_args(const Addresses& rows, const Addresses& 
     for (size_t s = 0; s < targets.size(); ++s)
         args.scatters[s] = {rows[s], values[s], targets[s], num_rows[s], row_bytes[s], counts[s]};
     return args;
-}
-
-// Owns the list that the kernel's Args point into.
-struct PolyakUpdateList {
-    std::vector<ibrl::PolyakTensor> tensors;
-    double rho;
-    bool is_float64;
-    operator ibrl::PolyakUpdateArgs() const {
-        return {tensors.data(), static_cast<int64_t>(tensors.size()), rho, is_float64};
-    }
-};
-
-PolyakUpdateList polyak_update_list(const Addresses& targets, const Addresses& onlines, const Numbers& counts,
-                                    double rho, bool is_float64) {
-    PolyakUpdateList list{{}, rho, is_float64};
-    for (size_t t = 0; t < targets.size(); ++t) list.tensors.push_back({targets[t], onlines[t], counts[t]});
-    return list;
 }
 
 // Owns the list that the kernel's Args point into.
@@ -188,9 +170,6 @@ void bind_kernels(py::module_& m) {
                   Address, Address>(
         m, "ibrl_select", ibrl::fields_of<ibrl::IbrlSelectArgs>, IBRL_KERNELS(ibrl_select),
         [](const auto& args) { return args.values.batch * args.values.proposals * args.values.subset_size; });
-    ibrl::bind_op<Addresses, Addresses, Numbers, double, bool>(
-        m, "polyak_update", polyak_update_list, IBRL_KERNELS(polyak_update),
-        [](const auto& list) { return total_count(list.tensors); });
     ibrl::bind_op<Address, Address, Address, Address, Addresses, Numbers, Numbers, Address, int64_t, int64_t,
                   double, double, double, double, double, bool>(
         m, "adam_update", adam_update_list, IBRL_KERNELS(adam_update),

@@ -8,7 +8,6 @@ from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu
 from ibrl_fast.ops.ibrl_select import ibrl_select
 from ibrl_fast.ops.ibrl_target import ibrl_target
 from ibrl_fast.ops.nstep_return import nstep_return
-from ibrl_fast.ops.polyak_update import polyak_update
 from ibrl_fast.ops.random_shift_gather import random_shift_gather
 from ibrl_fast.ops.replay_gather import replay_gather
 from ibrl_fast.ops.sample_rows import sample_rows
@@ -21,7 +20,6 @@ __all__ = [
     "ibrl_select",
     "ibrl_target",
     "nstep_return",
-    "polyak_update",
     "random_shift_gather",
     "replay_gather",
     "sample_rows",

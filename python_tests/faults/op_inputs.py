@@ -20,7 +20,6 @@ from ibrl_fast.ops.ibrl_target import ibrl_target_reference
 from ibrl_fast.ops.image_layout import image_layout
 from ibrl_fast.ops.linear import linear, linear_reference
 from ibrl_fast.ops.nstep_return import nstep_return_reference
-from ibrl_fast.ops.polyak_update import polyak_update_reference
 from ibrl_fast.ops.random_shift_gather import random_shift_gather_reference
 from ibrl_fast.ops.replay_gather import replay_gather_reference
 from ibrl_fast.ops.sample_rows import sample_rows_reference
@@ -267,15 +266,6 @@ def adam_update_call() -> dict[str, Any]:
     }
 
 
-def polyak_update_call() -> dict[str, Any]:
-    shapes = [(30,), (4, 5)]
-    return {
-        "targets": [random(*shape) for shape in shapes],
-        "online": [random(*shape, seed=9) for shape in shapes],
-        "rho": 0.9,
-    }
-
-
 OPS = {
     "replay_gather": Op(ops.replay_gather, replay_gather_plain, replay_gather_call),
     "random_shift_gather": Op(ops.random_shift_gather, random_shift_gather_plain, random_shift_gather_call),
@@ -294,7 +284,6 @@ OPS = {
         adam_update_call,
         ("values", "exp_avg", "exp_avg_sq", "step", "target"),
     ),
-    "polyak_update": Op(ops.polyak_update, polyak_update_reference, polyak_update_call, ("targets",)),
     "spatial_embedding": Op(
         spatial_embedding, in_dtype_of("extra", spatial_embedding_reference), spatial_embedding_call
     ),
