@@ -13,16 +13,21 @@ namespace ibrl {
 constexpr int kMaxProposals = 8;
 
 struct ProposalValues {
-    const void* q;  // [proposals, ensemble, batch], in q_dtype, strides in elements
+    const void* q;  // [proposals, num_critics, batch], in q_dtype, strides in elements
     DType q_dtype;  // float32, float64 or bfloat16
-    int64_t stride_proposal, stride_member, stride_batch;
-    const int64_t* subset;   // [subset_size], members that the minimum is taken over
+    int64_t stride_proposal, stride_critic, stride_batch;
+    const int64_t* subset;   // [subset_size], critics that the minimum is taken over
     const int64_t* counter;  // [1], not modified
     int64_t seed;
-    int64_t proposals, ensemble, batch, subset_size;
+    int64_t proposals, num_critics, batch, subset_size;
     double beta;  // inverse temperature of the draw; unused when greedy
     bool greedy;
 };
+
+// Whether an entry of the subset names a critic.
+IBRL_HD inline bool is_critic(const ProposalValues& args, int64_t entry) {
+    return args.subset[entry] >= 0 && args.subset[entry] < args.num_critics;
+}
 
 // V is float for float32 and bfloat16 values, double for float64.
 template <typename V>
@@ -47,11 +52,11 @@ IBRL_HD inline Choice<V> choose_proposal(const ProposalValues& args, int64_t i, 
     IBRL_UNROLL
     for (int p = 0; p < kMaxProposals; ++p) {
         if (p >= args.proposals) break;
-        V least = convert_from<V>(q[p * args.stride_proposal + args.subset[0] * args.stride_member]);
+        V least = convert_from<V>(q[p * args.stride_proposal + args.subset[0] * args.stride_critic]);
         for (int64_t k = 1; k < args.subset_size; ++k) {
-            const V member =
-                convert_from<V>(q[p * args.stride_proposal + args.subset[k] * args.stride_member]);
-            if (member < least || member != member) least = member;
+            const V critic =
+                convert_from<V>(q[p * args.stride_proposal + args.subset[k] * args.stride_critic]);
+            if (critic < least || critic != critic) least = critic;
         }
         value[p] = least;
         if (p == 0 || beats(least, best.value)) best = {p, least};

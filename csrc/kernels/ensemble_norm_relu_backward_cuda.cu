@@ -4,7 +4,7 @@
 namespace ibrl {
 namespace {
 
-// A block takes `rows` rows of one member, some at a time, and leaves its share of the sums over the batch.
+// A block takes `rows` rows of one critic, some at a time, and leaves its share of the sums over the batch.
 template <typename C, bool kOfWeights>
 __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
     ensemble_norm_relu_backward_kernel(const __grid_constant__ EnsembleNormReluBackwardArgs args,
@@ -14,13 +14,13 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
     constexpr int kCount = C::kCount, kRows = C::kRows;
     __shared__ V shared[2][kRowWarps * 2 * kRows];
     const int width = static_cast<int>(args.width);
-    const int64_t of_member = blockIdx.y * args.batch, begin = blockIdx.x * rows;
+    const int64_t of_critic = blockIdx.y * args.batch, begin = blockIdx.x * rows;
     const int64_t end = min(begin + rows, args.batch);
     const V inverse_width = V(1) / V(width);
     V bias[kCount], scale[kCount], shift[kCount];
-    C::load(member_row<V>(args.bias, width), width, bias);
-    C::load(member_row<V>(args.norm_weight, width), width, scale);
-    C::load(member_row<V>(args.norm_bias, width), width, shift);
+    C::load(critic_row<V>(args.bias, width), width, bias);
+    C::load(critic_row<V>(args.norm_weight, width), width, scale);
+    C::load(critic_row<V>(args.norm_bias, width), width, shift);
 
     V grad_bias[kCount] = {}, grad_scale[kCount] = {}, grad_shift[kCount] = {};
     int buffer = 0;
@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
         typename C::Raw raw[kRows], raw_grad[kRows];
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
-            const int64_t at = (of_member + min(first + r, end - 1)) * width;
+            const int64_t at = (of_critic + min(first + r, end - 1)) * width;
             C::load_raw(static_cast<const T*>(args.x) + at, width, raw[r]);
             C::load_raw(static_cast<const T*>(args.grad_out) + at, width, raw_grad[r]);
         }
@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
         V x[kRows][kCount], error[kRows][kCount], rstd[kRows], sums[2 * kRows];
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
-            const int64_t at = of_member + min(first + r, end - 1);
+            const int64_t at = of_critic + min(first + r, end - 1);
             const V mean = static_cast<const V*>(args.mean)[at];
             rstd[r] = static_cast<const V*>(args.rstd)[at];
             C::convert(raw[r], x[r]);
@@ -62,12 +62,12 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
                 error[r][k] = (error[r][k] - (sums[r] + x[r][k] * sums[kRows + r]) * inverse_width) * rstd[r];
                 grad_bias[k] += error[r][k];
             }
-            C::store(static_cast<T*>(args.grad_x) + (of_member + first + r) * width, width, error[r]);
+            C::store(static_cast<T*>(args.grad_x) + (of_critic + first + r) * width, width, error[r]);
         }
     }
     if constexpr (kOfWeights) {
-        const int64_t part = int64_t{gridDim.x} * args.members * width;
-        V* scratch = static_cast<V*>(args.scratch) + (blockIdx.x * args.members + blockIdx.y) * width;
+        const int64_t part = int64_t{gridDim.x} * args.num_critics * width;
+        V* scratch = static_cast<V*>(args.scratch) + (blockIdx.x * args.num_critics + blockIdx.y) * width;
         C::store(scratch, width, grad_bias);
         C::store(scratch + part, width, grad_scale);
         C::store(scratch + 2 * part, width, grad_shift);
@@ -82,13 +82,13 @@ struct Backward {
         const int64_t tiles = blocks_for(args.batch, C::kRows);
         const int64_t rows = C::kRows * ((tiles + kEnsembleNormReluSplits - 1) / kEnsembleNormReluSplits);
         const dim3 blocks(blocks_for(args.batch, static_cast<int>(rows)),
-                          static_cast<unsigned>(args.members));
+                          static_cast<unsigned>(args.num_critics));
         if (args.grad_bias == nullptr) {
             ensemble_norm_relu_backward_kernel<C, false><<<blocks, kRowThreads, 0, stream>>>(args, rows);
             return;
         }
         ensemble_norm_relu_backward_kernel<C, true><<<blocks, kRowThreads, 0, stream>>>(args, rows);
-        const int64_t count = args.members * args.width;
+        const int64_t count = args.num_critics * args.width;
         const V* part = static_cast<const V*>(args.scratch);
         PartialSums sums{{{part, blocks.x, count, args.grad_bias},
                           {part + blocks.x * count, blocks.x, count, args.grad_norm_weight},
@@ -101,7 +101,7 @@ struct Backward {
 }  // namespace
 
 void ensemble_norm_relu_backward_cuda(const EnsembleNormReluBackwardArgs& args, int device, void* stream) {
-    if (args.members * args.batch * args.width == 0) return;
+    if (args.num_critics * args.batch * args.width == 0) return;
     DeviceGuard guard(device);
     const bool packed = weights_packed(args) && pack_aligned(args.grad_out, args.dtype) &&
                         pack_aligned(args.grad_x, args.dtype) && pack_aligned(args.scratch, DType::float32);

@@ -6,9 +6,9 @@
 
 namespace ibrl {
 
-// A member's row of [members, width].
+// A critic's row of [num_critics, width].
 template <typename V>
-__device__ const V* member_row(const void* weight, int64_t width) {
+__device__ const V* critic_row(const void* weight, int64_t width) {
     return static_cast<const V*>(weight) + blockIdx.y * width;
 }
 

@@ -7,8 +7,7 @@
 
 namespace ibrl {
 
-struct IbrlSelectArgs {
-    ProposalValues values;
+struct IbrlSelectArgs : ProposalValues {
     const void*
         actions;  // [proposals, batch, action_dim], elements of action_bytes bytes, strides in elements
     int64_t action_stride_proposal, action_stride_batch, action_stride_dim;
@@ -27,7 +26,7 @@ IBRL_HD inline void copy_action(const IbrlSelectArgs& args, int64_t i, int64_t p
 
 template <typename Q, typename V>
 IBRL_HD inline void ibrl_select_one(const IbrlSelectArgs& args, int64_t i) {
-    const Choice<V> chosen = choose_proposal<Q, V>(args.values, i, RandomStream::ibrl_select);
+    const Choice<V> chosen = choose_proposal<Q, V>(args, i, RandomStream::ibrl_select);
     args.choice[i] = chosen.proposal;
     if (args.action_bytes == 8)
         copy_action<uint64_t>(args, i, chosen.proposal);
@@ -37,7 +36,7 @@ IBRL_HD inline void ibrl_select_one(const IbrlSelectArgs& args, int64_t i) {
         copy_action<uint16_t>(args, i, chosen.proposal);
 }
 
-void ibrl_select_cpu(const IbrlSelectArgs& args, int threads);
+int64_t ibrl_select_cpu(const IbrlSelectArgs& args, int threads);  // index of a bad entry of subset, or -1
 void ibrl_select_cuda(const IbrlSelectArgs& args, int device, void* stream);
 
 }  // namespace ibrl

@@ -3,10 +3,12 @@
 
 namespace ibrl {
 
-void ibrl_target_cpu(const IbrlTargetArgs& args, int threads) {
-    parallel_for(args.values.batch, 2048, threads, [&](int64_t begin, int64_t end) {
+int64_t ibrl_target_cpu(const IbrlTargetArgs& args, int threads) {
+    for (int64_t k = 0; k < args.subset_size; ++k)
+        if (!is_critic(args, k)) return k;
+    parallel_for(args.batch, 2048, threads, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
-            switch (args.values.q_dtype) {
+            switch (args.q_dtype) {
                 case DType::float64:
                     ibrl_target_one<double, double>(args, i);
                     break;
@@ -18,6 +20,7 @@ void ibrl_target_cpu(const IbrlTargetArgs& args, int threads) {
             }
         }
     });
+    return -1;
 }
 
 }  // namespace ibrl

@@ -1,4 +1,4 @@
-// How the CPU kernels of spatial_embed run: member by member, a pass over rows, then a pass over tiles of
+// How the CPU kernels of spatial_embed run: critic by critic, a pass over rows, then a pass over tiles of
 // columns, each compiled for every instruction set and element type.
 #pragma once
 
@@ -56,49 +56,49 @@ void advance(Pointer*& address, int64_t elements) {
     if (address) address = static_cast<Typed*>(address) + elements;
 }
 
-// Leaves of the arguments what belongs to one member; `members` stays, for it is the patches' stride.
+// Leaves of the arguments what belongs to one critic; `num_critics` stays, for it is the patches' stride.
 template <typename T, typename V, typename Args>
-void keep_member(Args& args, int64_t member) {
+void keep_critic(Args& args, int64_t critic) {
     const int64_t rows = args.proposals * args.batch;
-    advance<T>(args.patches, member * args.embed_dim);
-    advance<T>(args.extra, member * args.extra_strides[0]);
+    advance<T>(args.patches, critic * args.embed_dim);
+    advance<T>(args.extra, critic * args.extra_strides[0]);
     for (auto weight : {&Args::norm_weight, &Args::norm_bias})
-        advance<V>(args.*weight, member * args.embed_dim);
-    advance<V>(args.channel_weight, member * args.channels * args.embed_dim);
+        advance<V>(args.*weight, critic * args.embed_dim);
+    advance<V>(args.channel_weight, critic * args.channels * args.embed_dim);
     for (auto statistic : {&Args::mean, &Args::rstd})
-        advance<V>(args.*statistic, member * rows * args.channels);
+        advance<V>(args.*statistic, critic * rows * args.channels);
     if constexpr (std::is_same_v<Args, SpatialEmbedArgs>) {
-        advance<T>(args.out, member * args.out_strides[0]);
+        advance<T>(args.out, critic * args.out_strides[0]);
     } else {
-        advance<T>(args.grad_out, member * args.grad_out_strides[0]);
-        advance<T>(args.grad_extra, member * args.grad_extra_strides[0]);
-        advance<T>(args.grad_patches, member * args.embed_dim);
+        advance<T>(args.grad_out, critic * args.grad_out_strides[0]);
+        advance<T>(args.grad_extra, critic * args.grad_extra_strides[0]);
+        advance<T>(args.grad_patches, critic * args.embed_dim);
         for (auto grad : {&Args::grad_norm_weight, &Args::grad_norm_bias})
-            advance<V>(args.*grad, member * args.embed_dim);
-        advance<V>(args.grad_channel_weight, member * args.channels * args.embed_dim);
+            advance<V>(args.*grad, critic * args.embed_dim);
+        advance<V>(args.grad_channel_weight, critic * args.channels * args.embed_dim);
     }
 }
 
 // Rows first, then columns: each output belongs to one tile, so nothing is summed across threads.
 template <typename Rows, typename Columns, typename T, typename V, typename Args>
-void run_members(const Args& all, int threads) {
-    for (int64_t member = 0; member < all.members; ++member) {
+void run_critics(const Args& all, int threads) {
+    for (int64_t critic = 0; critic < all.num_critics; ++critic) {
         Args args = all;
-        keep_member<T, V>(args, member);
+        keep_critic<T, V>(args, critic);
         run_pass<Rows, T, V>(args, args.batch, 1, threads);
         run_pass<Tiles<Columns>, T, V>(args, args.embed_dim, kTile<V>, threads);
     }
 }
 
 template <typename Rows, typename Columns, typename Args>
-void run_members_for_dtype(const Args& args, int threads) {
+void run_critics_for_dtype(const Args& args, int threads) {
     switch (args.dtype) {
         case DType::float64:
-            return run_members<Rows, Columns, double, double>(args, threads);
+            return run_critics<Rows, Columns, double, double>(args, threads);
         case DType::bfloat16:
-            return run_members<Rows, Columns, bfloat16, float>(args, threads);
+            return run_critics<Rows, Columns, bfloat16, float>(args, threads);
         default:
-            return run_members<Rows, Columns, float, float>(args, threads);
+            return run_critics<Rows, Columns, float, float>(args, threads);
     }
 }
 

@@ -23,27 +23,27 @@ struct SpatialEmbedPlan {
         // Two blocks on each multiprocessor of a large chip; a constant, so that sums are the same on every
         // chip.
         constexpr int64_t kBlocks = 256;
-        const int64_t others = std::max<int64_t>(1, channel_splits * sizes.members);
+        const int64_t others = std::max<int64_t>(1, channel_splits * sizes.num_critics);
         batch_splits = sizes.of_weights ? std::clamp<int64_t>(kBlocks / others, 1, sizes.batch) : sizes.batch;
         entries = (sizes.batch + batch_splits - 1) / batch_splits;
         batch_splits = (sizes.batch + entries - 1) / entries;
     }
 };
 
-// The parts of scratch, one after the other: [channel_splits, members, proposals, batch, embed_dim],
-// [batch_splits, members, channels, embed_dim] and twice [batch_splits * channel_splits, members, embed_dim].
+// The parts of scratch, one after the other: [channel_splits, num_critics, proposals, batch, embed_dim],
+// [batch_splits, num_critics, channels, embed_dim] and twice [batch_splits * channel_splits, num_critics, embed_dim].
 struct SpatialEmbedParts {
     int64_t extra, channel_weight, norm;
 
     SpatialEmbedParts(const SpatialEmbedSizes& sizes, const SpatialEmbedPlan& plan)
-        : extra(plan.channel_splits * sizes.members * sizes.proposals * sizes.batch * sizes.embed_dim),
-          channel_weight(plan.batch_splits * sizes.members * sizes.channels * sizes.embed_dim),
-          norm(plan.batch_splits * plan.channel_splits * sizes.members * sizes.embed_dim) {}
+        : extra(plan.channel_splits * sizes.num_critics * sizes.proposals * sizes.batch * sizes.embed_dim),
+          channel_weight(plan.batch_splits * sizes.num_critics * sizes.channels * sizes.embed_dim),
+          norm(plan.batch_splits * plan.channel_splits * sizes.num_critics * sizes.embed_dim) {}
     int64_t total() const { return extra + channel_weight + 2 * norm; }
 };
 
 inline SpatialEmbedSizes sizes_of(const SpatialEmbedBackwardArgs& args) {
-    return {args.members,
+    return {args.num_critics,
             args.proposals,
             args.batch,
             args.channels,
@@ -56,7 +56,7 @@ inline SpatialEmbedSizes sizes_of(const SpatialEmbedBackwardArgs& args) {
 template <typename V>
 PartialSums spatial_embed_sums(const SpatialEmbedBackwardArgs& args, const SpatialEmbedPlan& plan,
                                const SpatialEmbedParts& parts) {
-    const int64_t rows = args.members * args.embed_dim, splits = plan.batch_splits * plan.channel_splits;
+    const int64_t rows = args.num_critics * args.embed_dim, splits = plan.batch_splits * plan.channel_splits;
     const V* of_extra = static_cast<const V*>(args.scratch);
     const V* of_channels = of_extra + parts.extra;
     const V* of_norm = of_channels + parts.channel_weight;
@@ -66,7 +66,7 @@ PartialSums spatial_embed_sums(const SpatialEmbedBackwardArgs& args, const Spati
               parts.extra / plan.channel_splits,
               args.grad_extra,
               false,
-              {args.members, args.proposals, args.batch},
+              {args.num_critics, args.proposals, args.batch},
               {strides[0], strides[1], strides[2]},
               args.embed_dim},
              {of_channels, plan.batch_splits, rows * args.channels, args.grad_channel_weight, true},

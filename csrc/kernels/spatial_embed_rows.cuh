@@ -6,10 +6,10 @@
 
 namespace ibrl {
 
-// The row of a member, proposal and batch entry.
-__device__ inline int64_t row_offset(const int64_t (&strides)[3], int64_t member, int64_t proposal,
+// The row of a critic, proposal and batch entry.
+__device__ inline int64_t row_offset(const int64_t (&strides)[3], int64_t critic, int64_t proposal,
                                      int64_t entry) {
-    return member * strides[0] + proposal * strides[1] + entry * strides[2];
+    return critic * strides[0] + proposal * strides[1] + entry * strides[2];
 }
 
 // Whether every row of this tensor, null where it is not wanted, starts where packs of four can be read.

@@ -1,13 +1,16 @@
 """How an op reaches torch: its schema, its CPU and CUDA launches and its fake kernel, registered from Python.
 
-Kernels get addresses, sizes and strides, so the extension does not link torch. Every op writes into tensors
-that it is given (``Tensor(a!)`` in the schema) and returns nothing: it never allocates, and its fake kernel
-has nothing to do.
+Kernels get addresses, sizes and strides, so the extension does not link torch. They go by name: an op's
+`_fields` returns a dict, whose type in `_core.pyi` is written from what the extension says it reads, and the
+extension refuses a dict that misses a name or has another.
+
+Every op writes into tensors that it is given (`Tensor(a!)` in the schema) and returns nothing: it never
+allocates, and its fake kernel has nothing to do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -35,7 +38,7 @@ MAX_CUDA_WIDTH = 2048
 def register(
     name: str,
     schema: str,
-    arguments: Callable[..., tuple[Any, ...]],
+    fields: Callable[..., Mapping[str, Any]],
     device_of: int = 0,
     explain: Callable[..., Exception | None] | None = None,
 ) -> Any:
@@ -47,15 +50,15 @@ def register(
     Args:
         name: the op's stem; ``_core`` has ``{name}_cpu`` and, when built with CUDA, ``{name}_cuda``.
         schema: the op's arguments in torch's schema language.
-        arguments: turns the op's arguments into the kernel's: addresses, sizes and strides.
+        fields: turns the op's arguments into the kernel's fields by name: addresses, sizes and strides.
         device_of: position of the argument (a tensor or a list of them) whose device the kernel runs on.
         explain: turns the place of a bad value and the op's arguments into the error; None for one of rows.
     """
     _LIBRARY.define(f"{name}({schema}) -> ()")
     cpu_kernel = getattr(_core, f"{name}_cpu")
     cuda_kernel = getattr(_core, f"{name}_cuda", None)
-    _LIBRARY.impl(name, partial(launch_cpu, name, cpu_kernel, arguments, explain), "CPU")
-    _LIBRARY.impl(name, partial(launch_cuda, name, cuda_kernel, arguments, device_of), "CUDA")
+    _LIBRARY.impl(name, partial(launch_cpu, name, cpu_kernel, fields, explain), "CPU")
+    _LIBRARY.impl(name, partial(launch_cuda, name, cuda_kernel, fields, device_of), "CUDA")
     torch.library.register_fake(f"ibrl_fast::{name}", _write_nothing, lib=_LIBRARY)
     return getattr(torch.ops.ibrl_fast, name).default
 
@@ -63,12 +66,12 @@ def register(
 def launch_cpu(
     name: str,
     kernel: Callable[..., int | None],
-    arguments: Callable[..., Any],
+    fields: Callable[..., Mapping[str, Any]],
     explain: Callable[..., Exception | None] | None,
     *args: Any,
 ) -> None:
     """Runs a CPU kernel on torch's number of threads; it returns the place of a bad value, if any."""
-    bad = kernel(*arguments(*args), torch.get_num_threads())
+    bad = kernel(fields(*args), torch.get_num_threads())
     if bad is not None and bad >= 0:
         error = None if explain is None else explain(bad, *args)
         rows = f"{name}: rows: entry {bad} is out of range or names a row that holds no step"
@@ -76,7 +79,11 @@ def launch_cpu(
 
 
 def launch_cuda(
-    name: str, kernel: Callable[..., None] | None, arguments: Callable[..., Any], device_of: int, *args: Any
+    name: str,
+    kernel: Callable[..., None] | None,
+    fields: Callable[..., Mapping[str, Any]],
+    device_of: int,
+    *args: Any,
 ) -> None:
     """Queues a CUDA kernel on the current stream of the device that its tensors are on."""
     if kernel is None:
@@ -86,12 +93,17 @@ def launch_cuda(
         )
     given = args[device_of]
     device = (given[0] if isinstance(given, (list, tuple)) else given).device.index
-    kernel(*arguments(*args), device, torch._C._cuda_getCurrentRawStream(device))
+    kernel(fields(*args), device, torch._C._cuda_getCurrentRawStream(device))
 
 
 def _write_nothing(*args: Any) -> None:
     # the fake kernel: outputs are given, so no shape is to be worked out
     return None
+
+
+def address_of(tensor: Tensor | None) -> int:
+    """Address of a tensor's first element; 0 for None."""
+    return 0 if tensor is None else tensor.data_ptr()
 
 
 def as_counter(counter: Tensor | int, device: torch.device, name: str = "counter") -> Tensor:

@@ -201,4 +201,4 @@ def test_cuda_tensors_without_cuda_kernels_are_refused() -> None:
     from ibrl_fast.ops._registry import launch_cuda
 
     with pytest.raises(RuntimeError, match="ibrl_target: this build of ibrl_fast has no CUDA kernels"):
-        launch_cuda("ibrl_target", None, lambda: (), 0)
+        launch_cuda("ibrl_target", None, dict, 0)
