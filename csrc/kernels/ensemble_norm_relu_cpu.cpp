@@ -1,3 +1,4 @@
+// For tests of the CUDA formulas without a GPU: on the CPU the critics take another way, which is faster.
 #include <cmath>
 #include <vector>
 

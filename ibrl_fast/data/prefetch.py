@@ -9,8 +9,8 @@ import torch
 
 from ibrl_fast.data.batch import Batch
 from ibrl_fast.data.batch_request import BatchRequest
+from ibrl_fast.data.streams import streams_of
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops.streams import streams_of
 
 
 class Prefetch:

@@ -1,6 +1,7 @@
-"""Fused operations of the method, each with a torch reference, a CPU kernel and a CUDA kernel.
+"""Fused operations, one file each: a reference in torch, argument checks, a CPU kernel and a CUDA kernel.
 
-All take ``out=`` tensors, are usable under ``torch.compile`` and, on CUDA, inside a captured graph.
+All write into tensors of the caller where asked to, are usable under `torch.compile` and, on CUDA, inside a
+captured graph. `ensemble_norm_relu` is for CUDA: its CPU kernel is what tests run, and no layer calls it.
 """
 
 from ibrl_fast.ops.adam_update import adam_update

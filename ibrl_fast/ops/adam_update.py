@@ -10,16 +10,8 @@ from torch import Tensor
 
 from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import (
-    address_of,
-    check_integer,
-    check_list,
-    check_number,
-    check_out,
-    check_tensor,
-    is_dense,
-    register,
-)
+from ibrl_fast.ops._registry import address_of, register
+from ibrl_fast.ops.checks import check_integer, check_list, check_number, check_out, check_tensor, is_dense
 
 _DTYPES = (torch.float32, torch.float64)
 

@@ -1,4 +1,7 @@
-"""A hidden layer of an ensemble after its matrix product: bias, LayerNorm and ReLU in one pass."""
+"""A hidden layer of an ensemble after its matrix product: bias, LayerNorm and ReLU in one pass, for CUDA.
+
+The CPU kernel is slower than eager torch: it lets tests run the CUDA formulas without a GPU.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,8 @@ from torch.nn import functional as F
 
 from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import (
-    DTYPE_CODES,
-    MAX_CUDA_WIDTH,
-    address_of,
-    check_apart,
-    check_out,
-    check_tensor,
-    register,
-)
+from ibrl_fast.ops._registry import DTYPE_CODES, address_of, register
+from ibrl_fast.ops.checks import MAX_CUDA_WIDTH, check_apart, check_out, check_tensor
 
 _EPS = 1e-5
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16)

@@ -6,15 +6,16 @@ import torch
 from torch import Tensor
 
 from ibrl_fast import _core
-from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import MIN_INT64, as_counter, check_apart, check_integer, check_tensor, register
-from ibrl_fast.ops.proposals import (
+from ibrl_fast.ops import _philox as philox
+from ibrl_fast.ops._proposals import (
     check_values,
     choose_proposal_reference,
     no_critic,
     outputs,
     proposal_fields,
 )
+from ibrl_fast.ops._registry import register
+from ibrl_fast.ops.checks import MIN_INT64, as_counter, check_apart, check_integer, check_tensor
 
 _ACTION_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from ibrl_fast import _core
-from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import MIN_INT64, as_counter, check_apart, check_integer, check_tensor, register
-from ibrl_fast.ops.proposals import (
+from ibrl_fast.ops import _philox as philox
+from ibrl_fast.ops._proposals import (
     check_values,
     choose_proposal_reference,
     no_critic,
@@ -15,6 +14,8 @@ from ibrl_fast.ops.proposals import (
     proposal_fields,
     value_dtype,
 )
+from ibrl_fast.ops._registry import register
+from ibrl_fast.ops.checks import MIN_INT64, as_counter, check_apart, check_integer, check_tensor
 
 
 def ibrl_target_reference(

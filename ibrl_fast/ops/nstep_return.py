@@ -7,15 +7,8 @@ from torch import Tensor
 
 from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import (
-    check_apart,
-    check_integer,
-    check_list,
-    check_number,
-    check_out,
-    check_tensor,
-    register,
-)
+from ibrl_fast.ops._registry import register
+from ibrl_fast.ops.checks import check_apart, check_integer, check_list, check_number, check_out, check_tensor
 
 _FLAGS = (torch.bool, torch.uint8)
 

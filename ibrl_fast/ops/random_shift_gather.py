@@ -13,12 +13,11 @@ from torch import Tensor
 
 from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import (
-    DTYPE_CODES,
+from ibrl_fast.ops import _philox as philox
+from ibrl_fast.ops._registry import DTYPE_CODES, address_of, register
+from ibrl_fast.ops.checks import (
     MAX_COUNT,
     MIN_INT64,
-    address_of,
     as_counter,
     check_apart,
     check_integer,
@@ -28,7 +27,6 @@ from ibrl_fast.ops._registry import (
     check_rows,
     check_stored,
     check_tensor,
-    register,
 )
 from ibrl_fast.ops.replay_gather import bad_step, check_episode_step, stacked_rows_reference
 

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import (
-    DTYPE_CODES,
+from ibrl_fast.ops._registry import DTYPE_CODES, address_of, register
+from ibrl_fast.ops.checks import (
     MAX_COUNT,
-    address_of,
     check_apart,
     check_integer,
     check_list,
@@ -22,7 +21,6 @@ from ibrl_fast.ops._registry import (
     check_rows,
     check_stored,
     check_tensor,
-    register,
 )
 
 MAX_SOURCES = 16  # kMaxGathers in csrc/kernels/replay_gather.h

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import (
+from ibrl_fast.ops import _philox as philox
+from ibrl_fast.ops._registry import register
+from ibrl_fast.ops.checks import (
     MAX_COUNT,
     MIN_INT64,
     as_counter,
@@ -18,7 +19,6 @@ from ibrl_fast.ops._registry import (
     check_integer,
     check_out,
     check_tensor,
-    register,
 )
 
 

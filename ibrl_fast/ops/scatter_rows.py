@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import check_integer, check_list, check_stored, check_tensor, register
+from ibrl_fast.ops._registry import register
+from ibrl_fast.ops.checks import check_integer, check_list, check_stored, check_tensor
 
 MAX_SCATTERS = 24  # kMaxScatters in csrc/kernels/scatter_rows.h
 ALIGNMENT = 16

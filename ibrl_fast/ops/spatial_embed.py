@@ -12,15 +12,8 @@ from torch.nn import functional as F
 
 from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import (
-    DTYPE_CODES,
-    MAX_CUDA_WIDTH,
-    address_of,
-    check_apart,
-    check_out,
-    check_tensor,
-    register,
-)
+from ibrl_fast.ops._registry import DTYPE_CODES, address_of, register
+from ibrl_fast.ops.checks import MAX_CUDA_WIDTH, check_apart, check_out, check_tensor
 
 _EPS = 1e-5
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16)

@@ -11,21 +11,19 @@ import torch
 from torch import Tensor
 
 from ibrl_fast import ops
+from ibrl_fast.nn.ensemble_mlp import ensemble_mlp, ensemble_mlp_reference
+from ibrl_fast.nn.fast_layers import attention, attention_reference, image_layout, linear, linear_reference
+from ibrl_fast.nn.reduce_tokens import reduce_tokens, reduce_tokens_reference
 from ibrl_fast.ops.adam_update import adam_update_reference
-from ibrl_fast.ops.attention import attention, attention_reference
-from ibrl_fast.ops.ensemble_mlp import ensemble_mlp, ensemble_mlp_reference
 from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu_reference
 from ibrl_fast.ops.ibrl_select import ibrl_select_reference
 from ibrl_fast.ops.ibrl_target import ibrl_target_reference
-from ibrl_fast.ops.image_layout import image_layout
-from ibrl_fast.ops.linear import linear, linear_reference
 from ibrl_fast.ops.nstep_return import nstep_return_reference
 from ibrl_fast.ops.random_shift_gather import random_shift_gather_reference
 from ibrl_fast.ops.replay_gather import replay_gather_reference
 from ibrl_fast.ops.sample_rows import sample_rows_reference
 from ibrl_fast.ops.scatter_rows import Scatter, scatter_rows_reference
 from ibrl_fast.ops.spatial_embed import spatial_embed_reference
-from ibrl_fast.ops.spatial_embedding import spatial_embedding, spatial_embedding_reference
 
 ROWS, BATCH = 20, 4
 
@@ -210,7 +208,7 @@ def spatial_embed_call() -> dict[str, Any]:
     }
 
 
-def spatial_embedding_call() -> dict[str, Any]:
+def reduce_tokens_call() -> dict[str, Any]:
     given = spatial_embed_call()
     del given["patches"], given["out"]
     return {"tokens": random(BATCH, 7, 5), "patch_weight": random(2, 20, 7), **given}
@@ -284,9 +282,7 @@ OPS = {
         adam_update_call,
         ("values", "exp_avg", "exp_avg_sq", "step", "target"),
     ),
-    "spatial_embedding": Op(
-        spatial_embedding, in_dtype_of("extra", spatial_embedding_reference), spatial_embedding_call
-    ),
+    "reduce_tokens": Op(reduce_tokens, in_dtype_of("extra", reduce_tokens_reference), reduce_tokens_call),
     "ensemble_mlp": Op(ensemble_mlp, in_dtype_of("x", ensemble_mlp_reference), ensemble_mlp_call),
     "linear": Op(
         linear,

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import DTYPE_CODES, MAX_COUNT, check_list, check_number, check_out, check_tensor
+from ibrl_fast.ops import _philox as philox
+from ibrl_fast.ops._registry import DTYPE_CODES
+from ibrl_fast.ops.checks import MAX_COUNT, check_list, check_number, check_out, check_tensor
 
 MAX_PROPOSALS, MAX_ENSEMBLE = 8, 16
 _Q_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
