@@ -11,13 +11,11 @@
 #include "common/philox.h"
 #include "kernels/adam_update.h"
 #include "kernels/ensemble_norm_relu.h"
-#include "kernels/ibrl_select.h"
-#include "kernels/ibrl_target.h"
 #include "kernels/nstep_return.h"
+#include "kernels/proposals.h"
 #include "kernels/random_shift_gather.h"
-#include "kernels/replay_gather.h"
+#include "kernels/replay_rows.h"
 #include "kernels/sample_rows.h"
-#include "kernels/scatter_rows.h"
 #include "kernels/spatial_embed.h"
 
 namespace py = pybind11;

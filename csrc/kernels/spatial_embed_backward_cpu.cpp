@@ -1,7 +1,6 @@
 #include <type_traits>
 
 #include "kernels/spatial_embed.h"
-#include "kernels/spatial_embed_pack.h"
 #include "kernels/spatial_embed_passes.h"
 
 namespace ibrl {

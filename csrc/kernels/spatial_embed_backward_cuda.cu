@@ -1,5 +1,4 @@
-#include "kernels/spatial_embed_plan.cuh"
-#include "kernels/spatial_embed_rows.cuh"
+#include "kernels/spatial_embed_layout.cuh"
 
 namespace ibrl {
 namespace {

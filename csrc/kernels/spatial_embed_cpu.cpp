@@ -2,7 +2,6 @@
 #include <cmath>
 
 #include "kernels/spatial_embed.h"
-#include "kernels/spatial_embed_pack.h"
 #include "kernels/spatial_embed_passes.h"
 
 namespace ibrl {

@@ -1,4 +1,4 @@
-#include "kernels/spatial_embed_rows.cuh"
+#include "kernels/spatial_embed_layout.cuh"
 
 namespace ibrl {
 namespace {

@@ -74,7 +74,7 @@ def outputs(
 def proposal_fields(
     q: Tensor, subset: Tensor, beta: float | None, seed: int, counter: Tensor
 ) -> _core.ProposalFields:
-    """The fields of ProposalValues in csrc/kernels/choose_proposal.h."""
+    """The fields of ProposalValues in csrc/kernels/proposals.h."""
     proposals, num_critics, batch = q.shape
     stride_proposal, stride_critic, stride_batch = q.stride()
     return {

@@ -23,7 +23,7 @@ from ibrl_fast.ops.checks import (
     check_tensor,
 )
 
-MAX_SOURCES = 16  # kMaxGathers in csrc/kernels/replay_gather.h
+MAX_SOURCES = 16  # kMaxGathers in csrc/kernels/replay_rows.h
 _OUT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 

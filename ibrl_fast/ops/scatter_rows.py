@@ -15,7 +15,7 @@ from ibrl_fast.errors import ArgumentError
 from ibrl_fast.ops._registry import register
 from ibrl_fast.ops.checks import check_integer, check_list, check_stored, check_tensor
 
-MAX_SCATTERS = 24  # kMaxScatters in csrc/kernels/scatter_rows.h
+MAX_SCATTERS = 24  # kMaxScatters in csrc/kernels/replay_rows.h
 ALIGNMENT = 16
 
 

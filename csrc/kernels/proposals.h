@@ -1,4 +1,5 @@
-// Which of P proposals to follow, from an ensemble's values: shared by ibrl_target and ibrl_select.
+// Which of P proposals to follow, from the values of several critics: the bootstrap target of a critic update
+// (ibrl_target) and the action to take (ibrl_select).
 // Source: Hu et al., "Imitation Bootstrapped Reinforcement Learning", Algorithm 1 and Eq. 1-4.
 #pragma once
 
@@ -88,5 +89,59 @@ IBRL_HD inline Choice<V> choose_proposal(const ProposalValues& args, int64_t i, 
     }
     return drawn;
 }
+
+// reward + discount * value of the chosen proposal.
+struct IbrlTargetArgs : ProposalValues {
+    const void* reward;    // [batch] V: double where q is float64, otherwise float
+    const void* discount;  // [batch] V
+    int64_t reward_stride, discount_stride;
+    void* target;     // [batch] V
+    int64_t* choice;  // [batch], index of the chosen proposal
+};
+
+template <typename Q, typename V>
+IBRL_HD inline void ibrl_target_one(const IbrlTargetArgs& args, int64_t i) {
+    const Choice<V> chosen = choose_proposal<Q, V>(args, i, RandomStream::ibrl_target);
+    const V reward = static_cast<const V*>(args.reward)[i * args.reward_stride];
+    const V discount = static_cast<const V*>(args.discount)[i * args.discount_stride];
+    static_cast<V*>(args.target)[i] = multiply_then_add(discount, chosen.value, reward);
+    args.choice[i] = chosen.proposal;
+}
+
+int64_t ibrl_target_cpu(const IbrlTargetArgs& args, int threads);  // index of a bad entry of subset, or -1
+void ibrl_target_cuda(const IbrlTargetArgs& args, int device, void* stream);
+
+// The action of the chosen proposal, copied out.
+struct IbrlSelectArgs : ProposalValues {
+    const void*
+        actions;  // [proposals, batch, action_dim], elements of action_bytes bytes, strides in elements
+    int64_t action_stride_proposal, action_stride_batch, action_stride_dim;
+    int64_t action_dim, action_bytes;  // bytes: 2, 4 or 8
+    void* action;                      // [batch, action_dim]
+    int64_t* choice;                   // [batch]
+};
+
+template <typename Bits>
+IBRL_HD inline void copy_action(const IbrlSelectArgs& args, int64_t i, int64_t proposal) {
+    const Bits* from = static_cast<const Bits*>(args.actions) + proposal * args.action_stride_proposal +
+                       i * args.action_stride_batch;
+    Bits* to = static_cast<Bits*>(args.action) + i * args.action_dim;
+    for (int64_t a = 0; a < args.action_dim; ++a) to[a] = from[a * args.action_stride_dim];
+}
+
+template <typename Q, typename V>
+IBRL_HD inline void ibrl_select_one(const IbrlSelectArgs& args, int64_t i) {
+    const Choice<V> chosen = choose_proposal<Q, V>(args, i, RandomStream::ibrl_select);
+    args.choice[i] = chosen.proposal;
+    if (args.action_bytes == 8)
+        copy_action<uint64_t>(args, i, chosen.proposal);
+    else if (args.action_bytes == 4)
+        copy_action<uint32_t>(args, i, chosen.proposal);
+    else
+        copy_action<uint16_t>(args, i, chosen.proposal);
+}
+
+int64_t ibrl_select_cpu(const IbrlSelectArgs& args, int threads);  // index of a bad entry of subset, or -1
+void ibrl_select_cuda(const IbrlSelectArgs& args, int device, void* stream);
 
 }  // namespace ibrl
