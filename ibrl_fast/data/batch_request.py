@@ -12,7 +12,7 @@ from ibrl_fast.errors import ArgumentError
 
 
 class BatchRequest(NamedTuple):
-    """All transitions (`demo_fraction` None), or a share of demonstrations and online ones after them."""
+    """A batch of all transitions (`demo_fraction` None), or of a share of demonstrations and online ones."""
 
     batch_size: int
     demo_fraction: float | None
@@ -31,17 +31,14 @@ class BatchRequest(NamedTuple):
 
     @property
     def demo_size(self) -> int | None:
-        """How many of a mixed batch are demonstrations."""
+        """How many of the first rows are demonstrations; None where all transitions are alike."""
         return None if self.demo_fraction is None else int(self.batch_size * self.demo_fraction + 0.5)
 
     def check_held(self, index: EpisodeIndex) -> None:
-        """Raises ValueError where a part is wanted of which there is none."""
-        size, demo_size = self.batch_size, self.demo_size
-        online = index.size - index.num_demo_steps
-        for what, wanted, held in (
-            ("transitions", size if demo_size is None else 0, index.size),
-            ("demonstrations", demo_size or 0, index.num_demo_steps),
-            ("online transitions", 0 if demo_size is None else size - demo_size, online),
-        ):
-            if wanted and not held:
-                raise ArgumentError(f"sample: expected at least one of the {what}, got none in the buffer")
+        """Raise ValueError where nothing is held, or demonstrations are wanted and none is held."""
+        if self.demo_size and not index.num_demo_steps:
+            raise ArgumentError(
+                f"demo_fraction: expected demonstrations in the buffer for {self.demo_fraction}, got none"
+            )
+        if not index.size:
+            raise ArgumentError("sample: expected at least one of the transitions, got none in the buffer")

@@ -136,7 +136,7 @@ class BufferPlan:
             "episode_step": ((rows,), torch.int32),
             "is_tail": ((rows,), torch.uint8),
             "table": ((self.layout.table_size,), torch.int64),
-            "counts": ((3,), torch.int64),
+            "counts": ((4,), torch.int64),
             "counter": ((1,), torch.int64),
         }
 

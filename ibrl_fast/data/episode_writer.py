@@ -82,5 +82,8 @@ class EpisodeWriter:
         if index.touched:
             writes.publish("table", index.touched, index.table[index.touched])
             index.touched.clear()
+        # All transitions, demonstrations, and where in the table the rest of a mixed batch is drawn from:
+        # online steps, or demonstrations while there are none.
         online = index.size - index.num_demo_steps
-        writes.publish("counts", [0, 1, 2], [index.size, index.num_demo_steps, online])
+        rest = (index.num_demo_steps, online) if online else (0, index.num_demo_steps)
+        writes.publish("counts", [0, 1, 2, 3], [index.size, index.num_demo_steps, *rest])

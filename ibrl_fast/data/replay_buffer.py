@@ -32,7 +32,7 @@ class ReplayBuffer:
 
     Threads: all methods may be called from several threads, on CUDA also with different streams; calls take
     place one after the other, each as a whole. From `before_reads` to `after_reads`, both of one thread, the
-    others wait. `draw` and `draw_mixed` alone take no lock and belong there.
+    others wait. `draw` alone takes no lock and belongs there.
 
     Capacity: of each environment the newest `capacity // num_envs` steps are kept. Whole episodes, the oldest
     first, are evicted only when one more step would exceed this, or when episodes average less than a quarter
@@ -234,25 +234,25 @@ class ReplayBuffer:
             self._reads.check_ended("append")
             self._writer.append(envs, values, observed)
 
-    def sample(self, batch_size: int) -> Batch:
-        """A batch drawn uniformly, with replacement, from all transitions; the prepared one, if there is one.
+    def sample(self, batch_size: int, demo_fraction: float | None = None) -> Batch:
+        """Draw a batch uniformly, with replacement; the prepared one, if there is one.
 
-        Errors: ValueError when the buffer is empty, or a batch of another kind is prepared.
+        Args:
+            batch_size: transitions, at least 1.
+            demo_fraction: None draws from all transitions alike. A number in [0, 1] is the share of
+                demonstrations: the first `batch_size * demo_fraction` rows (rounded) are theirs, the rest
+                online steps. While no online step is held (a warm-up), the rest are demonstrations, too.
+
+        Raises:
+            TypeError, ValueError: a wrong size or fraction, an empty buffer, demonstrations are wanted and
+                none is held, or a batch of another kind is prepared.
         """
-        return self._sample(BatchRequest.of(batch_size))
-
-    def sample_mixed(self, batch_size: int, demo_fraction: float) -> Batch:
-        """A batch whose first `batch_size * demo_fraction` (rounded) transitions are demonstrations.
-
-        The others are online ones. A prepared batch is handed over, as by `sample`.
-
-        Errors: ValueError for a fraction outside [0, 1], when a part is wanted of which there is none, or
-        when a batch of another kind is prepared.
-        """
-        return self._sample(BatchRequest.of(batch_size, demo_fraction))
+        request = BatchRequest.of(batch_size, demo_fraction)
+        with self._lock:
+            return self._read(request) if self._prefetch.is_empty else self._prefetch.take(request)
 
     def prefetch(self, batch_size: int, demo_fraction: float | None = None) -> None:
-        """Prepares the batch that the next `sample` (with a fraction: `sample_mixed`) of this size returns.
+        """Prepares the batch that the next `sample` of this size and fraction returns.
 
         It is drawn now, and does not see steps appended later: the batches of a run depend on the seed and
         the order of calls alone. On a device it is made on a stream of its own, beside updates that are
@@ -269,17 +269,21 @@ class ReplayBuffer:
         """Whether `draw` runs on the learner's device; else batches are gathered on the host and copied."""
         return self._sampler.draws_on_device
 
-    def draw(self, batch_size: int) -> Batch:
-        """What `sample` returns, as tensor code alone: no lock, no check, no event; for graphs.
+    def draw(self, batch_size: int, demo_fraction: float | None = None) -> Batch:
+        """Draw what `sample` returns as tensor code alone, for graphs: no lock, no event, contents unchecked.
 
-        The random counter is read and advanced in device memory. Calls, and replays of a captured one, stand
-        between `before_reads` and `after_reads`, and the buffer is not empty.
+        The random counter and the numbers of demonstrations and online steps are read in device memory, so
+        that a graph captured before the first online step is right after it. Calls, and replays of a captured
+        one, stand between `before_reads` and `after_reads`, where `check_can_sample` has passed.
         """
-        return self._sampler.draw(batch_size)
+        request = BatchRequest.of(batch_size, demo_fraction)
+        return self._sampler.draw(request.batch_size, request.demo_size)
 
-    def draw_mixed(self, batch_size: int, demo_fraction: float) -> Batch:
-        """What `sample_mixed` returns, in the way of `draw`."""
-        return self._sampler.draw(batch_size, BatchRequest.of(batch_size, demo_fraction).demo_size)
+    def check_can_sample(self, batch_size: int, demo_fraction: float | None = None) -> None:
+        """Raise what `sample` would for these arguments; no batch is drawn."""
+        request = BatchRequest.of(batch_size, demo_fraction)
+        with self._lock:
+            request.check_held(self._index)
 
     def before_reads(self) -> None:
         """Begins reads on the current stream: those queued from now on see all steps appended so far.
@@ -327,11 +331,6 @@ class ReplayBuffer:
             self._writer.publish()
             self._sampler.seed = int(state["seed"])
             self._prefetch.load(prefetched)
-
-    def _sample(self, request: BatchRequest) -> Batch:
-        """The prepared batch, or a new one."""
-        with self._lock:
-            return self._read(request) if self._prefetch.is_empty else self._prefetch.take(request)
 
     def _read(self, request: BatchRequest) -> Batch:
         """Draws on the current stream."""

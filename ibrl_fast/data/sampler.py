@@ -28,7 +28,7 @@ class BatchSampler:
         self._plan = plan
         tensors = storage.tensors
         self._table, self._counter = tensors["table"], tensors["counter"]
-        self._all_count, self._demo_count, self._online_count = tensors["counts"].split(1)
+        self._all_count, self._demo_count, self._rest_begin, self._rest_count = tensors["counts"].split(1)
         self._reward, self._is_tail = tensors["reward"], tensors["is_tail"]
         self._terminated, self._truncated = tensors["terminated"], tensors["truncated"]
         self._episode_step = tensors["episode_step"]
@@ -72,7 +72,7 @@ class BatchSampler:
         return self._upload is None
 
     def draw(self, batch_size: int, demo_size: int | None = None) -> Batch:
-        """A batch of all transitions, or of `demo_size` demonstrations and online ones after them."""
+        """Draw from all transitions, or `demo_size` demonstrations and the rest of the batch online ones."""
         if self._upload is None:
             return self._draw(batch_size, demo_size, None)
         return self._upload.send(batch_size, lambda out: self._draw(batch_size, demo_size, out))
@@ -86,8 +86,8 @@ class BatchSampler:
             if rows is None:
                 rows = torch.empty(batch_size, dtype=torch.int64, device=self._table.device)
             self._draw_rows(demo_size, rows[:demo_size], self._demo_count, None, stream=0)
-            online = batch_size - demo_size, rows[demo_size:], self._online_count, self._demo_count
-            self._draw_rows(*online, stream=1)
+            rest = batch_size - demo_size, rows[demo_size:], self._rest_count, self._rest_begin
+            self._draw_rows(*rest, stream=1)
         assert rows is not None
         batch = self._gather(rows, out)
         self._counter.add_(1)

@@ -29,7 +29,7 @@ def test_a_prepared_batch_is_what_sample_would_have_returned():
     ahead, plain = filled(), filled()
     for fraction in (None, 0.5, None):
         ahead.prefetch(16, fraction)
-        draw = (lambda b: b.sample(16)) if fraction is None else (lambda b: b.sample_mixed(16, 0.5))
+        draw = (lambda b: b.sample(16)) if fraction is None else (lambda b: b.sample(16, 0.5))
         expected = draw(plain)
         # Steps appended now are too late for it.
         for buffer in (ahead, plain):
@@ -45,7 +45,7 @@ def test_another_batch_than_the_prepared_one_is_an_error():
     with pytest.raises(ValueError, match=r"sample: expected the prepared .*size=16.*got .*size=17"):
         buffer.sample(17)
     with pytest.raises(ValueError, match=r"sample: expected the prepared .*None.*got .*0.5"):
-        buffer.sample_mixed(16, 0.5)
+        buffer.sample(16, 0.5)
     with pytest.raises(ValueError, match="prefetch: expected a sample of the prepared batch first"):
         buffer.prefetch(16)
     assert len(buffer.sample(16)) == 16
@@ -59,7 +59,7 @@ def test_another_batch_than_the_prepared_one_is_an_error():
 @pytest.mark.parametrize("fraction", [None, 0.25])
 def test_a_checkpoint_contains_the_prepared_batch(fraction):
     def draw(buffer):
-        return buffer.sample(16) if fraction is None else buffer.sample_mixed(16, fraction)
+        return buffer.sample(16) if fraction is None else buffer.sample(16, fraction)
 
     buffer, other = filled(), filled(seed=8)
     buffer.prefetch(16, fraction)
@@ -150,7 +150,7 @@ def test_uploaded_batches_equal_direct_ones(monkeypatch):
     kept = []
     for number in range(5):
         if number % 2:
-            kept.append((buffer.sample_mixed(16, 0.25), plain.sample_mixed(16, 0.25)))
+            kept.append((buffer.sample(16, 0.25), plain.sample(16, 0.25)))
         else:
             kept.append((buffer.sample(10 * number + 5), plain.sample(10 * number + 5)))
     for batch, expected in kept:
@@ -201,9 +201,9 @@ def test_draws_between_reads_are_those_of_sample():
     buffer, plain = filled(), filled()
     for _ in range(3):
         buffer.before_reads()
-        mine = buffer.draw(16), buffer.draw_mixed(16, 0.5)
+        mine = buffer.draw(16), buffer.draw(16, 0.5)
         buffer.after_reads()
-        for batch, expected in zip(mine, (plain.sample(16), plain.sample_mixed(16, 0.5)), strict=True):
+        for batch, expected in zip(mine, (plain.sample(16), plain.sample(16, 0.5)), strict=True):
             assert_same_batch(batch, expected)
         for each in (buffer, plain):
             fill(each, np.random.default_rng(1), 3)

@@ -88,7 +88,7 @@ def test_demonstrations_outlive_every_eviction():
     buffer.add_demonstrations(demos, [proposals(rng, 7), proposals(rng, 8)])
     fill(buffer, rng, 400)
     assert (buffer.num_demo_steps, len(buffer)) == (13, 73)
-    batch = buffer.sample_mixed(300, 1.0)
+    batch = buffer.sample(300, 1.0)
     stored = {tuple(action) for demo in demos for action in demo.actions.tolist()}
     assert {tuple(action) for action in batch.action.tolist()} == stored
 
@@ -149,25 +149,51 @@ def test_mixed_sizes_are_exact(batch_size, fraction, demos):
     buffer, rng = make_buffer(demo_capacity=6, num_demos=1), np.random.default_rng(0)
     buffer.add_demonstrations([make_demo(rng)], [proposals(rng, 7)])
     fill(buffer, rng, 20)
-    batch = buffer.sample_mixed(batch_size, fraction)
+    batch = buffer.sample(batch_size, fraction)
     assert len(batch) == batch_size
     assert buffer.is_demo(batch.rows).tolist() == [True] * demos + [False] * (batch_size - demos)
 
 
-def test_sampling_from_nothing_is_an_error():
+@pytest.mark.parametrize("fraction", [0.0, 0.25, 1.0])
+def test_all_of_a_mixed_batch_are_demonstrations_while_no_online_step_is_held(fraction):
     buffer, rng = make_buffer(demo_capacity=6, num_demos=1), np.random.default_rng(0)
+    buffer.add_demonstrations([make_demo(rng)], [proposals(rng, 7)])
+    for _ in range(2):
+        assert buffer.is_demo(buffer.sample(64, fraction).rows).all()
+        buffer.start_episode(None, observation(rng, 2), proposals(rng, 2))
+    buffer.append(**step_arguments(rng))
+    first = round(64 * fraction)
+    assert buffer.is_demo(buffer.sample(64, fraction).rows).tolist() == [True] * first + [False] * (
+        64 - first
+    )
+
+
+def test_a_share_of_demonstrations_needs_some_also_beside_online_steps():
+    buffer, rng = make_buffer(demo_capacity=6, num_demos=1), np.random.default_rng(0)
+    fill(buffer, rng, 5)
+    buffer.check_can_sample(4)
+    buffer.check_can_sample(4, 0.0)
+    assert not buffer.is_demo(buffer.sample(4, 0.0).rows).any()
+    with pytest.raises(ValueError, match=r"demo_fraction: expected demonstrations .*, got none"):
+        buffer.sample(4, 0.5)
+
+
+def test_sampling_from_nothing_is_an_error():
+    buffer = make_buffer(demo_capacity=6, num_demos=1)
     with pytest.raises(ValueError, match="at least one of the transitions"):
         buffer.sample(4)
-    buffer.add_demonstrations([make_demo(rng)], [proposals(rng, 7)])
-    with pytest.raises(ValueError, match="at least one of the online transitions"):
-        buffer.sample_mixed(4, 0.5)
+    for call in (buffer.sample, buffer.check_can_sample):
+        with pytest.raises(ValueError, match=r"demo_fraction: expected demonstrations .* for 0\.5, got none"):
+            call(4, 0.5)
+        with pytest.raises(ValueError, match="at least one of the transitions"):
+            call(4, 0.0)
     for size in (0, -1):
         with pytest.raises(ValueError, match="batch_size: expected at least 1"):
             buffer.sample(size)
     with pytest.raises(TypeError, match="batch_size: expected an integer"):
         buffer.sample(1.5)
     with pytest.raises(ValueError, match="demo_fraction"):
-        buffer.sample_mixed(4, 1.5)
+        buffer.sample(4, 1.5)
 
 
 def test_same_seed_same_batches_other_seed_others():
@@ -267,7 +293,7 @@ def test_checkpoint_continues_bit_for_bit():
                 one.start_episode(None, observation(rng, 2), proposals(rng, 2))
             buffer_batches.append(one.sample(16))
         one.add_demonstrations([make_demo(rng, 7)], [proposals(rng, 8)])
-        buffer_batches.append(one.sample_mixed(16, 0.5))
+        buffer_batches.append(one.sample(16, 0.5))
         one.batches = buffer_batches
     for a, b in zip(buffer.batches, other.batches, strict=True):
         assert_same_batch(a, b)

@@ -176,7 +176,7 @@ def test_matches_a_list_of_episodes(nstep, stack, bootstrap_on_truncation):
         assert seen == numbers_of(online + demos)
 
         # The mixed sampler: exact sizes, demonstrations first.
-        mixed = world.buffer.sample_mixed(10, 0.5)
+        mixed = world.buffer.sample(10, 0.5)
         is_demo = world.buffer.is_demo(mixed.rows)
         assert is_demo.tolist() == [True] * 5 + [False] * 5
         numbers = mixed.obs["state"][:, 0].tolist()

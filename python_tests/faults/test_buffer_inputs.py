@@ -174,7 +174,7 @@ def test_batch_sizes_that_are_none(size: Any) -> None:
     buffer = make_buffer(**OPTIONS)
     fill(buffer, np.random.default_rng(0), 14)
     before = buffer.state_dict()
-    for call in (buffer.sample, lambda n: buffer.sample_mixed(n, 0.0), buffer.prefetch):
+    for call in (buffer.sample, lambda n: buffer.sample(n, 0.0), buffer.prefetch):
         with pytest.raises((ValueError, TypeError), match="batch_size"):
             call(size)
         assert_same(buffer.state_dict(), before)
@@ -187,7 +187,7 @@ def test_fractions_that_are_none(fraction: Any) -> None:
     buffer = make_buffer(**OPTIONS)
     fill(buffer, np.random.default_rng(0), 14)
     before = buffer.state_dict()
-    for call in (buffer.sample_mixed, buffer.prefetch):
+    for call in (buffer.sample, buffer.prefetch):
         with pytest.raises((ValueError, TypeError), match="demo_fraction"):
             call(8, fraction)
         assert_same(buffer.state_dict(), before)

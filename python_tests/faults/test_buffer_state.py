@@ -272,11 +272,11 @@ def test_any_bytes_changed_at_random() -> None:
             assert_same(buffer.state_dict(), before)
             continue
         accepted += 1
-        buffer.sample_mixed(6, 0.5)
+        buffer.sample(6, 0.5)
         fill(buffer, rng, 70, length=7)
         for _ in range(3):
             buffer.sample(32)
-            buffer.sample_mixed(32, 0.5)
+            buffer.sample(32, 0.5)
     assert 20 < accepted < 280
 
 

@@ -176,6 +176,32 @@ def test_a_buffer_on_the_host_is_sampled_outside(machine: Machine, monkeypatch: 
 
 
 @pytest.mark.usefixtures("cuda_formulas")
+def test_a_mixed_draw_recorded_before_the_first_online_step_is_right_after_it(machine: Machine) -> None:
+    """The share of online steps is looked up where the graph reads: nothing of the recording knows of it."""
+    rng = np.random.default_rng(0)
+    demo = Demonstration(
+        observations=observations("state", 7, 5),
+        actions=rng.uniform(-1, 1, (6, ACTION_DIM)),
+        rewards=np.zeros(6),
+        terminated=np.arange(6) == 5,
+        truncated=np.zeros(6, bool),
+    )
+    captured, eager = (Feeder("state", steps=0, demo_capacity=6, num_demos=1) for _ in range(2))
+    for feeder in (captured, eager):
+        feeder.buffer.add_demonstrations([demo], [np.zeros((7, 1, ACTION_DIM))])
+    buffer = captured.buffer
+    draw = GraphedStep(lambda: buffer.draw(BATCH, 0.25), CPU, warmup=1, reads=buffer)
+    for number in range(8):
+        batch, expected = draw(), eager.buffer.sample(BATCH, 0.25)
+        assert numbers(batch.tensors()) == numbers(expected.tensors())
+        online = int((~buffer.is_demo(batch.rows)).sum())
+        assert online == (0 if number < 4 else BATCH - 2)
+        for feeder in (captured, eager) if number >= 3 else ():
+            feeder.feed(1)
+    assert [graph.replays for graph in machine.graphs] == [7]
+
+
+@pytest.mark.usefixtures("cuda_formulas")
 def test_a_run_under_capture_resumes_bit_for_bit(machine: Machine) -> None:
     """Saved between replays, loaded into a fresh run, which warms up again, and into the one that went on."""
     run = Run("ibrl-soft-state", capture=True)
