@@ -154,14 +154,7 @@ def contests(device: torch.device) -> dict[str, Contest]:
     # five state critics of the paper: 10.9 million parameters in their own tensors
     shapes = [(1024, 155 if layer == 0 else 1024) for layer in range(3)] + [(1024,)] * 9 + [(1, 1024), (1,)]
     targets, online, gradients = ([random(*shape) for _ in range(5) for shape in shapes] for _ in range(3))
-    found["polyak_update 5 state critics"] = Contest(
-        lambda: ops.polyak_update(targets, online, 0.99),
-        lambda targets, online: [t.lerp_(o, 0.01) for t, o in zip(targets, online)],
-        (targets, online),
-        sum(3 * tensor.numel() * 4 for tensor in targets),
-    )
-
-    # the same in flat storage; the baseline is torch's fused Adam and foreach average
+    # in flat storage; the baseline is torch's fused Adam and foreach average
     offsets, total = [], 0
     for gradient in gradients:
         offsets.append(total)

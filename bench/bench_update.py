@@ -26,7 +26,7 @@ from record import Results, bench_parser
 from timing import copy_bandwidth, float32_products
 from update_cases import SIZES, Call, candidates
 
-from ibrl_fast.ops.linear import _find_onednn
+from ibrl_fast.nn.fast_layers import find_onednn
 from ibrl_fast.training.host_memory import keep_freed_memory
 
 # calls between two events, so that the first one's way to the GPU does not count
@@ -35,7 +35,7 @@ CUDA_CALLS = 10
 
 def products(device: torch.device) -> dict[str, tuple[Call, float]]:
     """Make the matrix products whose fastest is the peak: name -> call, operations."""
-    onednn, found = _find_onednn(), {}
+    onednn, found = find_onednn(), {}
     if device.type == "cuda":
         return cuda_products(device)
     shapes = [(1024, 1024, 1024), (256, 1024, 1024)]

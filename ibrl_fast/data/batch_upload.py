@@ -12,7 +12,7 @@ from torch import Tensor
 from ibrl_fast.data.batch import Batch
 from ibrl_fast.data.buffer_plan import BufferPlan
 from ibrl_fast.data.staging import StagingRing
-from ibrl_fast.ops.streams import streams_of
+from ibrl_fast.data.streams import streams_of
 
 # Views of one allocation begin where vector loads are aligned.
 _ALIGNMENT = 256

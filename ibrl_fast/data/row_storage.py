@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ibrl_fast.data.streams import streams_of
 from ibrl_fast.data.write_queue import make_write_queue
-from ibrl_fast.ops.streams import streams_of
 
 Storage = Literal["device", "pinned", "host"]
 ColumnShapes = Mapping[str, tuple[tuple[int, ...], torch.dtype]]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from ibrl_fast.ops.streams import Streams
+from ibrl_fast.data.streams import Streams
 
 _SMALLEST = 1 << 16
 

@@ -32,8 +32,8 @@ from torch import Tensor
 
 from ibrl_fast import ops
 from ibrl_fast.data.staging import Slot, StagingRing
+from ibrl_fast.data.streams import Streams
 from ibrl_fast.ops.scatter_rows import ALIGNMENT, Scatter, row_setter
-from ibrl_fast.ops.streams import Streams
 
 Rows = Sequence[int] | npt.NDArray[np.int64]
 Values = Mapping[str, npt.NDArray[Any]]

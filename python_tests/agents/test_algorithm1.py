@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ibrl_fast.agents import IBRLConfig
 from ibrl_fast.data import BufferPlan, Demonstration, ObsSpec, ReplayBuffer
-from ibrl_fast.ops import philox
+from ibrl_fast.ops import _philox as philox
 
 # exact in float32 up to its third power, as the buffer computes in float32
 GAMMA = 63 / 64

@@ -11,7 +11,7 @@ from test_replay_buffer import assert_same_batch
 
 from ibrl_fast.data import batch_upload as batch_upload_module
 from ibrl_fast.data.batch_upload import BatchUpload
-from ibrl_fast.ops.streams import Streams
+from ibrl_fast.data.streams import Streams
 
 
 def filled(seed=5, **options):

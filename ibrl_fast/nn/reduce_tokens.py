@@ -17,8 +17,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import MAX_CUDA_WIDTH, check_tensor
-from ibrl_fast.ops.linear import linear
+from ibrl_fast.nn.fast_layers import linear
+from ibrl_fast.ops.checks import MAX_CUDA_WIDTH, check_tensor
 from ibrl_fast.ops.spatial_embed import spatial_embed, spatial_embed_backward, spatial_embed_forward
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -29,13 +29,13 @@ _FLOATING = (*_DTYPES, torch.float16)
 _PIECE = 2**19
 
 
-def prefers_spatial_embedding(extra: Tensor) -> bool:
-    """Whether spatial_embedding beats its reference: wherever it runs, unless it is traced."""
+def prefers_reduce_tokens(extra: Tensor) -> bool:
+    """Whether reduce_tokens beats its reference: wherever it runs, unless it is traced."""
     fits = extra.device.type == "cpu" or (extra.device.type == "cuda" and extra.shape[-1] <= MAX_CUDA_WIDTH)
     return fits and not torch.compiler.is_compiling()
 
 
-def spatial_embedding_reference(
+def reduce_tokens_reference(
     tokens: Tensor,
     extra: Tensor,
     patch_weight: Tensor,
@@ -43,7 +43,7 @@ def spatial_embedding_reference(
     norm_bias: Tensor,
     channel_weight: Tensor,
 ) -> Tensor:
-    """The same in torch, one critic at a time; arguments as in spatial_embedding."""
+    """The same in torch, one critic at a time; arguments as in reduce_tokens."""
     reduced: list[Tensor] = []
     for member in range(extra.shape[0]):
         patches = F.linear(tokens.transpose(1, 2), patch_weight[member])
@@ -58,7 +58,7 @@ def spatial_embedding_reference(
     return torch.stack(reduced).view(extra.shape)
 
 
-def spatial_embedding(
+def reduce_tokens(
     tokens: Tensor,
     extra: Tensor,
     patch_weight: Tensor,
@@ -101,10 +101,10 @@ def spatial_embedding(
     ):
         check_tensor(name, weight, shape, _FLOATING, device)
     given = (tokens, extra, patch_weight, norm_weight, norm_bias, channel_weight)
-    return _SpatialEmbedding.apply(*given) if extra.device.type == "cpu" else embed_at_once(*given)
+    return _ReduceTokens.apply(*given) if extra.device.type == "cpu" else reduce_at_once(*given)
 
 
-def embed_at_once(
+def reduce_at_once(
     tokens: Tensor,
     extra: Tensor,
     patch_weight: Tensor,
@@ -112,7 +112,7 @@ def embed_at_once(
     norm_bias: Tensor,
     channel_weight: Tensor,
 ) -> Tensor:
-    """The way of spatial_embedding on CUDA, its arguments unchecked: one product, one fused reduction.
+    """The way of reduce_tokens on CUDA, its arguments unchecked: one product, one fused reduction.
 
     Both factors are laid out with the long dimension contiguous, `[num_tokens, batch * channels]` and
     `[num_tokens, members * embed_dim]`: cuBLAS wants rows of 16 bytes' multiples, which 121 tokens are not.
@@ -158,7 +158,7 @@ def _master_weights(extra: Tensor, *weights: Tensor) -> list[tuple[Tensor, ...]]
     return list(zip(*(weight.to(dtype).contiguous().split(1) for weight in weights)))
 
 
-class _SpatialEmbedding(torch.autograd.Function):
+class _ReduceTokens(torch.autograd.Function):
     """Saves its arguments and LayerNorm's statistics."""
 
     @staticmethod

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ibrl_fast.ops import linear as module
-from ibrl_fast.ops.linear import linear, linear_reference
+from ibrl_fast.nn import fast_layers as module
+from ibrl_fast.nn.fast_layers import linear, linear_reference
 
 # (batch, in, out): oneDNN's sizes, sizes below its threshold, odd ones, nothing at all
 SIZES = [

@@ -6,14 +6,15 @@ Source: Hu et al., "Imitation Bootstrapped Reinforcement Learning", Algorithm 1 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import DTYPE_CODES, MAX_COUNT, check_list, check_number, check_out, check_tensor
+from ibrl_fast.ops import _philox as philox
+from ibrl_fast.ops._registry import DTYPE_CODES
+from ibrl_fast.ops.checks import MAX_COUNT, check_list, check_number, check_out, check_tensor
 
 MAX_PROPOSALS, MAX_ENSEMBLE = 8, 16
 _Q_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -70,24 +71,30 @@ def outputs(
     return out
 
 
-def value_arguments(
+def proposal_fields(
     q: Tensor, subset: Tensor, beta: float | None, seed: int, counter: Tensor
-) -> tuple[Any, ...]:
-    """The fields of ProposalValues in csrc/kernels/choose_proposal.h, in their order."""
-    # members can be checked where they are read; on CUDA the kernel asserts
-    if subset.device.type == "cpu":
-        wrong = [member for member in subset.tolist() if not 0 <= member < q.shape[1]]
-        if wrong:
-            raise IndexError(f"subset: expected critics 0 to {q.shape[1] - 1}, got {wrong[0]}")
-    addresses = (subset.data_ptr(), counter.data_ptr())
-    sizes = (*q.shape, subset.shape[0])
-    return (
-        q.data_ptr(),
-        DTYPE_CODES[q.dtype],
-        *q.stride(),
-        *addresses,
-        seed,
-        *sizes,
-        beta or 0.0,
-        beta is None,
-    )
+) -> _core.ProposalFields:
+    """The fields of ProposalValues in csrc/kernels/proposals.h."""
+    proposals, num_critics, batch = q.shape
+    stride_proposal, stride_critic, stride_batch = q.stride()
+    return {
+        "q": q.data_ptr(),
+        "q_dtype": DTYPE_CODES[q.dtype],
+        "stride_proposal": stride_proposal,
+        "stride_critic": stride_critic,
+        "stride_batch": stride_batch,
+        "subset": subset.data_ptr(),
+        "counter": counter.data_ptr(),
+        "seed": seed,
+        "proposals": proposals,
+        "num_critics": num_critics,
+        "batch": batch,
+        "subset_size": subset.shape[0],
+        "beta": beta or 0.0,
+        "greedy": beta is None,
+    }
+
+
+def no_critic(subset: Tensor, bad: int, q: Tensor) -> IndexError:
+    """The error for an entry of the subset that names no critic of q `[proposals, num_critics, batch]`."""
+    return IndexError(f"subset: expected critics 0 to {q.shape[1] - 1}, got {int(subset[bad])}")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ibrl_fast.ops.ensemble_mlp import ensemble_mlp, ensemble_mlp_reference, mlp_in_batches
+from ibrl_fast.nn.ensemble_mlp import ensemble_mlp, ensemble_mlp_reference, mlp_in_batches
 
 CPU = torch.device("cpu")
 

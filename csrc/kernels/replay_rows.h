@@ -1,4 +1,5 @@
-// Rows of several sources at once, each with its own row indices, frame stack and conversion.
+// Rows of the replay buffer, several tensors at once: replay_gather reads them, each tensor with its own row
+// indices, frame stack and conversion; scatter_rows writes them from one packed buffer of indices and values.
 #pragma once
 
 #include <cstdint>
@@ -40,5 +41,23 @@ IBRL_HD inline int64_t stacked_row(int64_t row, int64_t j, int64_t back) {
 // index of a bad entry of rows (or whose episode_step leads out of the storage), or -1
 int64_t replay_gather_cpu(const ReplayGatherArgs& args, int threads);
 void replay_gather_cuda(const ReplayGatherArgs& args, int device, void* stream);
+
+constexpr int kMaxScatters = 24;
+
+// One target: target[rows[i]] = values[i], whole rows of bytes. No row twice.
+struct RowScatter {
+    const int64_t* rows;    // [count]
+    const uint8_t* values;  // [count, row_bytes]
+    uint8_t* target;        // [num_rows, row_bytes]
+    int64_t num_rows, row_bytes, count;
+};
+
+struct ScatterRowsArgs {
+    RowScatter scatters[kMaxScatters];
+    int64_t count;  // number of scatters in use
+};
+
+int64_t scatter_rows_cpu(const ScatterRowsArgs& args, int threads);  // index of a bad entry of rows, or -1
+void scatter_rows_cuda(const ScatterRowsArgs& args, int device, void* stream);
 
 }  // namespace ibrl

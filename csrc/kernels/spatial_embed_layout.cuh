@@ -1,4 +1,5 @@
-// How the CUDA backward of spatial_embed cuts its work, and where the blocks leave their parts.
+// Where the rows of spatial_embed's tensors lie for its CUDA kernels, how the backward cuts its work, and where
+// the blocks leave their parts.
 #pragma once
 
 #include <algorithm>
@@ -8,6 +9,26 @@
 #include "kernels/spatial_embed.h"
 
 namespace ibrl {
+
+// The row of a critic, proposal and batch entry.
+__device__ inline int64_t row_offset(const int64_t (&strides)[3], int64_t critic, int64_t proposal,
+                                     int64_t entry) {
+    return critic * strides[0] + proposal * strides[1] + entry * strides[2];
+}
+
+// Whether every row of this tensor, null where it is not wanted, starts where packs of four can be read.
+inline bool rows_packed(const void* tensor, const int64_t (&strides)[3], DType dtype) {
+    return pack_aligned(tensor, dtype) && strides[0] % 4 == 0 && strides[1] % 4 == 0 && strides[2] % 4 == 0;
+}
+
+// The same for what forward and backward both read.
+template <typename Args>
+bool inputs_packed(const Args& args) {
+    return args.embed_dim % 4 == 0 && pack_aligned(args.patches, args.dtype) &&
+           rows_packed(args.extra, args.extra_strides, args.dtype) &&
+           pack_aligned(args.norm_weight, DType::float32) && pack_aligned(args.norm_bias, DType::float32) &&
+           pack_aligned(args.channel_weight, DType::float32);
+}
 
 // With gradients of the weights a block keeps to as many channels as it has rows and
 // passes over a share of the batch: the weights' sums stay in registers, the sums over channels go to
@@ -23,27 +44,27 @@ struct SpatialEmbedPlan {
         // Two blocks on each multiprocessor of a large chip; a constant, so that sums are the same on every
         // chip.
         constexpr int64_t kBlocks = 256;
-        const int64_t others = std::max<int64_t>(1, channel_splits * sizes.members);
+        const int64_t others = std::max<int64_t>(1, channel_splits * sizes.num_critics);
         batch_splits = sizes.of_weights ? std::clamp<int64_t>(kBlocks / others, 1, sizes.batch) : sizes.batch;
         entries = (sizes.batch + batch_splits - 1) / batch_splits;
         batch_splits = (sizes.batch + entries - 1) / entries;
     }
 };
 
-// The parts of scratch, one after the other: [channel_splits, members, proposals, batch, embed_dim],
-// [batch_splits, members, channels, embed_dim] and twice [batch_splits * channel_splits, members, embed_dim].
+// The parts of scratch, one after the other: [channel_splits, num_critics, proposals, batch, embed_dim],
+// [batch_splits, num_critics, channels, embed_dim] and twice [batch_splits * channel_splits, num_critics, embed_dim].
 struct SpatialEmbedParts {
     int64_t extra, channel_weight, norm;
 
     SpatialEmbedParts(const SpatialEmbedSizes& sizes, const SpatialEmbedPlan& plan)
-        : extra(plan.channel_splits * sizes.members * sizes.proposals * sizes.batch * sizes.embed_dim),
-          channel_weight(plan.batch_splits * sizes.members * sizes.channels * sizes.embed_dim),
-          norm(plan.batch_splits * plan.channel_splits * sizes.members * sizes.embed_dim) {}
+        : extra(plan.channel_splits * sizes.num_critics * sizes.proposals * sizes.batch * sizes.embed_dim),
+          channel_weight(plan.batch_splits * sizes.num_critics * sizes.channels * sizes.embed_dim),
+          norm(plan.batch_splits * plan.channel_splits * sizes.num_critics * sizes.embed_dim) {}
     int64_t total() const { return extra + channel_weight + 2 * norm; }
 };
 
 inline SpatialEmbedSizes sizes_of(const SpatialEmbedBackwardArgs& args) {
-    return {args.members,
+    return {args.num_critics,
             args.proposals,
             args.batch,
             args.channels,
@@ -56,7 +77,7 @@ inline SpatialEmbedSizes sizes_of(const SpatialEmbedBackwardArgs& args) {
 template <typename V>
 PartialSums spatial_embed_sums(const SpatialEmbedBackwardArgs& args, const SpatialEmbedPlan& plan,
                                const SpatialEmbedParts& parts) {
-    const int64_t rows = args.members * args.embed_dim, splits = plan.batch_splits * plan.channel_splits;
+    const int64_t rows = args.num_critics * args.embed_dim, splits = plan.batch_splits * plan.channel_splits;
     const V* of_extra = static_cast<const V*>(args.scratch);
     const V* of_channels = of_extra + parts.extra;
     const V* of_norm = of_channels + parts.channel_weight;
@@ -66,7 +87,7 @@ PartialSums spatial_embed_sums(const SpatialEmbedBackwardArgs& args, const Spati
               parts.extra / plan.channel_splits,
               args.grad_extra,
               false,
-              {args.members, args.proposals, args.batch},
+              {args.num_critics, args.proposals, args.batch},
               {strides[0], strides[1], strides[2]},
               args.embed_dim},
              {of_channels, plan.batch_splits, rows * args.channels, args.grad_channel_weight, true},

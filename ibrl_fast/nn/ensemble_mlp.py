@@ -15,10 +15,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import MAX_CUDA_WIDTH, check_list, check_tensor
-from ibrl_fast.ops.autocast import product_dtype
+from ibrl_fast.nn.fast_layers import linear, product_dtype
+from ibrl_fast.ops.checks import MAX_CUDA_WIDTH, check_list, check_tensor
 from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu
-from ibrl_fast.ops.linear import linear
 
 _EPS = 1e-5
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ibrl_fast.ops.image_layout import image_layout
+from ibrl_fast.nn.fast_layers import image_layout
 
 
 def test_values_stay(device) -> None:

@@ -4,7 +4,7 @@
 #include <type_traits>
 
 #include "common/thread_pool.h"
-#include "kernels/replay_gather.h"
+#include "kernels/replay_rows.h"
 
 namespace ibrl {
 namespace {
@@ -57,6 +57,23 @@ int64_t replay_gather_cpu(const ReplayGatherArgs& args, int threads) {
         }
     });
     return bad;
+}
+
+// A step of some environments: too little for a second thread.
+int64_t scatter_rows_cpu(const ScatterRowsArgs& args, int) {
+    for (int64_t s = 0; s < args.count; ++s) {
+        const RowScatter& scatter = args.scatters[s];
+        for (int64_t i = 0; i < scatter.count; ++i)
+            if (scatter.rows[i] < 0 || scatter.rows[i] >= scatter.num_rows) return i;
+    }
+    for (int64_t s = 0; s < args.count; ++s) {
+        const RowScatter& scatter = args.scatters[s];
+        // rows without bytes may have no address, which memcpy must not be given
+        for (int64_t i = 0; i < scatter.count && scatter.row_bytes > 0; ++i)
+            std::memcpy(scatter.target + scatter.rows[i] * scatter.row_bytes,
+                        scatter.values + i * scatter.row_bytes, scatter.row_bytes);
+    }
+    return -1;
 }
 
 }  // namespace ibrl

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from ibrl_fast.ops import spatial_embedding as module
-from ibrl_fast.ops.spatial_embedding import (
-    embed_at_once,
-    prefers_spatial_embedding,
-    spatial_embedding,
-    spatial_embedding_reference,
+from ibrl_fast.nn import reduce_tokens as module
+from ibrl_fast.nn.reduce_tokens import (
+    prefers_reduce_tokens,
+    reduce_at_once,
+    reduce_tokens,
+    reduce_tokens_reference,
 )
 
 # ops exports the function by the module's name
@@ -53,7 +53,7 @@ def test_values_and_gradients(
     monkeypatch.setattr(module, "_PIECE", piece)
     given = [value.to(dtype).requires_grad_(True) for value in make(batch, proposals)]
     exact = [value.detach().double().requires_grad_(True) for value in given]
-    got, wanted = spatial_embedding(*given), spatial_embedding_reference(*exact)
+    got, wanted = reduce_tokens(*given), reduce_tokens_reference(*exact)
     assert got.shape == wanted.shape == (2, proposals, batch, 24) and got.dtype == dtype
     error = torch.randn(wanted.shape, dtype=torch.float64).to(dtype)
     ours = [got, *torch.autograd.grad(got, given, error)]
@@ -64,11 +64,11 @@ def test_values_and_gradients(
 
 def test_bfloat16_is_as_exact_as_its_reference() -> None:
     exact = make(64, 2, embed_dim=256)
-    wanted = spatial_embedding_reference(*exact)
+    wanted = reduce_tokens_reference(*exact)
     given = [value.float() for value in exact]
     given[1] = given[1].bfloat16()
     errors = []
-    for function in (spatial_embedding, spatial_embedding_reference):
+    for function in (reduce_tokens, reduce_tokens_reference):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             got = function(*given)
         errors.append(float((got.double() - wanted).norm() / wanted.norm()))
@@ -78,14 +78,14 @@ def test_bfloat16_is_as_exact_as_its_reference() -> None:
 def test_frozen_weights_pass_the_gradient_to_the_action_alone() -> None:
     given = make(9, 1)
     expected = [value.clone().requires_grad_(True) for value in given]
-    (wanted,) = torch.autograd.grad(spatial_embedding_reference(*expected).sum(), expected[1])
+    (wanted,) = torch.autograd.grad(reduce_tokens_reference(*expected).sum(), expected[1])
     given[1].requires_grad_(True)
-    spatial_embedding(*given).sum().backward()
+    reduce_tokens(*given).sum().backward()
     torch.testing.assert_close(given[1].grad, wanted, rtol=1e-11, atol=1e-11)
     assert all(value.grad is None for value in (given[0], *given[2:]))
 
 
-# embed_at_once is the way on CUDA: on the CPU everything but its kernels is tested, on CUDA those too
+# reduce_at_once is the way on CUDA: on the CPU everything but its kernels is tested, on CUDA those too
 
 
 @pytest.mark.parametrize("proposals", [1, 2])
@@ -94,7 +94,7 @@ def test_frozen_weights_pass_the_gradient_to_the_action_alone() -> None:
 def test_at_once(device, proposals: int, batch: int, dtype: torch.dtype, tolerance: float) -> None:
     given = [value.to(dtype).requires_grad_(True) for value in make(batch, proposals, device=device)]
     exact = [value.detach().double().requires_grad_(True) for value in given]
-    got, wanted = embed_at_once(*given), spatial_embedding_reference(*exact)
+    got, wanted = reduce_at_once(*given), reduce_tokens_reference(*exact)
     assert got.shape == wanted.shape == (2, proposals, batch, 24) and got.dtype == dtype
     error = torch.randn(wanted.shape, dtype=torch.float64).to(device, dtype)
     ours = [got, *torch.autograd.grad(got, given, error)]
@@ -105,15 +105,15 @@ def test_at_once(device, proposals: int, batch: int, dtype: torch.dtype, toleran
 
 def test_at_once_by_differences(device) -> None:
     given = [value.requires_grad_(True) for value in make(2, 2, 8, device)]
-    assert torch.autograd.gradcheck(embed_at_once, given, atol=1e-6)
+    assert torch.autograd.gradcheck(reduce_at_once, given, atol=1e-6)
 
 
 def test_at_once_in_bfloat16_is_as_exact_as_its_reference(device) -> None:
     exact = [value.requires_grad_(True) for value in make(64, 2, 256, device)]
-    wanted = spatial_embedding_reference(*exact)
+    wanted = reduce_tokens_reference(*exact)
     error = torch.randn(wanted.shape, dtype=torch.float64).to(device)
     results = [[wanted, *torch.autograd.grad(wanted, exact, error)]]
-    for function in (embed_at_once, spatial_embedding_reference):
+    for function in (reduce_at_once, reduce_tokens_reference):
         given = [value.detach().float().requires_grad_(True) for value in exact]
         with torch.autocast(device.type, dtype=torch.bfloat16):
             got = function(given[0], given[1].bfloat16(), *given[2:])
@@ -136,9 +136,9 @@ def test_at_once_for_the_actor_makes_no_gradient_of_patches(device, monkeypatch:
     monkeypatch.setattr(spatial_embed_module, "spatial_embed_backward", watched)
     given = make(9, 1, device=device)
     expected = [value.clone().requires_grad_(True) for value in given]
-    (wanted,) = torch.autograd.grad(spatial_embedding_reference(*expected).sum(), expected[1])
+    (wanted,) = torch.autograd.grad(reduce_tokens_reference(*expected).sum(), expected[1])
     given[1].requires_grad_(True)
-    embed_at_once(*given).sum().backward()
+    reduce_at_once(*given).sum().backward()
     assert made == [None, None] and all(value.grad is None for value in (given[0], *given[2:]))
     torch.testing.assert_close(given[1].grad, wanted, rtol=1e-11, atol=1e-11)
 
@@ -151,7 +151,7 @@ def test_captured_forward_and_backward_equal_eager(learn: tuple[int, ...]) -> No
 
     def both_ways() -> list[Tensor]:
         with torch.autocast("cuda", dtype=torch.bfloat16):
-            got = embed_at_once(given[0], given[1].bfloat16(), *given[2:])
+            got = reduce_at_once(given[0], given[1].bfloat16(), *given[2:])
         return [got, *torch.autograd.grad(got, wanted, torch.ones_like(got))]
 
     stream = torch.cuda.Stream()
@@ -168,13 +168,13 @@ def test_captured_forward_and_backward_equal_eager(learn: tuple[int, ...]) -> No
 
 
 def test_which_inputs_prefer_it() -> None:
-    assert prefers_spatial_embedding(torch.zeros(2, 1, 3, 4096))
-    assert not prefers_spatial_embedding(torch.zeros(2, 1, 3, 24, device="meta"))
+    assert prefers_reduce_tokens(torch.zeros(2, 1, 3, 4096))
+    assert not prefers_reduce_tokens(torch.zeros(2, 1, 3, 24, device="meta"))
 
 
 def test_wrong_sizes_are_refused() -> None:
     given = make(4, 1)
     with pytest.raises(ValueError, match=r"channel_weight: expected \[2, 5, 24\], got \[2, 6, 24\]"):
-        spatial_embedding(*given[:5], torch.zeros(2, 6, 24))
+        reduce_tokens(*given[:5], torch.zeros(2, 6, 24))
     with pytest.raises(ValueError, match="patch_weight: expected"):
-        spatial_embedding(given[0][:3], *given[1:])
+        reduce_tokens(given[0][:3], *given[1:])

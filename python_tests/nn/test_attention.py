@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ibrl_fast.ops.attention import attention, attention_reference
+from ibrl_fast.nn.fast_layers import attention, attention_reference
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
