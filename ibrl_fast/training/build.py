@@ -22,9 +22,9 @@ from ibrl_fast.deploy.policy import ObservationContract
 from ibrl_fast.deploy.policy_module import enable_rl
 from ibrl_fast.envs import make_pool
 from ibrl_fast.envs.base_pool import BasePool
-from ibrl_fast.envs.rollout import episode_seeds
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCPolicy, ObservationScaler, build_networks
+from ibrl_fast.seeding import episode_seeds
 from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.checkpoint import fitting, load_run
 from ibrl_fast.training.collector import Collector

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +26,8 @@ def config_to_dict(config: Any) -> dict[str, Any]:
             return str(value)
         if isinstance(value, tuple | list):
             return [plain(item) for item in value]
+        if isinstance(value, Mapping):
+            return {name: plain(item) for name, item in value.items()}
         return value
 
     return plain(config)
@@ -57,6 +60,8 @@ def _from_plain(value: Any, hint: Any) -> Any:
             return None
         options = [option for option in get_args(hint) if option is not type(None)]
         return _from_plain(value, _fitting(options, value))
+    if origin is Mapping and isinstance(value, dict):
+        return {name: _from_plain(item, get_args(hint)[1]) for name, item in value.items()}
     if origin is tuple:
         return tuple(_from_plain(item, get_args(hint)[0]) for item in value)
     if hint is Path:
@@ -69,7 +74,10 @@ def _from_plain(value: Any, hint: Any) -> Any:
 def _fitting(options: list[Any], value: Any) -> Any:
     """The type that a plain value was made from: dataclasses are told apart by their fields."""
     for option in options:
-        if dataclasses.is_dataclass(option) == isinstance(value, dict) and (
+        if typing.get_origin(option) is Mapping:
+            if isinstance(value, dict):
+                return option
+        elif dataclasses.is_dataclass(option) == isinstance(value, dict) and (
             not isinstance(value, dict) or {entry.name for entry in dataclasses.fields(option)} == set(value)
         ):
             return option

@@ -14,11 +14,10 @@ from ibrl_fast.data.demonstrations import (
     write_demonstrations,
 )
 from ibrl_fast.deploy.export import make_policy_module, script_policy
-from ibrl_fast.envs.base_pool import derive_env_seed
-from ibrl_fast.envs.collect_demos import collect_demonstrations
-from ibrl_fast.envs.rollout import episode_seeds
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCPolicy, ObservationScaler, build_bc_policy
+from ibrl_fast.seeding import derive_env_seed, episode_seeds
+from ibrl_fast.training.collect_demos import collect_demonstrations
 from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.evaluate import EvaluationSpec, Evaluator
 from ibrl_fast.training.graph_capture import step_capture
@@ -49,9 +48,13 @@ def load_demos(config: TrainConfig, run_dir: Path, progress: RunProgress, stop: 
     """
     env = config.env
     if config.demos.path is not None:
-        keys = [] if env.observation == "pixels" else ["state"]
-        keys += [] if env.observation == "state" else list(env.cameras)
-        demos = read_demonstrations(config.demos.path, keys=keys, max_demos=config.demos.episodes)
+        demos = read_demonstrations(
+            config.demos.path,
+            keys=env.observation_keys(),
+            max_demos=config.demos.episodes,
+            state_keys=config.demos.state_keys,
+            proprio_keys=config.demos.proprio_keys,
+        )
         if len(demos) < (config.demos.episodes or 1):
             raise ArgumentError(
                 f"demos {config.demos.path}: expected {config.demos.episodes} demonstrations, "
