@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from ibrl_fast.data.streams import streams_of
 from ibrl_fast.data.write_queue import make_write_queue
+from ibrl_fast.memory import available_host_bytes
 
 Storage = Literal["device", "pinned", "host"]
 ColumnShapes = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
@@ -26,23 +26,7 @@ def available_bytes(device: torch.device) -> int:
     """Count the bytes that can still be allocated on a CUDA device, or on the host within its cgroup."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    # The kernel's estimate of what is left without swapping.
-    meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
-    kilobytes = next(line.split()[1] for line in meminfo.splitlines() if line.startswith("MemAvailable:"))
-    free = int(kilobytes) * 1024
-    # A container's limit may be lower; its file cache can be given up.
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = (group / "memory.max").read_text(encoding="ascii").strip()
-        if limit != "max":
-            used = int((group / "memory.current").read_text(encoding="ascii"))
-            stat = dict(
-                line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines()
-            )
-            free = min(free, int(limit) - used + int(stat.get("inactive_file", 0)))
-    except OSError:
-        pass
-    return max(free, 0)
+    return available_host_bytes()
 
 
 def require_memory(needed: Mapping[torch.device, int]) -> None:

@@ -21,6 +21,7 @@ from ibrl_fast.envs import make_pool
 from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCPolicy, ObservationScaler, enable_rl
+from ibrl_fast.seeding import stream_seed
 from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.collector import Collector
 from ibrl_fast.training.config import ImitationConfig, TrainConfig
@@ -31,7 +32,6 @@ from ibrl_fast.training.imitation import (
     load_demos,
     make_bc_policy,
     restore_bc_policy,
-    stream_seed,
 )
 from ibrl_fast.training.observation_plan import (
     ObservationPlan,

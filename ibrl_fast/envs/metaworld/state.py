@@ -11,9 +11,9 @@ One layout for every backend (leading axis N added by the pool):
     path_length int64            simulation steps since the reset
     task/NAME float64 [...]      attributes that the task changes (start positions, margins); NaN = None
 
-`MetaworldEnv` adds `elapsed_steps` int64 (agent steps), `episode_return` float64 and `observation` float64
-[39] (the last one given); the pool adds `needs_reset` bool [N] and, where observations are stacks, their
-frames: `frames/KEY` [N, k, ...], newest first.
+`MetaworldEnv` adds `observation` float64 [39], the last one given. The pool adds `elapsed_steps` int64 (agent
+steps), `episode_return` float64, `needs_reset` bool and, where observations are stacks, their frames:
+`frames/KEY` [N, k, ...], newest first.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ibrl_fast.envs.mujoco_package import mujoco
-
-EnvState = dict[str, npt.NDArray[Any]]
+from ibrl_fast.envs.suite import EnvState
 
 TASK_ATTRIBUTES = (
     "_handle_init_pos",

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ibrl_fast.data.demonstration_set import Demonstration, DemonstrationSet
-from ibrl_fast.envs.base_pool import Observations, derive_env_seed
+from ibrl_fast.envs.base_pool import Observations
 from ibrl_fast.envs.experts import make_expert
-from ibrl_fast.envs.factory import Backend, make_pool
-from ibrl_fast.envs.options import Observation
+from ibrl_fast.envs.factory import make_pool
+from ibrl_fast.envs.options import Observation, PoolOptions
 from ibrl_fast.envs.registry import resolve_task
 from ibrl_fast.envs.rollout import EpisodeStep, run_episodes
 from ibrl_fast.errors import ArgumentError
+from ibrl_fast.seeding import derive_env_seed
 
 GYM_TYPE = 2
 """robomimic's number for environments with Gym's face."""
@@ -29,20 +31,14 @@ def collect_demonstrations(
     task: str,
     episodes: int,
     *,
-    seed: int = 0,
-    observation: Observation = "state",
-    cameras: Sequence[str] = ("corner2",),
-    image_size: int = 84,
-    action_repeat: int = 2,
-    max_episode_steps: int = 100,
+    options: PoolOptions | None = None,
     action_noise: float = 0.0,
     success_only: bool = True,
     max_attempts: int | None = None,
-    num_envs: int = 1,
-    backend: Backend = "auto",
     progress: Callable[[int, int], None] | None = None,
+    **changes: Any,
 ) -> DemonstrationSet:
-    """Lets a task's scripted expert act until `episodes` demonstrations are there.
+    """Let a task's scripted expert act until `episodes` demonstrations are there.
 
     Attempt i starts from `derive_env_seed(seed, i)`, which is recorded as the demonstration's seed; the
     result does not depend on `num_envs`. Actions are stored as they were executed, noise included, clipped to
@@ -51,20 +47,23 @@ def collect_demonstrations(
     Args:
         task: name as in `make_pool`.
         episodes: demonstrations wanted.
-        seed, observation, cameras, image_size, action_repeat, max_episode_steps, num_envs, backend: as in
-            `make_pool`.
+        options: of the pool, such as `seed` and `observation`; None: the defaults.
         action_noise: standard deviation of Gaussian noise added to every action of the expert.
         success_only: keep successful episodes alone.
         max_attempts: episodes to try at most; 20 per demonstration by default.
         progress: called after every attempt with (demonstrations so far, attempts so far).
+        changes: options by name that replace those.
 
-    Errors:
-        ValueError: unknown task or option.
+    Raises:
+        ArgumentError: unknown task or option.
+        AbilityError: the task's suite has no scripted experts.
         ExpertFailedError: too few successes within `max_attempts`.
     """
     _check(episodes, action_noise, max_attempts)
+    asked = (PoolOptions() if options is None else options).changed(changes)
     info = resolve_task(task)
     expert = make_expert(task)
+    seed = asked.seed
     limit = 20 * episodes if max_attempts is None else max_attempts
     attempts: dict[int, list[EpisodeStep]] = {}
     finished: dict[int, bool] = {}
@@ -104,19 +103,10 @@ def collect_demonstrations(
                 progress(min(sum(finished.values()), episodes), len(finished))
 
     # the expert needs the state even where only pictures are wanted
-    pool_observation: Observation = "both" if observation == "pixels" else observation
-    pool = make_pool(
-        task,
-        num_envs=num_envs,
-        seed=seed,
-        observation=pool_observation,
-        cameras=cameras,
-        image_size=image_size,
-        action_repeat=action_repeat,
-        max_episode_steps=max_episode_steps,
-        backend=backend,
-        autoreset="disabled",
-    )
+    if "proprio" in asked.vector_keys:
+        raise ArgumentError(f"observation: expected state, pixels or both here, got {asked.observation!r}")
+    observation: Observation = "both" if asked.observation == "pixels" else asked.observation
+    pool = make_pool(task, replace(asked, observation=observation, autoreset="disabled"))
     try:
         run_episodes(pool, attempt_seeds(), act, on_step)
     finally:
@@ -128,16 +118,16 @@ def collect_demonstrations(
         raise ExpertFailedError(
             f"{info.name}: expected {episodes} successes in {limit} episodes, got {len(chosen)}"
         )
-    keys = [key for key in pool.entry_spaces if key != "state" or observation != "pixels"]
+    keys = [key for key in pool.entry_spaces if key != "state" or asked.observation != "pixels"]
     demos = tuple(
         _demonstration(attempts[attempt], keys, derive_env_seed(seed, attempt)) for attempt in chosen
     )
     kwargs = {
-        "observation": observation,
-        "cameras": list(pool.options.cameras),
-        "image_size": image_size,
-        "action_repeat": action_repeat,
-        "max_episode_steps": max_episode_steps,
+        "observation": asked.observation,
+        "cameras": list(pool.options.cameras or ()),
+        "image_size": asked.image_size,
+        "action_repeat": asked.action_repeat,
+        "max_episode_steps": asked.max_episode_steps,
         "action_noise": action_noise,
         "seed": seed,
     }

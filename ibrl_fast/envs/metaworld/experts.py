@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ibrl_fast.envs.registry import resolve_task
+from ibrl_fast.envs.metaworld.tasks import STATE_DIM, published_name
+from ibrl_fast.envs.suite import Expert, TaskInfo
 from ibrl_fast.errors import ArgumentError
 
-Expert = Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
-"""state float [39] -> action float32 [4] in [-1, 1]."""
 
-
-def make_expert(task: str) -> Expert:
-    """The scripted expert of a task; it keeps nothing between calls.
+def make_expert(task: TaskInfo) -> Expert:
+    """Return the scripted expert of a task, state float [39] -> action float32 [4] in [-1, 1].
 
     With an action repeat of 2 and 100 agent steps, 100 / 94 / 100 / 76 % of 200 episodes of assembly,
     box-close, coffee-push and stick-pull succeed; with every simulation step acted on, 100 / 92 / 100 / 93 %.
-
-    Errors:
-        ValueError: unknown task.
     """
+    # first, whatever MUJOCO_GL says: the package imports MuJoCo's
+    from ibrl_fast.envs import mujoco_package  # noqa: F401, I001
     from metaworld.policies import ENV_POLICY_MAP
 
-    info = resolve_task(task)
-    policy: Any = ENV_POLICY_MAP[info.suite_name]()  # type: ignore[abstract]
+    policy: Any = ENV_POLICY_MAP[published_name(task)]()  # type: ignore[abstract]
 
     def act(state: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """state [39] -> action [4], clipped to [-1, 1]."""
-        if np.shape(state) != (info.state_dim,):
-            raise ArgumentError(f"state: expected [{info.state_dim}], got {list(np.shape(state))}")
+        if np.shape(state) != (STATE_DIM,):
+            raise ArgumentError(f"state: expected [{STATE_DIM}], got {list(np.shape(state))}")
         with warnings.catch_warnings():
             # the scripts ask for moves beyond the action range on purpose
             warnings.simplefilter("ignore")

@@ -5,7 +5,7 @@ import pytest
 
 from ibrl_fast.data.demonstrations import read_demonstrations, write_demonstrations
 from ibrl_fast.envs import derive_env_seed, make_pool
-from ibrl_fast.envs.collect_demos import collect_demonstrations
+from ibrl_fast.training.collect_demos import collect_demonstrations
 
 
 def test_replaying_seed_and_actions_gives_the_same_episode():
