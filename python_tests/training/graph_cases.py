@@ -96,6 +96,7 @@ class Feeder:
         self, kind: str, device: torch.device | str = "cpu", *, steps: int = 30, **options: Any
     ) -> None:
         self.kind, self.steps = kind, 0
+        options = {"storage": "device", **options}
         self.buffer = ReplayBuffer(
             BufferPlan(
                 specs(kind), ACTION_DIM, capacity=200, max_episode_steps=10, device=device, seed=5, **options
