@@ -22,7 +22,7 @@ from ibrl_fast.nn import (
     build_bc_policy,
     build_networks,
 )
-from ibrl_fast.training.graph_capture import UpdateRound
+from ibrl_fast.training.update_round import UpdateRound
 
 Call = Callable[[], Any]
 

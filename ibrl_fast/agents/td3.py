@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -130,7 +130,7 @@ class TD3Agent:
         features = self._encode(obs)
 
         # the RL action, with noise but without dropout
-        with self._autocast():
+        with self.precision.autocast():
             rl_action = self._actor_action(self.actor, features, il_action, None)
         if explore:
             noise = self.random.normal((size, self.action_dim))
@@ -191,7 +191,7 @@ class TD3Agent:
             )
 
         # every critic regresses towards that one target (lines 18 and 19)
-        with self._autocast():
+        with self.precision.autocast():
             features = self.encoder(batch.obs)
             q = self.critic(features, batch.action.unsqueeze(0))[0].to(self.dtype)
         loss = (q - target).square().mean(1).sum()
@@ -214,7 +214,7 @@ class TD3Agent:
         check_batch(batch, self.shapes, self.action_dim, self.num_proposals)
         with torch.no_grad():
             features = self._encode(batch.obs)
-        with self._autocast(), _frozen(self._critic_parameters):
+        with self.precision.autocast(), _frozen(self._critic_parameters):
             mask = self._dropout_mask(len(batch))
             action = self._actor_action(self.actor, features, batch.il_action, mask)
             q = self.critic(features, action.unsqueeze(0))[0].to(self.dtype)
@@ -225,7 +225,7 @@ class TD3Agent:
 
     def _target_action(self, features: Features, il_action: Tensor, size: int) -> Tensor:
         """The target actor's noisy action `[batch, action_dim]`; dropout is on."""
-        with self._autocast():
+        with self.precision.autocast():
             action = self._actor_action(self.target_actor, features, il_action, self._dropout_mask(size))
         noise = self.random.normal((size, self.action_dim)).mul_(self.config.exploration_std)
         noise.clamp_(-self.config.noise_clip, self.config.noise_clip)
@@ -263,7 +263,7 @@ class TD3Agent:
 
     def _encode(self, obs: dict[str, Tensor]) -> Features:
         """What actor and critics read; to be called without gradients."""
-        with self._autocast():
+        with self.precision.autocast():
             return self.encoder(obs)
 
     def _draw_subset(self) -> Tensor | None:
@@ -277,7 +277,7 @@ class TD3Agent:
     ) -> tuple[Tensor, Tensor]:
         """Values `[P, critics, batch]` of the target critics, and the subset as indices into them."""
         computed = subset if rule.is_paper else None
-        with self._autocast():
+        with self.precision.autocast():
             q = self.target_critic(features, proposals, computed).to(self.dtype)
         if subset is None:
             return q, self._all_critics
@@ -288,10 +288,6 @@ class TD3Agent:
         if self.actor.dropout == 0.0:
             return None
         return self.random.dropout_mask(size, self.actor.dropout_width, self.actor.dropout)
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        """Matrix products in the configured precision."""
-        return self.precision.autocast()
 
     def _adam(self, parameters: Iterable[nn.Parameter], target: nn.Module) -> FlatAdam:
         """Adam for the parameters, whose last ones the target follows; all in flat storage."""

@@ -37,9 +37,8 @@ def config_from_dict(values: dict[str, Any]) -> ImitationConfig:
         raise ArgumentError(f"config: expected an object with fields, got {values!r}")
     values = dict(values)
     version = values.pop("format", 1)
-    others = "an earlier" if version == 1 else "another"
-    whose = f"{CONFIG_FORMAT} ({others} version of ibrl_fast made the run and can go on with it)"
-    expect(version == CONFIG_FORMAT, "format", whose, version)
+    known = f"{version} (the version of ibrl_fast that made the run can go on with it)"
+    expect(version == CONFIG_FORMAT, "format", str(CONFIG_FORMAT), known)
     method = values.pop("method", None)
     if method == IMITATION:
         return _from_fields(values, ImitationConfig, {})

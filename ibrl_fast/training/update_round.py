@@ -61,7 +61,7 @@ class UpdateRound:
                 generators=(learner.random.generator,),
                 frozen=lambda: (learner.loads, learner.random.seed, buffer.seed),
                 warmup=warmup_rounds,
-                around=self._reading,
+                around=lambda: reading(buffer),
             )
 
     def __call__(self) -> None:
@@ -120,18 +120,6 @@ class UpdateRound:
             else:
                 self._inputs.append(batch)
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Around a round on the stream that runs it: the buffer's writes keep clear of it."""
-        if not self._buffer.draws_on_device:
-            yield
-            return
-        self._buffer.before_reads()
-        try:
-            yield
-        finally:
-            self._buffer.after_reads()
-
     def pop(self) -> dict[str, float]:
         """The means of all metrics since the last call, read from the device in one transfer."""
         return self._metrics.pop()
@@ -143,6 +131,19 @@ class UpdateRound:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore from state_dict()."""
         self._metrics.load_state_dict(state)
+
+
+@contextmanager
+def reading(buffer: ReplayBuffer) -> Iterator[None]:
+    """Around draws on the stream that makes them: the buffer's writes keep clear of them."""
+    if not buffer.draws_on_device:
+        yield
+        return
+    buffer.before_reads()
+    try:
+        yield
+    finally:
+        buffer.after_reads()
 
 
 def _difference(after: dict[str, int], before: dict[str, int]) -> dict[str, int]:

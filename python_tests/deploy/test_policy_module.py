@@ -213,7 +213,7 @@ def test_contract_has_to_fit_the_networks() -> None:
     for message, contract in wrong.items():
         with pytest.raises(ValueError, match=message):
             make_policy_module(bc_policy, contract)
-    with pytest.raises(TypeError, match="agent: expected"):
+    with pytest.raises(TypeError, match="source: expected a learner"):
         make_policy_module("agent", state_contract())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="source: expected"):
-        SinglePolicy(bc_policy, 2, state_contract())
+        SinglePolicy(bc_policy, 2)

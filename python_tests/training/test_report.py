@@ -22,7 +22,8 @@ from ibrl_fast.training.records.report import plot_phase_seconds, read_run, writ
 def write_run(folder: Path, rates: list[float], **changes: object) -> Path:
     """A run's folder with one evaluation every 100 steps."""
     task = changes.pop("task", "metaworld/assembly")
-    config = tiny_config(folder, None, **changes)
+    method = str(changes.pop("method", "ibrl"))
+    config = tiny_config(folder, None, **changes).with_method(method)
     config = replace(config, env=replace(config.env, task=task))
     folder.mkdir(parents=True)
     save_config(config, folder)

@@ -82,7 +82,9 @@ def test_a_run_of_an_earlier_version_says_so_in_one_line(tmp_path: Path) -> None
     values = config_to_dict(TrainConfig())
     del values["format"]
     (tmp_path / CONFIG_NAME).write_text(json.dumps(values))
-    with pytest.raises(ArgumentError, match=r"format: expected 2 \(an earlier version of ibrl_fast made"):
+    with pytest.raises(
+        ArgumentError, match=r"format: expected 2, got 1 \(the version of ibrl_fast that made"
+    ):
         load_config(tmp_path)
 
 

@@ -91,9 +91,9 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
         ) from error
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
+        whose = " (that version of ibrl_fast can go on with it)" if isinstance(version, int) else ""
         raise CheckpointError(
-            f"checkpoint {path}: expected format_version {FORMAT_VERSION}, got {version} (another version of "
-            "ibrl_fast made it and can go on with it)"
+            f"checkpoint {path}: expected format_version {FORMAT_VERSION}, got {version}{whose}"
         )
     return content
 
