@@ -23,12 +23,12 @@ if TYPE_CHECKING:
         RPLConfig,
         TD3Config,
     )
-    from ibrl_fast.data import ReplayBuffer, read_demonstrations, write_demonstrations
+    from ibrl_fast.data import BufferPlan, ReplayBuffer, read_demonstrations, write_demonstrations
     from ibrl_fast.deploy import load_policy
     from ibrl_fast.envs import make_pool
-    from ibrl_fast.envs.collect_demos import collect_demonstrations
     from ibrl_fast.nn import ActorConfig, BCNetworkConfig, CriticConfig, NetworkConfig
     from ibrl_fast.training import presets
+    from ibrl_fast.training.collect_demos import collect_demonstrations
     from ibrl_fast.training.config import (
         DemoConfig,
         EnvConfig,
@@ -47,6 +47,7 @@ __all__ = [
     "ActorConfig",
     "BCConfig",
     "BCNetworkConfig",
+    "BufferPlan",
     "CriticConfig",
     "DemoConfig",
     "EnvConfig",
@@ -92,10 +93,10 @@ __getattr__, __dir__ = lazy_names(
             "RPLConfig",
             "TD3Config",
         ),
-        "ibrl_fast.data": ("ReplayBuffer", "read_demonstrations", "write_demonstrations"),
+        "ibrl_fast.data": ("BufferPlan", "ReplayBuffer", "read_demonstrations", "write_demonstrations"),
         "ibrl_fast.deploy": ("load_policy",),
         "ibrl_fast.envs": ("make_pool",),
-        "ibrl_fast.envs.collect_demos": ("collect_demonstrations",),
+        "ibrl_fast.training.collect_demos": ("collect_demonstrations",),
         "ibrl_fast.nn": ("ActorConfig", "BCNetworkConfig", "CriticConfig", "NetworkConfig"),
         "ibrl_fast.training.config": (
             "DemoConfig",

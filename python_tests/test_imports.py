@@ -19,7 +19,7 @@ ALLOWED = {
     "ops": {"_core"},
     "data": {"ops"},
     "nn": {"ops"},
-    "envs": {"_core", "data"},
+    "envs": {"_core"},
     "agents": {"ops", "nn", "data"},
     "deploy": {"nn"},
     "training": {"ops", "nn", "data", "envs", "agents", "deploy"},
@@ -27,7 +27,7 @@ ALLOWED = {
     "cli": {"data", "envs", "agents", "deploy", "training", "robot"},
 }
 # every part may import these single files of the package's root
-SHARED = {"errors", "fields", "files", "lazy"}
+SHARED = {"errors", "fields", "files", "lazy", "memory", "seeding"}
 
 # what a machine that only trains, or only runs a policy, need not have
 HEAVY = ("mujoco", "metaworld", "gymnasium", "tyro", "imageio", "matplotlib", "tensorboard")

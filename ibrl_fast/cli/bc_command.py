@@ -15,7 +15,7 @@ from ibrl_fast.training.presets import preset
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
-    """Trains an imitation policy and prints its success; `begin` is called where the work starts."""
+    """Train an imitation policy and print its success; `begin` is called where the work starts."""
     config = in_fresh_folder(tyro.cli(bc_run, args=arguments, prog="ibrl-fast bc"))
 
     from ibrl_fast.training.imitation_trainer import ImitationTrainer

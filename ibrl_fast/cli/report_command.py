@@ -16,7 +16,7 @@ from ibrl_fast.training.config_file import CONFIG_NAME
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
-    """Draws and says where; `begin` is called where the work starts."""
+    """Draw and print where the picture lies; `begin` is called where the work starts."""
     tyro.cli(functools.partial(report, begin), args=arguments, prog="ibrl-fast report")
 
 

@@ -1,4 +1,4 @@
-"""`ibrl-fast resume RUN`: goes on where a run's checkpoint stands."""
+"""`ibrl-fast resume RUN`: goes on from a run's checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ibrl_fast.cli.run import check_exists, finish, print_result
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
-    """Resumes and prints where everything lies; `begin` is called where the work starts."""
+    """Resume and print where everything lies; `begin` is called where the work starts."""
     tyro.cli(functools.partial(resume, begin), args=arguments, prog="ibrl-fast resume")
 
 

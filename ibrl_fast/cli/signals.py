@@ -15,7 +15,7 @@ _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
 def end_interrupted(error: KeyboardInterrupt) -> None:
-    """Say what came, and exit with the shell's number for that signal."""
+    """Print which signal came, and exit with the shell's number for it."""
     number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
     print(f"ibrl-fast: {_WORDS[number]}", file=sys.stderr)
     sys.exit(128 + number)
@@ -23,7 +23,7 @@ def end_interrupted(error: KeyboardInterrupt) -> None:
 
 @contextmanager
 def ended_by_signals() -> Iterator[Callable[[], None]]:
-    """Take Ctrl-C and SIGTERM until the block ends; what was set before comes back then.
+    """Handle Ctrl-C and SIGTERM until the block ends; what was set before comes back then.
 
     At first a signal ends the process on the spot: nothing was begun, and libraries that are being imported
     may swallow an exception. Once the yielded function is called, signals raise KeyboardInterrupt or

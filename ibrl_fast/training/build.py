@@ -13,7 +13,7 @@ from torch import nn
 
 from ibrl_fast.agents import DeploymentGate, Learner, LearnerSetup, make_learner
 from ibrl_fast.agents.precision import Precision
-from ibrl_fast.data import ReplayBuffer, observation_specs
+from ibrl_fast.data import BufferPlan, ReplayBuffer, observation_specs
 from ibrl_fast.data.demonstrations import DemonstrationSet
 from ibrl_fast.deploy.export import make_policy_module
 from ibrl_fast.deploy.policy import ObservationContract
@@ -21,6 +21,7 @@ from ibrl_fast.envs import make_pool
 from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCPolicy, ObservationScaler, enable_rl
+from ibrl_fast.seeding import stream_seed
 from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.collector import Collector
 from ibrl_fast.training.config import ImitationConfig, TrainConfig
@@ -31,7 +32,6 @@ from ibrl_fast.training.imitation import (
     load_demos,
     make_bc_policy,
     restore_bc_policy,
-    stream_seed,
 )
 from ibrl_fast.training.observation_plan import (
     ObservationPlan,
@@ -229,28 +229,26 @@ def make_buffer(
     num_demos: int,
 ) -> ReplayBuffer:
     """The replay buffer, with room for the demonstrations beside its capacity; says first what it takes."""
-    specs = observation_specs(pool.single_observation_space)
-    parameters: dict[str, Any] = {
-        "capacity": config.replay.capacity,
-        "num_envs": config.env.num_envs,
-        "max_episode_steps": config.env.max_episode_steps,
-        "demo_capacity": num_demo_steps,
-        "num_demos": num_demos,
-        "storage": config.replay.storage,
-        "device": config.device,
-        "num_il_samples": num_proposals,
-        "nstep": config.replay.nstep,
-        "gamma": config.replay.gamma,
-        "bootstrap_on_truncation": config.replay.bootstrap_on_truncation,
-        "stacks": plan.stacks,
-        "random_shift_pad": config.replay.random_shift_pad,
-        "seed": stream_seed(config.seed, "buffer"),
-    }
-    needed = ReplayBuffer.required_bytes(specs, pool.task.action_dim, **parameters)
-    run.say(
-        f"replay buffer: {config.replay.capacity} steps, {needed} bytes of {config.replay.storage} memory"
+    rows = BufferPlan(
+        observation_specs(pool.single_observation_space),
+        pool.task.action_dim,
+        capacity=config.replay.capacity,
+        num_envs=config.env.num_envs,
+        max_episode_steps=config.env.max_episode_steps,
+        demo_capacity=num_demo_steps,
+        num_demos=num_demos,
+        storage=config.replay.storage,
+        device=config.device,
+        num_il_samples=num_proposals,
+        nstep=config.replay.nstep,
+        gamma=config.replay.gamma,
+        bootstrap_on_truncation=config.replay.bootstrap_on_truncation,
+        stacks=plan.stacks,
+        random_shift_pad=config.replay.random_shift_pad,
+        seed=stream_seed(config.seed, "buffer"),
     )
-    return ReplayBuffer(specs, pool.task.action_dim, **parameters)
+    run.say(f"replay buffer: {rows.capacity} steps, {rows.required_bytes} bytes of {rows.storage} memory")
+    return ReplayBuffer(rows)
 
 
 @torch.no_grad()

@@ -10,21 +10,23 @@ means stands under it; the symbols are those of the paper's Algorithm 1.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ibrl_fast.agents.config import BCConfig, IBRLConfig, MethodConfig
 from ibrl_fast.agents.methods import convert
-from ibrl_fast.errors import expect
+from ibrl_fast.envs.options import EnvOptions, PoolOptions
+from ibrl_fast.envs.registry import full_name, resolve_task
+from ibrl_fast.envs.suites import DEFAULT_TASK
+from ibrl_fast.errors import ArgumentError, expect
 from ibrl_fast.fields import check_fields
 from ibrl_fast.nn.config import BCNetworkConfig, NetworkConfig
 
 IMITATION = "bc"
 """What stands for a method's name in a run of imitation alone."""
 
-Observation = Literal["state", "pixels", "both"]
-Backend = Literal["auto", "reference", "native"]
 Storage = Literal["device", "pinned", "host"]
 Scaling = Literal["none", "demonstrations"]
 
@@ -37,47 +39,38 @@ WIDE = 512
 
 
 @dataclass(frozen=True)
-class EnvConfig:
-    """The environments that the policy learns in."""
+class EnvConfig(EnvOptions):
+    """The environments that the policy learns in.
 
-    task: str = "metaworld/assembly"
-    """Task name; `make_pool` lists the valid ones."""
-    num_envs: int = 1
-    """Training environments stepped together; the paper uses one."""
-    observation: Observation = "state"
-    """What the policy sees."""
-    cameras: tuple[str, ...] = ("corner2",)
-    """Cameras, when pixels are observed and for videos."""
-    image_size: int = 84
-    """Height and width of the images, pixels."""
-    action_repeat: int = 2
-    """Control steps per agent step."""
-    max_episode_steps: int = 100
-    """Agent steps until an episode is truncated."""
-    backend: Backend = "auto"
-    """`reference`: the published Python environments; `native`: the C++ pool, equal to them bit for bit;
-    `auto`: native for the tasks that it has."""
+    Rewards are 1 in the step that succeeds, which ends the episode. Frames are stacked as `replay` says.
+    """
+
+    task: str = DEFAULT_TASK
+    """Task name, kept with its suite's; `make_pool` lists the valid ones."""
 
     def __post_init__(self) -> None:
         check_fields(self, "env.")
-        for name in ("num_envs", "image_size", "action_repeat", "max_episode_steps"):
-            expect(getattr(self, name) >= 1, f"env.{name}", "at least 1", getattr(self, name))
-        expect(
-            self.observation == "state" or len(self.cameras) > 0, "env.cameras", "at least one camera", "none"
-        )
+        try:
+            super().__post_init__()
+        except ArgumentError as error:
+            raise ArgumentError(f"env.{error}") from error
+        object.__setattr__(self, "task", full_name(self.task))
 
     def pool_kwargs(self) -> dict[str, Any]:
-        """Keyword arguments of `make_pool`, except `num_envs` and `seed`."""
-        names = (
-            "task",
-            "observation",
-            "cameras",
-            "image_size",
-            "action_repeat",
-            "max_episode_steps",
-            "backend",
+        """Return arguments of `make_pool` as plain values, except `num_envs` and `seed`."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "num_envs"}
+        return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+
+    def observation_keys(self) -> list[str]:
+        """Return the names of all that the policy sees: vectors, then cameras.
+
+        Raises:
+            ArgumentError: unknown task, or one that cannot be observed so.
+        """
+        options = resolve_task(self.task).resolve(
+            PoolOptions(observation=self.observation, cameras=self.cameras)
         )
-        return {name: getattr(self, name) for name in names}
+        return [*options.vector_keys, *options.image_keys]
 
 
 @dataclass(frozen=True)
@@ -88,6 +81,11 @@ class DemoConfig:
     """A robomimic-format HDF5 file; None collects them with the scripted expert, seeded by the run's seed."""
     episodes: int | None = 3
     """How many demonstrations are used, the first of the file; None: all that it holds."""
+    state_keys: tuple[str, ...] = ()
+    """Low-dimensional entries of the file that, joined in this order, are the policy's `state`; none: the
+    file's own `state`."""
+    proprio_keys: tuple[str, ...] = ()
+    """The same for `proprio`."""
     action_noise: float = 0.0
     """Standard deviation of Gaussian noise on the expert's actions while collecting."""
 
@@ -99,6 +97,9 @@ class DemoConfig:
             expect(self.path is not None, "demos.episodes", "a number without demos.path", None)
         else:
             expect(self.episodes >= 1, "demos.episodes", "at least 1", self.episodes)
+        for name in ("state_keys", "proprio_keys"):
+            keys = getattr(self, name)
+            expect(self.path is not None or not keys, f"demos.{name}", "none without demos.path", keys)
         expect(self.action_noise >= 0, "demos.action_noise", "at least 0", self.action_noise)
 
 
@@ -206,7 +207,7 @@ class ImitationConfig:
         expect(not set(self.label) & set("/\0{}"), "label", "a name without / and braces", repr(self.label))
         self.resolved_run_dir()
         if self.observation_scaling != "none":
-            sees_state = self.env.observation != "pixels"
+            sees_state = "state" in self.env.vector_keys
             expect(sees_state, "observation_scaling", "none without a state", self.observation_scaling)
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -53,6 +54,8 @@ def _to_plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, tuple | list):
         return [_to_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: _to_plain(item) for name, item in value.items()}
     return value
 
 
@@ -79,6 +82,8 @@ def _from_plain(value: Any, hint: Any) -> Any:
             return None
         options = [option for option in get_args(hint) if option is not type(None)]
         return _from_plain(value, _fitting(options, value))
+    if origin is Mapping and isinstance(value, dict):
+        return {name: _from_plain(item, get_args(hint)[1]) for name, item in value.items()}
     if origin is tuple:
         return tuple(_from_plain(item, get_args(hint)[0]) for item in value)
     if hint is Path:
@@ -91,7 +96,10 @@ def _from_plain(value: Any, hint: Any) -> Any:
 def _fitting(options: list[Any], value: Any) -> Any:
     """The type that a plain value was made from: dataclasses are told apart by their fields."""
     for option in options:
-        if dataclasses.is_dataclass(option) == isinstance(value, dict) and (
+        if typing.get_origin(option) is Mapping:
+            if isinstance(value, dict):
+                return option
+        elif dataclasses.is_dataclass(option) == isinstance(value, dict) and (
             not isinstance(value, dict) or {entry.name for entry in dataclasses.fields(option)} == set(value)
         ):
             return option

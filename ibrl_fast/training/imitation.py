@@ -15,11 +15,10 @@ from ibrl_fast.data.demonstrations import (
     write_demonstrations,
 )
 from ibrl_fast.deploy.export import make_policy_module, script_policy
-from ibrl_fast.envs.base_pool import derive_env_seed
-from ibrl_fast.envs.collect_demos import collect_demonstrations
-from ibrl_fast.envs.rollout import episode_seeds
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCPolicy, build_bc_policy
+from ibrl_fast.seeding import episode_seeds, stream_seed
+from ibrl_fast.training.collect_demos import collect_demonstrations
 from ibrl_fast.training.config import ImitationConfig
 from ibrl_fast.training.evaluation.evaluator import EvaluationSpec, Evaluator
 from ibrl_fast.training.graph_capture import step_capture
@@ -28,17 +27,6 @@ from ibrl_fast.training.run import Run
 
 DEMOS_NAME = "demos.hdf5"
 BC_SELECTION_EPISODES = 20
-
-# Independent random streams of one run, derived from its seed
-STREAMS = {
-    name: index
-    for index, name in enumerate(("demos", "bc", "networks", "agent", "buffer", "collector", "pool"))
-}
-
-
-def stream_seed(seed: int, stream: str) -> int:
-    """The seed of one of a run's random streams; streams and seeds are unrelated to one another."""
-    return derive_env_seed(seed, STREAMS[stream]) % 2**31
 
 
 @dataclass(frozen=True)
@@ -75,9 +63,13 @@ def load_demos(config: ImitationConfig, run: Run) -> DemonstrationSet:
     """
     env = config.env
     if config.demos.path is not None:
-        keys = [] if env.observation == "pixels" else ["state"]
-        keys += [] if env.observation == "state" else list(env.cameras)
-        demos = read_demonstrations(config.demos.path, keys=keys, max_demos=config.demos.episodes)
+        demos = read_demonstrations(
+            config.demos.path,
+            keys=env.observation_keys(),
+            max_demos=config.demos.episodes,
+            state_keys=config.demos.state_keys,
+            proprio_keys=config.demos.proprio_keys,
+        )
         if len(demos) < (config.demos.episodes or 1):
             raise ArgumentError(
                 f"demos {config.demos.path}: expected {config.demos.episodes} demonstrations, "

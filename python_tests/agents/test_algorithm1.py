@@ -24,8 +24,8 @@ from algorithm1 import Algorithm1, PixelNets, ResidualNets, StateNets, nstep_ret
 from torch import Tensor
 
 from ibrl_fast.agents import IBRLConfig, IBRLRPLConfig, RLPDConfig, RPLConfig, TD3Config
-from ibrl_fast.data import Demonstration, ObsSpec, ReplayBuffer
-from ibrl_fast.ops import philox
+from ibrl_fast.data import BufferPlan, Demonstration, ObsSpec, ReplayBuffer
+from ibrl_fast.ops import _philox as philox
 
 # exact in float32 up to its third power, as the buffer computes in float32
 GAMMA = 63 / 64
@@ -99,20 +99,22 @@ class Steps:
         self.shapes = shapes
         demos, online = make_episodes(shapes, seed=1), make_episodes(shapes, seed=2)
         self.buffer = ReplayBuffer(
-            {
-                key: ObsSpec(shape, torch.uint8 if len(shape) == 3 else torch.float32)
-                for key, shape in shapes.items()
-            },
-            ACTION_DIM,
-            capacity=50,
-            max_episode_steps=10,
-            demo_capacity=sum(len(demo) for demo in demos),
-            num_demos=len(demos),
-            num_il_samples=0,
-            nstep=nstep,
-            gamma=GAMMA,
-            random_shift_pad=0,
-            seed=3,
+            BufferPlan(
+                {
+                    key: ObsSpec(shape, torch.uint8 if len(shape) == 3 else torch.float32)
+                    for key, shape in shapes.items()
+                },
+                ACTION_DIM,
+                capacity=50,
+                max_episode_steps=10,
+                demo_capacity=sum(len(demo) for demo in demos),
+                num_demos=len(demos),
+                num_il_samples=0,
+                nstep=nstep,
+                gamma=GAMMA,
+                random_shift_pad=0,
+                seed=3,
+            )
         )
         self.buffer.add_demonstrations(demos)
         for episode in online:

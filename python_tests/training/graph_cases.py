@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ibrl_fast.agents import IBRLConfig, IBRLRPLConfig, ProposalRule, RLPDConfig, RPLConfig, TD3Config
-from ibrl_fast.data import Demonstration, ObsSpec, ReplayBuffer
+from ibrl_fast.data import BufferPlan, Demonstration, ObsSpec, ReplayBuffer
 from ibrl_fast.nn import (
     ActorConfig,
     BCNetworkConfig,
@@ -112,16 +112,19 @@ class Feeder:
         **options: Any,
     ) -> None:
         self.kind, self.steps = kind, 0
+        options = {"storage": "device", **options}
         self.buffer = ReplayBuffer(
-            specs(kind),
-            ACTION_DIM,
-            capacity=200,
-            max_episode_steps=10,
-            demo_capacity=DEMO_STEPS * demos,
-            num_demos=demos,
-            device=device,
-            seed=5,
-            **options,
+            BufferPlan(
+                specs(kind),
+                ACTION_DIM,
+                capacity=200,
+                max_episode_steps=10,
+                demo_capacity=DEMO_STEPS * demos,
+                num_demos=demos,
+                device=device,
+                seed=5,
+                **options,
+            )
         )
         for number in range(demos):
             self._add_demonstration(np.random.default_rng(number))

@@ -11,7 +11,7 @@ import torch
 from graph_cases import ACTION_DIM, CASES, make_agent, specs
 from graph_doubles import Machine
 
-from ibrl_fast.data import ReplayBuffer
+from ibrl_fast.data import BufferPlan, ReplayBuffer
 from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.collector import Collector
 
@@ -51,12 +51,14 @@ def collect(name: str, steps: int, *, capture: bool) -> tuple[ReplayBuffer, list
     agent = make_agent(kind, critics, config)
     samples = 0 if name == "td3-state" else 1
     buffer = ReplayBuffer(
-        specs(kind),
-        ACTION_DIM,
-        capacity=100,
-        max_episode_steps=LENGTH,
-        num_envs=ENVS,
-        num_il_samples=samples,
+        BufferPlan(
+            specs(kind),
+            ACTION_DIM,
+            capacity=100,
+            max_episode_steps=LENGTH,
+            num_envs=ENVS,
+            num_il_samples=samples,
+        )
     )
     passes = [0]
     if samples:

@@ -228,7 +228,7 @@ def test_captured_imitation_is_the_eager_one() -> None:
 
 def test_a_failed_capture_leaves_the_stream_and_says_what_to_do() -> None:
     """The last one here: some versions of PyTorch cannot capture again in a process where that failed."""
-    agent, feeder = make_agent("state", 2, TD3Config(), CUDA), Feeder("state", CUDA)
+    agent, feeder = make_agent("state", 2, TD3Config(), CUDA), Feeder("state", CUDA, storage="device")
     update = agent.update_actor
     agent.update_actor = lambda batch: {key: value + value.item() for key, value in update(batch).items()}
     round_ = UpdateRound(

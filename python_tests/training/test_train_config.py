@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from ibrl_fast.agents import METHODS, GateConfig, IBRLConfig, ProposalRule, RLPDConfig, TD3Config
-from ibrl_fast.envs import make_pool
+from ibrl_fast.envs import PoolOptions, make_pool
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import ActorConfig, CriticConfig, NetworkConfig
 from ibrl_fast.training.config import DemoConfig, EnvConfig, EvaluationConfig, ReplayConfig, TrainConfig
@@ -33,7 +32,13 @@ def odd_config() -> TrainConfig:
         run_dir=Path("somewhere/{task}"),
         stop_at_success_rate=0.75,
         warmup_episodes=2,
-        env=EnvConfig(observation="both", cameras=("corner", "corner3"), backend="native"),
+        env=EnvConfig(
+            observation="both",
+            cameras=("corner", "corner3"),
+            backend="native",
+            camera_positions={"corner": (0.0, 1.0, 0.5)},
+            shadows=True,
+        ),
         demos=DemoConfig(path=Path("demos.hdf5"), episodes=7),
         agent=IBRLConfig(
             gate=GateConfig(window=3),
@@ -132,12 +137,33 @@ def test_folder_without_a_config(tmp_path: Path) -> None:
         (EnvConfig, {"num_envs": 0}, "env.num_envs: expected at least 1, got 0"),
         (EnvConfig, {"action_repeat": 0}, "env.action_repeat: expected at least 1, got 0"),
         (EnvConfig, {"max_episode_steps": -1}, "env.max_episode_steps: expected at least 1, got -1"),
-        (EnvConfig, {"observation": "sound"}, "env.observation: expected state, pixels or both, got sound"),
+        (
+            EnvConfig,
+            {"observation": "sound"},
+            "env.observation: expected state, pixels, both or proprio_pixels, got sound",
+        ),
+        (EnvConfig, {"shadow_size": 64}, "env.shadow_size: expected 0 without shadows, got 64"),
+        (
+            EnvConfig,
+            {"camera_positions": {"corner2": (1.0, 2.0)}},
+            r"env.camera_positions\['corner2'\]: expected 3 finite numbers",
+        ),
+        (
+            EnvConfig,
+            {"settle_ahead": True, "num_threads": 1},
+            "env.settle_ahead: expected num_threads of at least 2 with it, got 1",
+        ),
+        (
+            EnvConfig,
+            {"backend": "reference", "render_device": 1},
+            "env.render_device: expected the default for the reference backend, got 1",
+        ),
+        (DemoConfig, {"state_keys": ("object",)}, "demos.state_keys: expected none without demos.path"),
         (EnvConfig, {"backend": "warp"}, "env.backend: expected auto, reference or native, got warp"),
         (
             EnvConfig,
             {"observation": "pixels", "cameras": ()},
-            "env.cameras: expected at least one camera, got none",
+            "env.cameras: expected different camera names, at least one, got",
         ),
         (DemoConfig, {"episodes": None}, "demos.episodes: expected a number without demos.path, got None"),
         (DemoConfig, {"episodes": 0}, "demos.episodes: expected at least 1, got 0"),
@@ -189,8 +215,18 @@ def test_cpu_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pool_options_are_options_of_make_pool() -> None:
-    known = inspect.signature(make_pool).parameters
-    assert set(EnvConfig().pool_kwargs()) <= set(known)
+    known = {entry.name for entry in dataclasses.fields(PoolOptions)}
+    given = EnvConfig(camera_positions={"corner2": (0, 0, 1)}).pool_kwargs()
+    assert set(given) == {entry.name for entry in dataclasses.fields(EnvConfig)} - {"num_envs"}
+    assert set(given) - {"task"} < known
+    assert json.loads(json.dumps(given))["camera_positions"] == {"corner2": [0.0, 0.0, 1.0]}
+    make_pool(**json.loads(json.dumps(given)), num_envs=1, seed=0).close()
+
+
+def test_a_task_is_kept_with_its_suite() -> None:
+    assert EnvConfig(task="assembly") == EnvConfig(task="metaworld/assembly")
+    assert EnvConfig(task="robosuite/PickPlaceCan").task == "robosuite/PickPlaceCan"
+    assert EnvConfig(task="nothing").task == "nothing"
 
 
 def every_field(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -219,6 +255,8 @@ def test_no_field_takes_what_it_is_not(name: str) -> None:
             else []
         )
         for bad in [*wrong, *more]:
+            if bad == {} and path[-1] in ("camera_positions", "camera_quaternions"):
+                continue  # moves no camera
             with pytest.raises(ArgumentError) as error:
                 put(preset(name), path, bad)
             assert path[-1] in str(error.value)

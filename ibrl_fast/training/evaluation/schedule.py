@@ -10,7 +10,7 @@ from torch import nn
 
 from ibrl_fast.agents.gate import DeploymentGate
 from ibrl_fast.deploy.export import script_policy
-from ibrl_fast.envs.rollout import episode_seeds
+from ibrl_fast.seeding import episode_seeds
 from ibrl_fast.training.config import ImitationConfig, TrainConfig
 from ibrl_fast.training.evaluation.evaluator import EvaluationResult, EvaluationSpec, Evaluator
 from ibrl_fast.training.observation_plan import ObservationPlan

@@ -300,6 +300,7 @@ class PhaseTimer:
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
+        """Add the time of the block to a phase."""
         started = time.perf_counter()
         with nvtx_range(phase), self._range(phase):
             try:

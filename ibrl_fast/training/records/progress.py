@@ -25,6 +25,7 @@ class RateColumn(ProgressColumn):
     """Completed steps per second."""
 
     def render(self, task: Task) -> Text:
+        """Show a task's speed; nothing before it has one."""
         return Text("" if task.speed is None else f"{task.speed:.0f}/s")
 
 
