@@ -252,7 +252,7 @@ for words in (["--help"], ["--agent.nothing", "3"]):
         main(["train", "--method", sys.argv[1], *words])
     except SystemExit:
         pass
-heavy = ("torch", "numpy", "h5py", "mujoco", "metaworld", "gymnasium", "matplotlib")
+heavy = ("torch", "h5py", "mujoco", "metaworld", "gymnasium", "matplotlib")
 print("heavy", [name for name in heavy if name in sys.modules])
 """
     root = Path(ibrl_fast.__file__).parents[1]
