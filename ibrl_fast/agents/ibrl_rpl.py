@@ -12,5 +12,5 @@ from ibrl_fast.agents.config import IBRLConfig
 class IBRLRPLConfig(IBRLConfig):
     """IBRL with the residual actor of RPL; the imitation action itself stays a proposal."""
 
-    method: ClassVar[str] = "ibrl-rpl"
+    method: ClassVar[str] = "ibrl_rpl"
     residual: ClassVar[bool] = True

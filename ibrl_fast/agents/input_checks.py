@@ -18,6 +18,14 @@ def check_teacher(config: MethodConfig, bc_policy: nn.Module | None) -> None:
     expect(config.needs_teacher == (bc_policy is not None), "bc_policy", wanted, got)
 
 
+def samples_of(teacher: nn.Module) -> int:
+    """Count the actions that a teacher proposes for one observation: its attribute `num_samples`, else 1."""
+    samples = getattr(teacher, "num_samples", 1)
+    good = isinstance(samples, int) and samples >= 1
+    expect(good, "teacher.num_samples", "an integer of at least 1", samples)
+    return int(samples)
+
+
 def check_obs(obs: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], name: str = "obs") -> int:
     """Refuse observations that an encoder does not expect; return their number.
 

@@ -54,7 +54,7 @@ class LearnerSetup:
         action_dim: action components.
         seed: of every random number that the learner draws.
         teacher: the fitted imitation policy, obs dict to action `[N, action_dim]` or samples
-            `[N, S, action_dim]`; None for a method without one.
+            `[N, S, action_dim]` (its attribute `num_samples` then says S); None for a method without one.
         scalers: fixed transforms of some of the vector observations.
         device: where the networks live.
     """

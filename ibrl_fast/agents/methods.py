@@ -17,7 +17,7 @@ METHODS = {
     "td3": "ibrl_fast.agents.config:TD3Config",
     "rlpd": "ibrl_fast.agents.rlpd:RLPDConfig",
     "rpl": "ibrl_fast.agents.rpl:RPLConfig",
-    "ibrl-rpl": "ibrl_fast.agents.ibrl_rpl:IBRLRPLConfig",
+    "ibrl_rpl": "ibrl_fast.agents.ibrl_rpl:IBRLRPLConfig",
 }
 """Name of a method to its configuration, `module:Class`, which is imported when it is asked for."""
 

@@ -17,7 +17,7 @@ from ibrl_fast.agents.config import ProposalRule, TD3Config
 from ibrl_fast.agents.flat_adam import FlatAdam
 from ibrl_fast.agents.flat_parameters import FlatParameters
 from ibrl_fast.agents.gate import DeploymentGate
-from ibrl_fast.agents.input_checks import check_batch, check_obs, check_proposals, check_teacher
+from ibrl_fast.agents.input_checks import check_batch, check_obs, check_proposals, check_teacher, samples_of
 from ibrl_fast.agents.learner import Action, LearnerSetup, Metrics, Phase, no_phase
 from ibrl_fast.agents.precision import Precision, in_precision
 from ibrl_fast.agents.proposals import bootstrap_target, select_action
@@ -79,7 +79,7 @@ class TD3Agent:
         self.bc_policy = bc_policy
         if bc_policy is not None:
             bc_policy.to(self.device, dtype).requires_grad_(False).eval()
-        self.num_proposals = 0 if bc_policy is None else 1
+        self.num_proposals = 0 if bc_policy is None else samples_of(bc_policy)
         # targets; the encoder has none
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)

@@ -53,7 +53,7 @@ def assert_equal_runs(first: Path, second: Path) -> None:
         pytest.param({"agent": TD3Config(learning_rate=1e-3), "warmup_episodes": 2}, id="td3"),
         pytest.param({"agent": RLPDConfig(learning_rate=1e-3), "warmup_updates": 2}, id="rlpd"),
         pytest.param({"agent": RPLConfig(learning_rate=1e-3)}, id="rpl"),
-        pytest.param({"agent": IBRLRPLConfig(learning_rate=1e-3)}, id="ibrl-rpl"),
+        pytest.param({"agent": IBRLRPLConfig(learning_rate=1e-3)}, id="ibrl_rpl"),
         pytest.param({"agent": IBRLConfig(learning_rate=1e-3, gate=GateConfig(window=2))}, id="gate"),
         pytest.param({"overlap_collection": True, "warmup_updates": 2}, id="overlap"),
     ],
