@@ -8,6 +8,7 @@ import math
 import operator
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,13 @@ _WORDS = {
 
 
 def check_fields(config: Any, prefix: str = "") -> None:
-    """Checks the fields of a dataclass against their annotations; called from its `__post_init__`.
+    """Check the fields of a dataclass against their annotations; called from its `__post_init__`.
 
     Integers are at most `LARGEST` in size, numbers are not infinite; NaN fails the range that a number has.
 
     Args:
         config: the instance.
-        prefix: what a field's name is written after in messages, such as `env.`.
+        prefix: what stands before a field's name in messages, such as `env.`.
 
     Raises:
         ArgumentError: naming the field, what was expected and what was given.
@@ -58,6 +59,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, str) and value in arguments
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
+    if origin is Mapping:
+        # values of a fixed size are checked by whoever reads them
+        return isinstance(value, Mapping) and all(_fits(key, arguments[0]) for key in value)
     if hint is bool or hint is str:
         return isinstance(value, hint)
     if hint is int:
@@ -70,7 +74,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _is_integer(value: Any) -> bool:
-    """Python's and NumPy's integers."""
+    """Accept Python's and NumPy's integers."""
     try:
         operator.index(value)
     except TypeError:
@@ -93,6 +97,8 @@ def _describe(hint: Any) -> str:
         return f"{', '.join(arguments[:-1])} or {arguments[-1]}"
     if origin is tuple:
         return f"a tuple, each of it {_describe(arguments[0])}"
+    if origin is Mapping:
+        return f"a mapping, each name {_describe(arguments[0])}"
     if hint is int:
         return f"an integer of at most {LARGEST} in size"
     return _WORDS.get(hint, getattr(hint, "__name__", str(hint)))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from ibrl_fast.envs.options import EnvOptions
+from ibrl_fast.errors import expect
 from ibrl_fast.files import check_output
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
-    """Collects and writes; `begin` is called where the work starts."""
+    """Collect and write demonstrations; `begin` is called where the work starts."""
     tyro.cli(functools.partial(collect, begin), args=arguments, prog="ibrl-fast demos")
 
 
@@ -21,12 +24,8 @@ def collect(
     begin: Callable[[], None],
     task: Annotated[str, tyro.conf.Positional],
     out: Path,
+    env: Annotated[EnvOptions, tyro.conf.arg(name="")],
     episodes: int = 3,
-    observation: Literal["state", "pixels", "both"] = "state",
-    cameras: tuple[str, ...] = ("corner2",),
-    image_size: int = 84,
-    action_repeat: int = 2,
-    max_episode_steps: int = 100,
     action_noise: float = 0.0,
     keep_failures: bool = False,
     seed: int = 0,
@@ -36,12 +35,8 @@ def collect(
     Args:
         task: task name.
         out: the file to write.
+        env: the environments.
         episodes: demonstrations wanted.
-        observation: what is recorded.
-        cameras: cameras recorded, when pixels are.
-        image_size: height and width, pixels.
-        action_repeat: control steps per agent step.
-        max_episode_steps: agent steps per episode.
         action_noise: standard deviation of Gaussian noise on the expert's actions.
         keep_failures: keep episodes that do not succeed.
         seed: decides every start and the noise; each demonstration's own seed is recorded.
@@ -49,10 +44,11 @@ def collect(
     from ibrl_fast.envs.registry import resolve_task
 
     resolve_task(task)
+    expect(not env.fixed_goals, "fixed_goals", "False, as every demonstration has a seed of its own", True)
 
     from ibrl_fast.data.demonstrations import write_demonstrations
-    from ibrl_fast.envs.collect_demos import collect_demonstrations
-    from ibrl_fast.training.progress import RunProgress
+    from ibrl_fast.training.collect_demos import collect_demonstrations
+    from ibrl_fast.training.records.progress import RunProgress
 
     begin()
     check_output(out, "out")
@@ -61,14 +57,10 @@ def collect(
             task,
             episodes,
             seed=seed,
-            observation=observation,
-            cameras=cameras,
-            image_size=image_size,
-            action_repeat=action_repeat,
-            max_episode_steps=max_episode_steps,
             action_noise=action_noise,
             success_only=not keep_failures,
             progress=lambda done, attempts: update(done),
+            **{entry.name: getattr(env, entry.name) for entry in fields(env)},
         )
     write_demonstrations(out, demos, demos.env_args)
     print(f"{len(demos)} demonstrations, {demos.num_steps} steps: {out}")

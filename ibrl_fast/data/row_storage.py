@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -12,41 +11,26 @@ from torch import Tensor
 
 from ibrl_fast.data.streams import streams_of
 from ibrl_fast.data.write_queue import make_write_queue
+from ibrl_fast.memory import available_host_bytes
 
 Storage = Literal["device", "pinned", "host"]
 ColumnShapes = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 
 
 def column_bytes(shape: Sequence[int], dtype: torch.dtype) -> int:
-    """Bytes of a dense tensor."""
+    """Count the bytes of a dense tensor."""
     return math.prod(shape) * dtype.itemsize
 
 
 def available_bytes(device: torch.device) -> int:
-    """Bytes that can still be allocated on a CUDA device, or on the host within its cgroup."""
+    """Count the bytes that can still be allocated on a CUDA device, or on the host within its cgroup."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    # The kernel's estimate of what is left without swapping.
-    meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
-    kilobytes = next(line.split()[1] for line in meminfo.splitlines() if line.startswith("MemAvailable:"))
-    free = int(kilobytes) * 1024
-    # A container's limit may be lower; its file cache can be given up.
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = (group / "memory.max").read_text(encoding="ascii").strip()
-        if limit != "max":
-            used = int((group / "memory.current").read_text(encoding="ascii"))
-            stat = dict(
-                line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines()
-            )
-            free = min(free, int(limit) - used + int(stat.get("inactive_file", 0)))
-    except OSError:
-        pass
-    return max(free, 0)
+    return available_host_bytes()
 
 
 def require_memory(needed: Mapping[torch.device, int]) -> None:
-    """Raises MemoryError, naming needed and available bytes, where a buffer cannot fit."""
+    """Raise MemoryError, naming needed and available bytes, where a buffer cannot fit."""
     for device, size in needed.items():
         free = available_bytes(device)
         if size > free:
@@ -60,18 +44,23 @@ class RowStorage:
     """Named columns over the same rows.
 
     Attributes:
-        tensors: name to column [rows, ...], where samplers read it.
+        tensors: name to column `[rows, ...]`, where samplers read it.
         writes: the way to change them.
     """
 
     def __init__(
         self, shapes: ColumnShapes, *, device: torch.device, storage: Storage, extra_host_bytes: int = 0
     ) -> None:
-        """Allocates every column; images go to pinned host memory with `storage="pinned"`.
+        """Allocate every column; no row holds a step yet.
 
-        `extra_host_bytes` are what the caller allocates beside the columns. No row holds a step yet.
+        Args:
+            shapes: shape `[rows, ...]` and dtype of every column, by name.
+            device: where batches are wanted.
+            storage: `pinned` puts images into pinned host memory, `host` all columns into host memory.
+            extra_host_bytes: what the caller allocates beside the columns.
 
-        Errors: MemoryError, naming needed and available bytes, when it cannot fit.
+        Raises:
+            MemoryError: it cannot fit; the message names needed and available bytes.
         """
         placed = {
             name: self.placement(dtype, device=device, storage=storage) for name, (_, dtype) in shapes.items()
@@ -96,7 +85,7 @@ class RowStorage:
 
     @staticmethod
     def placement(dtype: torch.dtype, *, device: torch.device, storage: Storage) -> torch.device:
-        """Where a column lives: all on the device, only images on the host (pinned), or all on the host."""
+        """Say where a column lives: all on the device, images on the host (pinned), or all on the host."""
         on_host = storage == "host" or (storage == "pinned" and dtype == torch.uint8)
         return torch.device("cpu") if on_host else device
 

@@ -1,4 +1,4 @@
-"""Environments: `make_pool` and what runs episodes on it; demonstrations are in `collect_demos`."""
+"""Environments: `make_pool`, what runs episodes on it, and `register_suite` for environments of your own."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ from typing import TYPE_CHECKING
 from ibrl_fast.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from ibrl_fast.envs.base_pool import BasePool, derive_env_seed
+    from ibrl_fast.envs.base_pool import BasePool
     from ibrl_fast.envs.experts import make_expert
     from ibrl_fast.envs.factory import make_pool
-    from ibrl_fast.envs.registry import TaskInfo, TaskNotAvailableError, list_tasks, resolve_task
-    from ibrl_fast.envs.rollout import EvaluationRollout, episode_seeds, evaluate_policy, wilson_interval
+    from ibrl_fast.envs.options import PoolOptions
+    from ibrl_fast.envs.registry import TaskNotAvailableError, list_tasks, register_suite, resolve_task
+    from ibrl_fast.envs.rollout import EvaluationRollout, evaluate_policy, wilson_interval
     from ibrl_fast.envs.stacking import ObservationStacker
+    from ibrl_fast.envs.suite import Abilities, AbilityError, Outcome, Suite, TaskInfo
+    from ibrl_fast.seeding import derive_env_seed, episode_seeds
 
 __all__ = [
+    "Abilities",
+    "AbilityError",
     "BasePool",
     "EvaluationRollout",
     "ObservationStacker",
+    "Outcome",
+    "PoolOptions",
+    "Suite",
     "TaskInfo",
     "TaskNotAvailableError",
     "derive_env_seed",
@@ -26,6 +34,7 @@ __all__ = [
     "list_tasks",
     "make_expert",
     "make_pool",
+    "register_suite",
     "resolve_task",
     "wilson_interval",
 ]
@@ -33,16 +42,14 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "ibrl_fast.envs.base_pool": ("BasePool", "derive_env_seed"),
+        "ibrl_fast.envs.base_pool": ("BasePool",),
         "ibrl_fast.envs.experts": ("make_expert",),
         "ibrl_fast.envs.factory": ("make_pool",),
-        "ibrl_fast.envs.registry": ("TaskInfo", "TaskNotAvailableError", "list_tasks", "resolve_task"),
-        "ibrl_fast.envs.rollout": (
-            "EvaluationRollout",
-            "episode_seeds",
-            "evaluate_policy",
-            "wilson_interval",
-        ),
+        "ibrl_fast.envs.options": ("PoolOptions",),
+        "ibrl_fast.envs.registry": ("TaskNotAvailableError", "list_tasks", "register_suite", "resolve_task"),
+        "ibrl_fast.envs.rollout": ("EvaluationRollout", "evaluate_policy", "wilson_interval"),
         "ibrl_fast.envs.stacking": ("ObservationStacker",),
+        "ibrl_fast.envs.suite": ("Abilities", "AbilityError", "Outcome", "Suite", "TaskInfo"),
+        "ibrl_fast.seeding": ("derive_env_seed", "episode_seeds"),
     },
 )

@@ -21,8 +21,9 @@ from ibrl_fast.envs.checks import (
 )
 from ibrl_fast.envs.exclusive import Guard
 from ibrl_fast.envs.options import PoolOptions, check_integer
-from ibrl_fast.envs.registry import TaskInfo
+from ibrl_fast.envs.suite import Abilities, TaskInfo
 from ibrl_fast.errors import ArgumentError
+from ibrl_fast.seeding import derive_env_seed
 
 Observations = dict[str, npt.NDArray[Any]]
 PoolState = dict[str, npt.NDArray[Any]]
@@ -34,20 +35,13 @@ _AUTORESET_MODES = {
 }
 
 
-def derive_env_seed(seed: int, index: int) -> int:
-    """The seed of environment (or episode) `index` under `seed`: 63 bits drawn by NumPy's SeedSequence.
-
-    Neighbouring seeds and neighbouring indices give unrelated streams.
-    """
-    return int(np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
 class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]]):
     """N environments of one task behind `reset` and `step`.
 
-    Observations are a dict of arrays with a leading axis N: `state` float32 [N, 39] and one entry per camera,
-    uint8 [N, 3, H, W] (longer where frames are stacked). `step` returns (observations, reward float32 [N],
-    terminated bool [N], truncated bool [N], info):
+    Observations are a dict of arrays with a leading axis N: the vectors that were asked for (`state` or
+    `proprio`), float32 [N, dim], and one entry per camera, uint8 [N, 3, H, W] (longer where frames are
+    stacked). `step` returns (observations, reward float32 [N], terminated bool [N], truncated bool [N],
+    info):
 
     - `info["success"]` bool [N]: the task's success in this step.
     - `info["diverged"]` bool [N]: the physics became unstable; that environment was truncated, and its last
@@ -79,9 +73,9 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         self.render_mode = "rgb_array"
 
         entries: dict[str, spaces.Box] = {}
-        if options.has_state:
-            shape: tuple[int, ...] = (options.stack_of("state") * task.state_dim,)
-            entries["state"] = spaces.Box(-np.inf, np.inf, shape, np.float32)
+        for key in options.vector_keys:
+            shape: tuple[int, ...] = (options.stack_of(key) * len(task.observations[key]),)
+            entries[key] = spaces.Box(-np.inf, np.inf, shape, np.float32)
         for camera in options.image_keys:
             size, channels = options.image_size, options.stack_of(camera) * 3
             shape = (size, size, channels) if options.channels_last else (channels, size, size)
@@ -98,7 +92,9 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         """Memory that a pool will take, roughly, and rather too little than too much."""
         frame = 3 * options.image_size**2
         observation = sum(options.stack_of(key) * frame for key in options.image_keys)
-        observation += 4 * task.state_dim * options.stack_of("state")
+        observation += sum(
+            4 * len(task.observations[key]) * options.stack_of(key) for key in options.vector_keys
+        )
         # stacks, two sets of results, final observations, and the spaces' bounds
         copies = 4 + 3 + 2 * (options.autoreset == "same_step")
         total = int(options.num_envs) * (cls._BYTES_PER_ENV + copies * observation)
@@ -113,23 +109,37 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
 
     @property
     def state_scale(self) -> npt.NDArray[np.float32]:
-        """Unit of each state entry, float32 [39]; 0 marks entries best masked."""
-        return self.task.state_scale
+        """Unit of each entry of one frame of `state`, float32 [state_dim]; 0 marks entries best masked."""
+        return self.task.scale_of("state")
+
+    @property
+    def abilities(self) -> Abilities:
+        """What the environments can do beyond `reset` and `step`."""
+        return self.task.abilities
 
     # ---- what a backend adds ----
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
-        """Starts new episodes; returns (observations, info)."""
+        """Start new episodes and return (observations, info)."""
         raise NotImplementedError
 
     def get_state(self) -> PoolState:
-        """Everything that decides the future of all environments, as arrays with a leading axis N."""
+        """Return everything that decides the future of all environments, as arrays with a leading axis N.
+
+        Raises:
+            AbilityError: the task's environments do not save their state.
+        """
         raise NotImplementedError
 
     def set_state(self, state: PoolState) -> Observations:
-        """Continues where `get_state` stood, bit for bit; returns the current observations."""
+        """Restore what `get_state` returned, bit for bit; return the current observations.
+
+        Raises:
+            AbilityError: the task's environments do not save their state.
+            ArgumentError: a state of another task or pool, or with values that cannot be.
+        """
         raise NotImplementedError
 
     def render_frames(
@@ -139,15 +149,19 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         camera: str | None = None,
         image_size: int | None = None,
     ) -> npt.NDArray[np.uint8]:
-        """Upright pictures of the current states, uint8 [n, H, W, 3], for videos."""
+        """Return upright pictures of the current states, uint8 [n, H, W, 3], for videos.
+
+        Raises:
+            AbilityError: the task has no cameras.
+        """
         raise NotImplementedError
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...]:
-        """One upright picture uint8 [H, W, 3] per environment (Gymnasium's face of `render_frames`)."""
+        """Return one upright picture uint8 [H, W, 3] per environment: `render_frames` for Gymnasium."""
         return tuple(self.render_frames())
 
     def close(self, **kwargs: Any) -> None:
-        """Frees what the pool holds; waits for another thread's call to end. Harmless when repeated."""
+        """Free what the pool holds, after another thread's call has ended. Harmless when repeated."""
         guard = self._guard
         if guard.is_foreign:
             self.closed = True  # a fork's copy: the pool itself is the parent's
@@ -244,6 +258,7 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         """One seed per environment; None keeps that environment's random stream going."""
         if seed is None:
             return [None] * self.num_envs
+        self.task.require("seeds", "reset with a seed")
         if isinstance(seed, (int, np.integer)):
             _check_seed(seed)
             return [derive_env_seed(int(seed), index) for index in range(self.num_envs)]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ibrl_fast.errors import ArgumentError, OutOfMemoryError
+from ibrl_fast.memory import available_host_bytes
 
 MAX_RAND_VEC = 10.0
 """Largest entry of a random vector: ten metres from the origin, far outside every task."""
@@ -173,13 +174,9 @@ def _blame_row(name: str, given: Any, expected: npt.NDArray[Any]) -> None:
 
 def check_memory(num_envs: int, needed: int) -> None:
     """Raises OutOfMemoryError where a pool of that estimated size in bytes cannot fit."""
-    import torch
-
-    from ibrl_fast.data.row_storage import available_bytes
-
     try:
-        available = available_bytes(torch.device("cpu"))
-    except (OSError, StopIteration):
+        available = available_host_bytes()
+    except OSError:
         return  # a system that does not say
     if needed > available:
         raise OutOfMemoryError(

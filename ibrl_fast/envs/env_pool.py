@@ -6,31 +6,34 @@ import functools
 import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ibrl_fast import _core
-from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState, derive_env_seed
+from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState
 from ibrl_fast.envs.checks import check_rand_vec, describe, to_array
 from ibrl_fast.envs.exclusive import exclusive
-from ibrl_fast.envs.native_library import find_assets
-from ibrl_fast.envs.options import NativeOptions, PoolOptions
+from ibrl_fast.envs.native_library import load_mujoco
+from ibrl_fast.envs.options import PoolOptions
 from ibrl_fast.envs.pool_arrays import NativeStacks, PoolArrays, StepTuple
-from ibrl_fast.envs.registry import TaskInfo
 from ibrl_fast.envs.rendering import choose_device, choose_platform
 from ibrl_fast.envs.stacking import FRAMES
+from ibrl_fast.envs.suite import TaskInfo
 from ibrl_fast.errors import ArgumentError
+from ibrl_fast.seeding import derive_env_seed
 
 if not _core.with_mujoco:
     raise ImportError("the compiled module was built without MuJoCo")
+load_mujoco()
 
 _LOG = logging.getLogger(__name__)
 
 
 def list_native_tasks() -> tuple[str, ...]:
-    """Full names of the tasks that the native backend has."""
+    """Return the full names of the tasks that the native backend has."""
     return tuple(_core.list_native_tasks())
 
 
@@ -48,40 +51,38 @@ class NativePool(BasePool):
 
     Args:
         task: from `resolve_task`.
-        options: from `make_pool`; `num_threads` None means one per usable core, at most one per environment.
-        native_options: what this backend alone can do.
+        options: as `TaskInfo.resolve` returns them.
+        assets: folder of the suite's models.
 
-    Errors:
-        ValueError: unknown task or camera, or options that do not fit together.
-        RuntimeError: no OpenGL for pictures (names the packages to install); used in a fork or after close.
+    Raises:
+        ArgumentError: unknown task or camera, or options that do not fit together.
+        RenderingUnavailableError: no OpenGL for pictures; names the packages to install.
+        RuntimeError: used in a fork or after close.
     """
 
     _BYTES_PER_ENV = 300_000
 
-    def __init__(
-        self, task: TaskInfo, options: PoolOptions, native_options: NativeOptions | None = None
-    ) -> None:
+    def __init__(self, task: TaskInfo, options: PoolOptions, assets: Path) -> None:
         super().__init__(task, options)
-        self.native_options = NativeOptions() if native_options is None else native_options
         if task.name not in list_native_tasks():
             raise ArgumentError(
                 f"task: expected one of the native backend's {', '.join(list_native_tasks())}, "
                 f"got {task.name} (backend='reference' has it)"
             )
-        self.batch_size = self.native_options.batch_size or self.num_envs
+        self.batch_size = options.batch_size or self.num_envs
         if self.batch_size > self.num_envs:
             raise ArgumentError(f"batch_size: expected 1 .. {self.num_envs}, got {self.batch_size}")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         threads = int(options.num_threads or cores)
         self.num_threads = min(threads, self.num_envs)
         self.settles_ahead = self._resolve_settle_ahead(threads)
-        self._render_device = int(self.native_options.render_device)
+        self._render_device = int(options.render_device)
         draws = bool(options.image_keys)
         if self._render_device >= 0:
             choose_device(self._render_device)  # one that is not there is noticed now, whenever it is to draw
         self._pool = _core.EnvPool(
             task=task.name,
-            assets=str(find_assets()),
+            assets=str(assets),
             num_envs=self.num_envs,
             num_threads=self.num_threads,
             action_repeat=int(options.action_repeat),
@@ -94,8 +95,8 @@ class NativePool(BasePool):
             state_stack=options.stack_of("state"),
             image_stack=[options.stack_of(camera) for camera in options.image_keys],
             cameras=list(options.image_keys),
-            camera_positions=list(options.camera_positions.items()),
-            camera_quaternions=list(options.camera_quaternions.items()),
+            camera_positions=list((options.camera_positions or {}).items()),
+            camera_quaternions=list((options.camera_quaternions or {}).items()),
             height=options.image_size,
             width=options.image_size,
             channels_last=options.channels_last,
@@ -105,13 +106,13 @@ class NativePool(BasePool):
             render_platform=choose_platform() if draws else "",
             render_device=choose_device(self._render_device) if draws else -1,
         )
-        for camera in options.cameras:
+        for camera in options.cameras or ():
             self._check_camera(camera)
         if options.image_keys and self._pool.render_info[2]:
             _notice_software_rendering(self._pool.render_info[1])
 
         # results alternate between two sets of arrays; asynchronous ones wait in a third until received
-        pin_memory = self.native_options.pin_memory
+        pin_memory = options.pin_memory
         self._sets = [
             PoolArrays(self.entry_spaces, options, self.num_envs, pin_memory=pin_memory) for _ in range(2)
         ]
@@ -130,10 +131,10 @@ class NativePool(BasePool):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
-        """Starts new episodes; rows of environments outside the mask keep their last observation.
+        """Start new episodes; rows of environments outside the mask keep their last observation.
 
         Beside `reset_mask`, `options` may hold `rand_vec`, float [N, R]: the random vectors that decide start
-        and goal of this episode (Meta-World's: object 3, goal 3 in metres), instead of drawn ones.
+        and goal of this episode, in the task's own layout (m), instead of drawn ones.
         """
         return self._reset(seed, options)
 
@@ -167,7 +168,7 @@ class NativePool(BasePool):
 
     @exclusive
     def step(self, actions: npt.NDArray[np.float32]) -> StepTuple:
-        """Steps every environment with its row of `actions`, float [N, 4], clipped to [-1, 1]."""
+        """Step every environment with its row of `actions`, float [N, action_dim], clipped to [-1, 1]."""
         self._check_open()
         if not self._is_plain(actions):
             actions = self._check_actions(actions)
@@ -185,7 +186,7 @@ class NativePool(BasePool):
 
     @exclusive
     def send(self, actions: npt.NDArray[np.float32], env_ids: Sequence[int] | None = None) -> None:
-        """Starts steps of some environments (default: all) with actions float [n, 4]; `recv` gives results.
+        """Start steps of some environments (default: all) with actions float [n, action_dim], for `recv`.
 
         Environments still in flight may not be sent again.
         """
@@ -194,7 +195,7 @@ class NativePool(BasePool):
         checked = self._check_some_actions(actions, ids)
         self._check_started()
         if self._home is None:
-            pin_memory = self.native_options.pin_memory
+            pin_memory = self.options.pin_memory
             self._home = PoolArrays(self.entry_spaces, self.options, self.num_envs, pin_memory=False)
             self._pool.set_home(self._home.batch)
             self._received = [
@@ -205,7 +206,7 @@ class NativePool(BasePool):
 
     @exclusive
     def recv(self) -> StepTuple:
-        """Waits for `batch_size` environments and returns their step; int64 `info["env_id"]` names rows."""
+        """Wait for `batch_size` environments and return their step; int64 `info["env_id"]` names rows."""
         self._check_open()
         if self._home is None:
             raise RuntimeError("recv: expected send() before")
@@ -221,7 +222,7 @@ class NativePool(BasePool):
 
     @exclusive
     def get_state(self) -> PoolState:
-        """Named arrays with a leading axis N, in the layout of `metaworld_state`. Needs one reset before."""
+        """Return named arrays with a leading axis N, as the suite lays them out. Needs one reset before."""
         self._check_open()
         self._check_started(stepping=False)
         return self._read_state()
@@ -233,7 +234,7 @@ class NativePool(BasePool):
 
     @exclusive
     def set_state(self, state: PoolState) -> Observations:
-        """Continues where `get_state` of either backend stood; returns the current observations.
+        """Restore what `get_state` of either backend returned; return the current observations.
 
         A state that is refused changes nothing.
         """
@@ -265,10 +266,10 @@ class NativePool(BasePool):
         camera: str | None = None,
         image_size: int | None = None,
     ) -> npt.NDArray[np.uint8]:
-        """Upright pictures of the current states, uint8 [n, H, W, 3]; by default of the first camera."""
+        """Return upright pictures uint8 [n, H, W, 3]; by default of the first camera."""
         self._check_open()
         self._check_started(stepping=False)
-        name = self.options.cameras[0] if camera is None else camera
+        name = (self.options.cameras or ())[0] if camera is None else camera
         self._check_camera(name)
         size = self._check_image_size(image_size)
         rows = self._check_env_ids(env_ids)
@@ -276,7 +277,7 @@ class NativePool(BasePool):
         return self._pool.render_frames(rows, name, size, choose_platform(), device)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Joins the threads and frees their OpenGL contexts; called once by `close`."""
+        """Join the threads and free their OpenGL contexts; called once by `close`."""
         self._pool.close()
 
     # ---- checks ----
@@ -287,7 +288,7 @@ class NativePool(BasePool):
         return min(int(options.num_threads or 1), int(options.num_envs))
 
     def _resolve_settle_ahead(self, threads: int) -> bool:
-        asked = self.native_options.settle_ahead
+        asked = self.options.settle_ahead
         if asked and threads < 2:
             raise ArgumentError(f"settle_ahead: expected num_threads of at least 2 with it, got {threads}")
         return threads > 1 and self.options.autoreset != "disabled" if asked is None else asked

@@ -1,12 +1,11 @@
-"""What the native backend finds in other packages: MuJoCo's library and Meta-World's models."""
+"""MuJoCo's library for the native backend, from MuJoCo's package."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
-from pathlib import Path
 
 from ibrl_fast import _core
+from ibrl_fast.envs.suite import find_package
 from ibrl_fast.errors import UserError
 
 
@@ -15,14 +14,14 @@ class MujocoVersionError(UserError, RuntimeError):
 
 
 def load_mujoco() -> None:
-    """Loads the mujoco package's own library, wherever that is installed, for the extension.
+    """Load the mujoco package's own library, wherever that is installed, for the extension.
 
-    Errors:
+    Raises:
         MujocoVersionError: it is of another version.
         ImportError: there is no such package.
     """
     expected = _core.mujoco_version()
-    folder = _find_package("mujoco")
+    folder = find_package("mujoco")
     if folder is None:
         raise ImportError(f"mujoco: expected {expected}, got no such package", name="mujoco")
     library = folder / f"libmujoco.so.{expected}"
@@ -36,18 +35,3 @@ def load_mujoco() -> None:
             f"mujoco: expected {expected}, got {version} ({folder}); install mujoco=={expected}"
         )
     _core.load_mujoco(str(library))
-
-
-def find_assets() -> Path:
-    """Folder of Meta-World's models, without importing the package."""
-    folder = _find_package("metaworld")
-    if folder is None:
-        raise RuntimeError("native pool: expected the metaworld package (its models), found none")
-    return folder / "assets"
-
-
-def _find_package(name: str) -> Path | None:
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(next(iter(spec.submodule_search_locations)))

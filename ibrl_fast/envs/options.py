@@ -1,23 +1,32 @@
-"""What `make_pool` can be asked for: one frozen, validated record that every backend receives."""
+"""Every option of a pool, once: those of a training run (`EnvOptions`), and all (`PoolOptions`).
+
+`make_pool` takes them, training configurations derive from them, and the native backend reads them by name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Literal, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ibrl_fast.envs.checks import describe, to_array
 from ibrl_fast.errors import ArgumentError
 
-Observation = Literal["state", "pixels", "both"]
+Observation = Literal["state", "pixels", "both", "proprio_pixels"]
 Reward = Literal["sparse", "dense"]
 Autoreset = Literal["same_step", "next_step", "disabled"]
+Backend = Literal["auto", "reference", "native"]
 
-DEFAULT_CAMERA_POSITIONS: Mapping[str, tuple[float, float, float]] = {"corner2": (0.75, 0.075, 0.7)}
-"""Camera positions in metres that differ from the published model's: a closer `corner2`."""
-
+VECTORS_OF: Mapping[str, tuple[str, ...]] = {
+    "state": ("state",),
+    "pixels": (),
+    "both": ("state",),
+    "proprio_pixels": ("proprio",),
+}
+"""The vectors that each choice of `observation` holds; all but `state` hold the cameras as well."""
+VECTOR_NAMES = ("state", "proprio")
 
 _MOST = {
     "num_envs": 2**31 - 1,
@@ -33,6 +42,7 @@ _MOST = {
 }
 """The largest values of options; memory is a limit of its own."""
 _FARTHEST_CAMERA = 1e6  # m
+_NATIVE_ONLY = ("batch_size", "pin_memory", "render_device", "settle_ahead")
 
 
 class OptionTypeError(ArgumentError, TypeError):
@@ -40,132 +50,207 @@ class OptionTypeError(ArgumentError, TypeError):
 
 
 @dataclass(frozen=True)
-class NativeOptions:
-    """Options that the native backend alone has; see `make_pool` for the words."""
-
-    batch_size: int | None = None
-    pin_memory: bool = False
-    render_device: int = -1
-    settle_ahead: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.batch_size is not None:
-            check_integer("batch_size", self.batch_size, minimum=1)
-        check_integer("render_device", self.render_device, minimum=-1)
-        _check_bool("pin_memory", self.pin_memory)
-        if self.settle_ahead is not None:
-            _check_bool("settle_ahead", self.settle_ahead)
-
-    def check_unused(self, backend: str) -> None:
-        """Raises ValueError if an option is set: for backends that have none of them."""
-        given = [entry.name for entry in fields(self) if getattr(self, entry.name) != entry.default]
-        if given:
-            raise ArgumentError(
-                f"{', '.join(given)}: expected the default for the {backend} backend, got "
-                + ", ".join(repr(getattr(self, name)) for name in given)
-                + " (only the native backend has it)"
-            )
-
-
-@dataclass(frozen=True)
-class PoolOptions:
-    """Options of a pool that every backend has; see `make_pool` for the words."""
+class EnvOptions:
+    """Options that a training run can choose."""
 
     num_envs: int = 1
-    seed: int = 0
+    """Environments stepped together."""
     observation: Observation = "state"
-    cameras: tuple[str, ...] = ("corner2",)
+    """`state`: the vector of that name; `pixels`: the cameras; `both`: `state` and cameras; `proprio_pixels`:
+    `proprio`, what the robot knows of itself, and cameras."""
+    cameras: tuple[str, ...] | None = None
+    """Cameras of the task's model, the first one also for videos; None: the task's own choice."""
     image_size: int = 84
+    """Height and width of the images, pixels."""
     action_repeat: int = 2
+    """Control steps per agent step; a success that ends the episode stops them early."""
     max_episode_steps: int = 100
-    reward: Reward = "sparse"
-    terminate_on_success: bool = True
-    fixed_goals: bool = False
-    autoreset: Autoreset = "same_step"
-    camera_positions: Mapping[str, tuple[float, float, float]] = field(
-        default_factory=lambda: dict(DEFAULT_CAMERA_POSITIONS)
-    )
-    camera_quaternions: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
-    frame_stack: int | Mapping[str, int] = 1
-    channels_last: bool = False
-    shadows: bool = False
-    shadow_size: int = 0
-    multisample: int = -1
+    """Agent steps until an episode is truncated."""
+    backend: Backend = "auto"
+    """`reference`: the published Python environments; `native`: the C++ pool, equal to them bit for bit;
+    `auto`: native for the tasks that it has."""
     num_threads: int | None = None
+    """Threads of the native backend; None: one per usable core, at most one per environment."""
+    fixed_goals: bool = False
+    """Every environment repeats the start and goal that its seed draws first. Episodes with seeds of their
+    own, as in evaluation and in collected demonstrations, draw theirs from those."""
+    camera_positions: Mapping[str, tuple[float, float, float]] | None = None
+    """Camera name -> position that replaces the model's, m; None: the task's own choice; empty: none."""
+    camera_quaternions: Mapping[str, tuple[float, float, float, float]] | None = None
+    """Camera name -> orientation (w, x, y, z) that replaces the model's; a camera looks along its -z."""
+    shadows: bool = False
+    """Draw shadows and smooth edges (slow in software)."""
+    shadow_size: int = 0
+    """With shadows, side of the shadow map in pixels; 0: the model's own."""
+    multisample: int = -1
+    """Samples per pixel; -1: none without shadows, the model's own with them."""
+    render_device: int = -1
+    """Native backend: index among EGL's devices; -1: the first GPU that works, then software."""
+    settle_ahead: bool | None = None
+    """Native backend: threads without work settle the scene of each environment's next episode, so that its
+    reset is a copy; changes no result. None: where episodes follow by themselves and more than one thread may
+    run."""
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "image_size", "action_repeat", "max_episode_steps"):
             check_integer(name, getattr(self, name), minimum=1)
-        check_integer("seed", self.seed, minimum=0)
         if self.num_threads is not None:
             check_integer("num_threads", self.num_threads, minimum=1)
         check_choice("observation", self.observation, get_args(Observation))
-        check_choice("reward", self.reward, get_args(Reward))
-        check_choice("autoreset", self.autoreset, get_args(Autoreset))
-        for name in ("terminate_on_success", "fixed_goals", "shadows", "channels_last"):
+        check_choice("backend", self.backend, get_args(Backend))
+        for name in ("fixed_goals", "shadows"):
             _check_bool(name, getattr(self, name))
         check_integer("shadow_size", self.shadow_size, minimum=0)
         if self.shadow_size and not self.shadows:
             raise ArgumentError(f"shadow_size: expected 0 without shadows, got {self.shadow_size}")
         check_integer("multisample", self.multisample, minimum=-1)
-        self._check_cameras()
-        self._check_frame_stack()
+        check_integer("render_device", self.render_device, minimum=-1)
+        self._check_settle_ahead()
+        if self.cameras is not None:
+            object.__setattr__(self, "cameras", _camera_names(self.cameras))
+        for name, size in (("camera_positions", 3), ("camera_quaternions", 4)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _camera_poses(name, getattr(self, name), size))
+        if self.backend == "reference":
+            self.check_reference()
 
-    def _check_cameras(self) -> None:
-        """Cameras are a non-empty tuple of different names; poses are three finite numbers."""
-        given = (self.cameras,) if isinstance(self.cameras, str) else self.cameras
-        names = tuple(given) if isinstance(given, Iterable) else ()
-        if (
-            not names
-            or not all(isinstance(name, str) and "\0" not in name for name in names)
-            or len(set(names)) != len(names)
-        ):
+    def _check_settle_ahead(self) -> None:
+        if self.settle_ahead is not None:
+            _check_bool("settle_ahead", self.settle_ahead)
+        if self.settle_ahead and self.num_threads == 1:
+            raise ArgumentError("settle_ahead: expected num_threads of at least 2 with it, got 1")
+
+    def check_reference(self) -> None:
+        """Raise an ArgumentError if an option is set that the reference backend does not have."""
+        defaults = {entry.name: entry.default for entry in fields(self)}
+        given = [name for name in _NATIVE_ONLY if name in defaults and getattr(self, name) != defaults[name]]
+        if given:
             raise ArgumentError(
-                f"cameras: expected different camera names, at least one, got {describe(self.cameras)}"
+                f"{', '.join(given)}: expected the default for the reference backend, got "
+                + ", ".join(repr(getattr(self, name)) for name in given)
+                + " (only the native backend has it)"
             )
-        if "state" in names or "proprio" in names:
-            raise ArgumentError(f"cameras: expected names other than observation keys, got {names!r}")
-        object.__setattr__(self, "cameras", names)
-        for word, size in (("camera_positions", 3), ("camera_quaternions", 4)):
-            poses = {}
-            given = getattr(self, word)
-            if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-                raise ArgumentError(f"{word}: expected a mapping from camera names, got {describe(given)}")
-            for name, pose in given.items():
-                expected = f"{size} finite numbers of at most {_FARTHEST_CAMERA:g}"
-                array = to_array(f"{word}[{name!r}]", pose, expected).astype(np.float64)
-                if array.shape != (size,) or not (np.abs(array) <= _FARTHEST_CAMERA).all():
-                    raise ArgumentError(f"{word}[{name!r}]: expected {expected}, got {describe(pose)}")
-                poses[name] = tuple(array.tolist())
-                if size == 4 and abs(np.linalg.norm(array) - 1.0) > 1e-6:
-                    raise ArgumentError(f"{word}[{name!r}]: expected a unit quaternion, got {pose!r}")
-            object.__setattr__(self, word, poses)
+        if self.num_threads not in (None, 1):
+            raise ArgumentError(
+                f"num_threads: expected None or 1 for the reference backend, got {self.num_threads}"
+            )
+
+    @property
+    def vector_keys(self) -> tuple[str, ...]:
+        """Observation keys that hold vectors."""
+        return VECTORS_OF[self.observation]
+
+
+@dataclass(frozen=True)
+class PoolOptions(EnvOptions):
+    """All options of a pool.
+
+    The defaults are the paper's: sparse reward, 1 in the step that succeeds, which ends the episode; 100
+    agent steps of two control steps.
+    """
+
+    seed: int = 0
+    """Decides every start and goal; environment i gets its own stream, `derive_env_seed(seed, i)`."""
+    reward: Reward = "sparse"
+    """`sparse` (1 on success) or `dense` (the published reward, summed over the repeated actions)."""
+    terminate_on_success: bool = True
+    """Whether success ends the episode."""
+    autoreset: Autoreset = "same_step"
+    """`same_step` (Gymnasium's SAME_STEP), `next_step` or `disabled`."""
+    frame_stack: int | Mapping[str, int] = 1
+    """Observations hold the last k frames, newest first, an episode's first one repeated: vectors [k * dim],
+    pictures [k * 3, H, W]. A number for all keys, or a number by key (the others: 1)."""
+    channels_last: bool = False
+    """Pictures [H, W, k * 3] instead of [k * 3, H, W]."""
+    batch_size: int | None = None
+    """Native backend: results that one `recv` gives; None: all environments."""
+    pin_memory: bool = False
+    """Native backend: results lie in page-locked memory, for asynchronous copies to a GPU (needs CUDA)."""
+
+    def __post_init__(self) -> None:
+        check_integer("seed", self.seed, minimum=0)
+        check_choice("reward", self.reward, get_args(Reward))
+        check_choice("autoreset", self.autoreset, get_args(Autoreset))
+        for name in ("terminate_on_success", "channels_last", "pin_memory"):
+            _check_bool(name, getattr(self, name))
+        if self.batch_size is not None:
+            check_integer("batch_size", self.batch_size, minimum=1)
+        super().__post_init__()
+        self._check_frame_stack()
 
     def _check_frame_stack(self) -> None:
         """A number for all observation keys, or numbers for some of them."""
         if not isinstance(self.frame_stack, Mapping):
             check_integer("frame_stack", self.frame_stack, minimum=1)
             return
-        keys = (*(["state"] if self.has_state else []), *self.image_keys)
+        keys = (*self.vector_keys, *self.image_keys)
+        are_known = self.observation == "state" or self.cameras is not None
         for key, stack in self.frame_stack.items():
-            if key not in keys:
+            if are_known and key not in keys:
                 raise ArgumentError(f"frame_stack: expected keys among {', '.join(keys)}, got {key!r}")
             check_integer(f"frame_stack[{key!r}]", stack, minimum=1, maximum=_MOST["frame_stack"])
 
+    def changed(self, changes: Mapping[str, Any]) -> PoolOptions:
+        """Return these options with some replaced.
+
+        Raises:
+            OptionTypeError: an unknown name (lists the valid ones) or a value of another type.
+            ArgumentError: a value that cannot be used.
+        """
+        names = [entry.name for entry in fields(self)]
+        for name in changes:
+            if name not in names:
+                raise OptionTypeError(f"options: expected names among {', '.join(names)}, got {name!r}")
+        return replace(self, **changes)
+
+    def with_cameras(
+        self, cameras: tuple[str, ...], positions: Mapping[str, tuple[float, float, float]]
+    ) -> PoolOptions:
+        """Return these options with cameras and camera positions where they are None."""
+        return replace(
+            self,
+            cameras=self.cameras or cameras or None,
+            camera_positions=positions if self.camera_positions is None else self.camera_positions,
+            camera_quaternions=self.camera_quaternions or {},
+        )
+
     def stack_of(self, key: str) -> int:
-        """Frames in an observation of that key."""
+        """Return the number of frames in an observation of that key."""
         stack = self.frame_stack
         return int(stack.get(key, 1) if isinstance(stack, Mapping) else stack)
 
     @property
     def image_keys(self) -> tuple[str, ...]:
         """Observation keys that hold images."""
-        return () if self.observation == "state" else self.cameras
+        return () if self.observation == "state" else self.cameras or ()
 
-    @property
-    def has_state(self) -> bool:
-        """Whether observations hold the state vector."""
-        return self.observation != "pixels"
+
+def _camera_names(given: Any) -> tuple[str, ...]:
+    """Cameras are a non-empty tuple of different names."""
+    entries = (given,) if isinstance(given, str) else given
+    names = tuple(entries) if isinstance(entries, Iterable) else ()
+    are_names = all(isinstance(name, str) and "\0" not in name for name in names)
+    if not names or not are_names or len(set(names)) != len(names):
+        raise ArgumentError(f"cameras: expected different camera names, at least one, got {describe(given)}")
+    if set(names) & set(VECTOR_NAMES):
+        raise ArgumentError(f"cameras: expected names other than observation keys, got {names!r}")
+    return names
+
+
+def _camera_poses(word: str, given: Any, size: int) -> dict[str, tuple[float, ...]]:
+    """Poses are finite numbers [size] by camera; four of them are a unit quaternion."""
+    poses = {}
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise ArgumentError(f"{word}: expected a mapping from camera names, got {describe(given)}")
+    for name, pose in given.items():
+        expected = f"{size} finite numbers of at most {_FARTHEST_CAMERA:g}"
+        array = to_array(f"{word}[{name!r}]", pose, expected).astype(np.float64)
+        if array.shape != (size,) or not (np.abs(array) <= _FARTHEST_CAMERA).all():
+            raise ArgumentError(f"{word}[{name!r}]: expected {expected}, got {describe(pose)}")
+        poses[name] = tuple(array.tolist())
+        if size == 4 and abs(np.linalg.norm(array) - 1.0) > 1e-6:
+            raise ArgumentError(f"{word}[{name!r}]: expected a unit quaternion, got {pose!r}")
+    return poses
 
 
 def _check_bool(name: str, value: object) -> None:
@@ -174,6 +259,7 @@ def _check_bool(name: str, value: object) -> None:
 
 
 def check_integer(name: str, value: object, *, minimum: int, maximum: int | None = None) -> None:
+    """Raise unless it is an integer from `minimum` to `maximum` (None: to the bound of that option)."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise OptionTypeError(f"{name}: expected int, got {describe(value)}")
     most = _MOST.get(name) if maximum is None else maximum
@@ -184,5 +270,6 @@ def check_integer(name: str, value: object, *, minimum: int, maximum: int | None
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise ArgumentError unless it is one of the choices."""
     if not isinstance(value, str) or value not in choices:
         raise ArgumentError(f"{name}: expected one of {', '.join(choices)}, got {describe(value)}")

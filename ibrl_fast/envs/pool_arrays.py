@@ -40,7 +40,7 @@ class PoolArrays:
         # what C++ writes; booleans are views of its bytes
         arrays = {"reward": self.reward, **self.flags}
         arrays |= {"elapsed_steps": self.elapsed_steps, "episode_return": self.episode_return}
-        if options.has_state:
+        if "state" in options.vector_keys:
             arrays["state"] = self.obs["state"]
             if self.final_obs:
                 arrays["final_state"] = self.final_obs["state"]

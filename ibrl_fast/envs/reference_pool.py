@@ -1,40 +1,50 @@
-"""The reference backend: the published Python environments, stepped in turn in the calling process."""
+"""The reference backend: a suite's own Python environments, stepped in turn in the calling process."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState, derive_env_seed
+from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState
 from ibrl_fast.envs.checks import describe
+from ibrl_fast.envs.episode import Episode, StepResult
 from ibrl_fast.envs.exclusive import exclusive
-from ibrl_fast.envs.metaworld_env import MetaworldEnv, StepResult
 from ibrl_fast.envs.options import PoolOptions
-from ibrl_fast.envs.registry import TaskInfo
-from ibrl_fast.envs.rendering import Renderer, turn_camera
 from ibrl_fast.envs.stacking import FRAMES, ObservationStacker
+from ibrl_fast.envs.suite import AbilityError, SuiteEnv, TaskInfo
 from ibrl_fast.errors import ArgumentError
+from ibrl_fast.seeding import derive_env_seed
+
+if TYPE_CHECKING:
+    from ibrl_fast.envs.renderer import Renderer
 
 
 class ReferencePool(BasePool):
-    """N published environments behind the face of `BasePool`; every other backend must equal it."""
+    """N environments of a suite behind the face of `BasePool`; every other backend must equal it.
+
+    Args:
+        task: from `resolve_task`.
+        options: as `TaskInfo.resolve` returns them.
+        make_env: of the task's suite.
+    """
 
     _BYTES_PER_ENV = 4_000_000
 
-    def __init__(self, task: TaskInfo, options: PoolOptions) -> None:
+    def __init__(
+        self, task: TaskInfo, options: PoolOptions, make_env: Callable[[TaskInfo, PoolOptions], SuiteEnv]
+    ) -> None:
         super().__init__(task, options)
+        options.check_reference()
         with self._guard.lock:
-            self._build(task, options)
+            self._build(task, options, make_env)
 
-    def _build(self, task: TaskInfo, options: PoolOptions) -> None:
-        if options.num_threads not in (None, 1):
-            raise ArgumentError(
-                f"num_threads: expected None or 1 for the reference backend, got {options.num_threads}"
-            )
-        self._envs = [MetaworldEnv(task, options) for _ in range(self.num_envs)]
+    def _build(
+        self, task: TaskInfo, options: PoolOptions, make_env: Callable[[TaskInfo, PoolOptions], SuiteEnv]
+    ) -> None:
+        self._episodes = [Episode(make_env(task, options), options) for _ in range(self.num_envs)]
         self._renderers: dict[int, Renderer] = {}
         self._camera_ids = self._place_cameras()
         self._started = np.zeros(self.num_envs, dtype=np.bool_)
@@ -42,8 +52,10 @@ class ReferencePool(BasePool):
         # the latest frame of each, beside its predecessors in the stacker
         size = options.image_size
         picture = (size, size, 3) if options.channels_last else (3, size, size)
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(options.image_keys, picture)
+        shapes |= {key: (len(task.observations[key]),) for key in options.vector_keys}
         self._observations: Observations = {
-            key: np.zeros((self.num_envs, *((task.state_dim,) if key == "state" else picture)), space.dtype)
+            key: np.zeros((self.num_envs, *shapes[key]), space.dtype)
             for key, space in self.entry_spaces.items()
         }
         self._stacker = ObservationStacker(self.num_envs, self.stacks)
@@ -55,7 +67,7 @@ class ReferencePool(BasePool):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
-        """Starts new episodes; rows of environments outside the mask keep their last observation."""
+        """Start new episodes; rows of environments outside the mask keep their last observation."""
         return self._reset(seed, options)
 
     def _reset(
@@ -77,7 +89,7 @@ class ReferencePool(BasePool):
     ) -> tuple[
         Observations, npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]
     ]:
-        """Steps every environment with its row of `actions` [N, 4]; values outside [-1, 1] are clipped."""
+        """Step every environment with its row of `actions`, float [N, action_dim], clipped to [-1, 1]."""
         self._check_open()
         checked = self._check_actions(actions)
         self._check_started()
@@ -88,7 +100,7 @@ class ReferencePool(BasePool):
             if resets_now[index]:
                 self._reset_env(index, None)
             else:
-                results[index] = self._envs[index].step(checked[index])
+                results[index] = self._episodes[index].step(checked[index])
         self._fill_observations(rows)
         self._stacker.push_and_reset(self._observations, resets_now)
 
@@ -115,13 +127,14 @@ class ReferencePool(BasePool):
 
     @exclusive
     def get_state(self) -> PoolState:
-        """Named arrays with a leading axis N; `metaworld_state` lists them. Needs one reset before."""
+        """Return named arrays with a leading axis N, as the suite lays them out. Needs one reset before."""
         self._check_open()
+        self.task.require("saves_state", "get_state")
         self._check_started(stepping=False)
         return self._read_state()
 
     def _read_state(self) -> PoolState:
-        states = [env.get_state() for env in self._envs]
+        states = [env.get_state() for env in self._episodes]
         stacked = {key: np.stack([state[key] for state in states]) for key in states[0]}
         frames = {
             FRAMES + key: value for key, value in self._stacker.state_dict().items() if self.stacks[key] > 1
@@ -130,11 +143,12 @@ class ReferencePool(BasePool):
 
     @exclusive
     def set_state(self, state: PoolState) -> Observations:
-        """Continues where `get_state` stood, also in a fresh process; returns the current observations.
+        """Restore what `get_state` returned, also in a fresh process; return the current observations.
 
         A state that is refused changes nothing.
         """
         self._check_open()
+        self.task.require("saves_state", "set_state")
         started = self._started.copy()
         if not started.all():
             self._reset(None, {"reset_mask": ~started})
@@ -151,7 +165,7 @@ class ReferencePool(BasePool):
             raise
 
     def _write_state(self, state: PoolState) -> Observations:
-        for index, env in enumerate(self._envs):
+        for index, env in enumerate(self._episodes):
             own = {key: value[index] for key, value in state.items() if not key.startswith(FRAMES)}
             env.set_state({key: value for key, value in own.items() if key != "needs_reset"})
         self._needs_reset[:] = state["needs_reset"]
@@ -169,21 +183,23 @@ class ReferencePool(BasePool):
         camera: str | None = None,
         image_size: int | None = None,
     ) -> npt.NDArray[np.uint8]:
-        """Upright pictures uint8 [n, H, W, 3]; the pool's first camera and size by default."""
+        """Return upright pictures uint8 [n, H, W, 3]; of the pool's first camera and size by default."""
         self._check_open()
         self._check_started(stepping=False)
         size = self._check_image_size(image_size)
+        if not self.options.cameras:
+            raise AbilityError(f"render_frames: expected a task with cameras, got {self.task.name}")
         camera_id = self._find_camera(self.options.cameras[0] if camera is None else camera)
         renderer = self._renderer(size)
         rows = self._check_env_ids(env_ids)
         pictures = np.empty((len(rows), size, size, 3), dtype=np.uint8)
         for picture, index in zip(pictures, rows, strict=True):
-            env = self._envs[index].env
+            env = self._episodes[index].env
             picture[:] = renderer.render(env.model, env.data, camera_id)
         return pictures
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Frees renderers; called once by `close`."""
+        """Free renderers; called once by `close`."""
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()
@@ -192,9 +208,9 @@ class ReferencePool(BasePool):
 
     def _reset_env(self, index: int, seed: int | None) -> None:
         """Starts an episode; the pool's own seed serves an environment that has never been reset."""
-        if seed is None and not self._started[index]:
+        if seed is None and not self._started[index] and self.task.abilities.seeds:
             seed = derive_env_seed(self.options.seed, index)
-        self._envs[index].reset(seed)
+        self._episodes[index].reset(seed)
         self._started[index] = True
         self._needs_reset[index] = False
 
@@ -202,8 +218,8 @@ class ReferencePool(BasePool):
         self, ended: npt.NDArray[np.bool_], success: npt.NDArray[np.bool_], diverged: npt.NDArray[np.bool_]
     ) -> dict[str, npt.NDArray[Any]]:
         """Facts about the episodes that ended, zero in the other rows."""
-        elapsed = np.array([env.elapsed_steps for env in self._envs], dtype=np.int64)
-        returns = np.array([env.episode_return for env in self._envs], dtype=np.float64)
+        elapsed = np.array([env.elapsed_steps for env in self._episodes], dtype=np.int64)
+        returns = np.array([env.episode_return for env in self._episodes], dtype=np.float64)
         return {
             "success": success & ended,
             "diverged": diverged & ended,
@@ -216,12 +232,12 @@ class ReferencePool(BasePool):
     def _fill_observations(self, rows: Sequence[int] | range | npt.NDArray[np.intp]) -> None:
         """Writes the current observation of the given environments into the pool's buffers."""
         for index in rows:
-            env = self._envs[index]
-            if self.options.has_state:
-                self._observations["state"][index] = env.state
+            episode = self._episodes[index]
+            for key in self.options.vector_keys:
+                self._observations[key][index] = episode.vectors[key]
             for camera in self.options.image_keys:
                 renderer = self._renderer(self.options.image_size)
-                picture = renderer.render(env.env.model, env.env.data, self._camera_ids[camera])
+                picture = renderer.render(episode.env.model, episode.env.data, self._camera_ids[camera])
                 layout = (0, 1, 2) if self.options.channels_last else (2, 0, 1)
                 self._observations[camera][index] = picture.transpose(layout)
 
@@ -239,10 +255,12 @@ class ReferencePool(BasePool):
 
     def _renderer(self, size: int) -> Renderer:
         """The renderer for pictures of this size, made on first use."""
+        from ibrl_fast.envs.renderer import Renderer
+
         if size not in self._renderers:
             options = self.options
             self._renderers[size] = Renderer(
-                self._envs[0].env.model,
+                self._episodes[0].env.model,
                 size,
                 shadows=options.shadows,
                 shadow_size=options.shadow_size,
@@ -251,18 +269,20 @@ class ReferencePool(BasePool):
         return self._renderers[size]
 
     def _place_cameras(self) -> dict[str, int]:
-        """Moves cameras to their configured positions; returns the ids of the observed ones."""
-        for camera, position in self.options.camera_positions.items():
+        """Move cameras to their configured positions; return the ids of the observed ones."""
+        for camera, position in (self.options.camera_positions or {}).items():
             camera_id = self._find_camera(camera)
-            for env in self._envs:
-                env.env.model.cam_pos[camera_id] = position
-        for camera, quaternion in self.options.camera_quaternions.items():
-            for env in self._envs:
-                turn_camera(env.env.model, self._find_camera(camera), np.array(quaternion))
-        return {camera: self._find_camera(camera) for camera in self.options.cameras}
+            for episode in self._episodes:
+                episode.env.model.cam_pos[camera_id] = position
+        for camera, quaternion in (self.options.camera_quaternions or {}).items():
+            from ibrl_fast.envs.renderer import turn_camera
+
+            for episode in self._episodes:
+                turn_camera(episode.env.model, self._find_camera(camera), np.array(quaternion))
+        return {camera: self._find_camera(camera) for camera in self.options.cameras or ()}
 
     def _find_camera(self, name: str) -> int:
-        model = self._envs[0].env.model
+        model = self._episodes[0].env.model
         names = [model.camera(index).name for index in range(model.ncam)]
         if name not in names:
             raise ArgumentError(f"cameras: expected names among {', '.join(names)}, got {describe(name)}")

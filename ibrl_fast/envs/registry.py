@@ -1,159 +1,104 @@
-"""The tasks that pools know, by name, with the facts about each that code above an environment needs."""
+"""Tasks by name: the suites of this package and those that users register."""
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+import functools
+import importlib
+from collections.abc import Callable
+from importlib.metadata import entry_points
 
-import numpy as np
-import numpy.typing as npt
-
+from ibrl_fast.envs.suite import Suite, TaskInfo
+from ibrl_fast.envs.suites import HOMES, PLANNED, PLANNED_CLASSES, PLANNED_TASKS
 from ibrl_fast.errors import ArgumentError
 
-ACTION_DIM = 4
-"""Meta-World actions: hand displacement x, y, z (units of 0.01 m per simulation step) and gripper effort."""
-STATE_DIM = 39
-"""Meta-World observation: current frame 18, previous frame 18, goal position 3."""
-FRAME_DIM = 18
-"""One frame: hand position 3 (m), gripper opening 1, position 3 (m) and quaternion 4 of two objects."""
+ENTRY_POINTS = "ibrl_fast.suites"
+"""Group of the entry points by which an installed package brings a `Suite`, in every process."""
 
-POSITION_SCALE = 0.1
-GRIPPER_SCALE = 0.3
-
-# The paper's four tasks come first, the remaining Meta-World v3 tasks follow in alphabetical order.
-PAPER_TASKS = ("assembly", "box-close", "coffee-push", "stick-pull")
-OTHER_TASKS = (
-    "basketball",
-    "bin-picking",
-    "button-press",
-    "button-press-topdown",
-    "button-press-topdown-wall",
-    "button-press-wall",
-    "coffee-button",
-    "coffee-pull",
-    "dial-turn",
-    "disassemble",
-    "door-close",
-    "door-lock",
-    "door-open",
-    "door-unlock",
-    "drawer-close",
-    "drawer-open",
-    "faucet-close",
-    "faucet-open",
-    "hammer",
-    "hand-insert",
-    "handle-press",
-    "handle-press-side",
-    "handle-pull",
-    "handle-pull-side",
-    "lever-pull",
-    "peg-insert-side",
-    "peg-unplug-side",
-    "pick-out-of-hole",
-    "pick-place",
-    "pick-place-wall",
-    "plate-slide",
-    "plate-slide-back",
-    "plate-slide-back-side",
-    "plate-slide-side",
-    "push",
-    "push-back",
-    "push-wall",
-    "reach",
-    "reach-wall",
-    "shelf-place",
-    "soccer",
-    "stick-push",
-    "sweep",
-    "sweep-into",
-    "window-close",
-    "window-open",
-)
-_TWO_OBJECT_TASKS = frozenset({"hammer", "stick-pull", "stick-push"})
-
-# Names that newcomers will try and that have no environment here yet.
-_UNAVAILABLE_SUITES = ("robosuite", "robomimic", "robot", "real_robot")
-_UNAVAILABLE_NAMES = frozenset({"can", "square", "lift", "drawer", "hang", "tool-hang", "transport"})
-_UNAVAILABLE_NAMES |= {"PickPlaceCan", "NutAssemblySquare", "Lift", "Hang", "Drawer"}
+_REGISTERED: dict[str, Suite] = {}
 
 
 class TaskNotAvailableError(ArgumentError):
     """A task that is planned but has no environment yet."""
 
 
-@dataclass(frozen=True)
-class TaskInfo:
-    """What is known about a task before any environment is built."""
+def register_suite(suite: Suite) -> None:
+    """Add a suite, so that `make_pool` and all above it know its tasks in this process.
 
-    name: str
-    """Full name, `suite/task`."""
-    suite: str
-    """The package that publishes the environment: `metaworld`."""
-    suite_name: str
-    """The task's name inside its suite, such as `assembly-v3`."""
-    num_objects: int
-    """Objects whose pose the state holds: 1 or 2."""
-    success_needs_contact: bool = False
-    """Whether success also asks that the gripper holds the object."""
-    state_dim: int = STATE_DIM
-    action_dim: int = ACTION_DIM
-    control_period: float = 0.0125
-    """Simulated seconds of one control step (Meta-World: five physics steps of 2.5 ms)."""
+    Evaluation in background processes does not see it: give the suite's package an entry point in the group
+    `ibrl_fast.suites` instead, or set `evaluation.workers` to 0.
 
-    @property
-    def short_name(self) -> str:
-        """The name without its suite, such as `assembly`."""
-        return self.name.split("/", 1)[1]
+    Args:
+        suite: of a name that is not taken; every task's name begins with it.
 
-    @property
-    def state_scale(self) -> npt.NDArray[np.float32]:
-        """Unit of each state entry for a normaliser, float32 [state_dim].
-
-        0.1 m for positions, 0.3 for the gripper opening, 0 for what is best masked: quaternions, an unused
-        second object, the previous frame.
-        """
-        scale = np.zeros(self.state_dim, dtype=np.float32)
-        scale[0:3] = POSITION_SCALE
-        scale[3] = GRIPPER_SCALE
-        for index in range(self.num_objects):
-            scale[4 + 7 * index : 7 + 7 * index] = POSITION_SCALE
-        scale[-3:] = POSITION_SCALE
-        return scale
+    Raises:
+        ArgumentError: the name is taken, or a task is of another suite.
+    """
+    names = _suite_names()
+    if suite.name in names:
+        raise ArgumentError(f"suite: expected a name other than {', '.join(names)}, got {suite.name}")
+    for task in suite.tasks:
+        if task.name.count("/") != 1 or task.suite != suite.name:
+            raise ArgumentError(f"tasks: expected names {suite.name}/TASK, got {task.name}")
+    _REGISTERED[suite.name] = suite
 
 
-def _metaworld(name: str) -> TaskInfo:
-    num_objects = 2 if name in _TWO_OBJECT_TASKS else 1
-    return TaskInfo(f"metaworld/{name}", "metaworld", f"{name}-v3", num_objects, name == "stick-push")
+def _suite_names() -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*HOMES, *_installed(), *_REGISTERED)))
 
 
-_TASKS = {f"metaworld/{name}": _metaworld(name) for name in (*PAPER_TASKS, *OTHER_TASKS)}
+@functools.cache
+def _installed() -> dict[str, Callable[[], Suite]]:
+    """Suites that other packages bring, by name; loaded when one of their tasks is asked for."""
+    return {point.name: point.load for point in entry_points(group=ENTRY_POINTS)}
+
+
+def find_suite(name: str) -> Suite:
+    """Return the suite of that name: of this package, of an installed one, or registered."""
+    if name not in _REGISTERED:
+        load = _installed().get(name)
+        _REGISTERED[name] = importlib.import_module(HOMES[name]).SUITE if load is None else load()
+    return _REGISTERED[name]
 
 
 def list_tasks() -> tuple[str, ...]:
-    """Full names of all tasks that `make_pool` accepts, the paper's four first."""
-    return tuple(_TASKS)
+    """Return the full names of all tasks that `make_pool` accepts, suite by suite."""
+    return tuple(_tasks())
+
+
+def _tasks() -> dict[str, TaskInfo]:
+    return {task.name: task for name in _suite_names() for task in find_suite(name).tasks}
+
+
+def full_name(task: str) -> str:
+    """Return `suite/task` for a task's name with or without its suite; unknown names stay as they are."""
+    if "/" in task:
+        return task
+    return next((name for name in _tasks() if name.split("/", 1)[1] == task), task)
 
 
 def resolve_task(task: str) -> TaskInfo:
-    """The task of that name; `metaworld/` may be left out.
+    """Return the task of that name; its suite may be left out.
 
-    Errors:
-        TaskNotAvailableError: a task of robosuite, robomimic or the real robot.
-        ValueError: an unknown name; lists the valid ones.
+    Raises:
+        TaskNotAvailableError: a task of a suite that is planned.
+        ArgumentError: an unknown name; lists the valid ones.
+        TypeError: no text.
     """
     if not isinstance(task, str):
         raise TypeError(f"task: expected str, got {type(task).__name__}")
-    full_name = task if "/" in task else f"metaworld/{task}"
-    if full_name in _TASKS:
-        return _TASKS[full_name]
+    tasks, name = _tasks(), full_name(task)
+    if name in tasks:
+        return tasks[name]
 
     # planned suites get their own words, so that nobody searches for a typing error
-    if full_name.split("/", 1)[0] in _UNAVAILABLE_SUITES or task in _UNAVAILABLE_NAMES:
+    if name.split("/", 1)[0] in PLANNED or task in PLANNED_TASKS + PLANNED_CLASSES:
         raise TaskNotAvailableError(
             f"task: {task!r} is not available yet; robosuite, robomimic and the real robot are planned. "
-            f"Available: {', '.join(_TASKS)}"
+            f"Available: {', '.join(tasks)}"
         )
-    close = difflib.get_close_matches(full_name, _TASKS, n=1)
+    close = difflib.get_close_matches(name, tasks, n=1) or [
+        full for full in tasks if difflib.get_close_matches(name, [full.split("/", 1)[1]], n=1)
+    ]
     hint = f"did you mean {close[0]!r}? " if close else ""
-    raise ArgumentError(f"task: unknown name {task!r}; {hint}expected one of {', '.join(_TASKS)}")
+    raise ArgumentError(f"task: unknown name {task!r}; {hint}expected one of {', '.join(tasks)}")

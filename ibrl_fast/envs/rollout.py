@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ibrl_fast.envs.base_pool import BasePool, Observations, derive_env_seed
+from ibrl_fast.envs.base_pool import BasePool, Observations
 from ibrl_fast.envs.stacking import ObservationStacker
 from ibrl_fast.errors import ArgumentError
 
@@ -36,13 +36,6 @@ class EpisodeStep:
     success: bool
     next_observation: Observations
     """True successor, also at the episode's end."""
-
-
-def episode_seeds(seed: int, episodes: int) -> list[int]:
-    """Seeds of `episodes` episodes under one number; a longer list starts with the shorter one."""
-    if episodes < 1:
-        raise ArgumentError(f"episodes: expected at least 1, got {episodes}")
-    return [derive_env_seed(seed, index) for index in range(episodes)]
 
 
 def run_episodes(

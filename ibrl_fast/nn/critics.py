@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ibrl_fast.nn.bases import CriticEnsemble
 from ibrl_fast.nn.config import CriticConfig
 from ibrl_fast.nn.layers import EnsembleLayerNorm, EnsembleLinear, EnsembleMLP, orthogonal_, pick
 from ibrl_fast.nn.reduce_tokens import (
@@ -14,7 +15,7 @@ from ibrl_fast.nn.reduce_tokens import (
 )
 
 
-class StateCriticEnsemble(nn.Module):
+class StateCriticEnsemble(CriticEnsemble):
     """E MLPs on state and action, in one batched pass (paper Fig. 20).
 
     Args:
@@ -128,7 +129,7 @@ class TokenTrunk(nn.Module):
         return embedded.unsqueeze(1).expand(-1, extra.shape[0], -1, -1)
 
 
-class PixelCriticEnsemble(nn.Module):
+class PixelCriticEnsemble(CriticEnsemble):
     """E critics on image tokens: reduces the tokens, then an MLP that sees proprioception and action again.
 
     Args:

@@ -29,9 +29,9 @@ def forbid_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr("ibrl_fast.envs.collect_demos.collect_demonstrations", work)
+    monkeypatch.setattr("ibrl_fast.training.collect_demos.collect_demonstrations", work)
     monkeypatch.setattr("ibrl_fast.training.build.load_policy_module", work)
-    monkeypatch.setattr("ibrl_fast.training.report.write_report", work)
+    monkeypatch.setattr("ibrl_fast.training.records.report.write_report", work)
 
 
 def commands(run: Path, out: str | Path) -> list[list[str]]:

@@ -261,7 +261,7 @@ def test_steps_equal_wherever_objects_lie(task: str) -> None:
     reference = make_pool(task, backend="reference", num_envs=1, max_episode_steps=500, **ORIGINAL)
     native = make_pool(task, backend="native", num_envs=1, max_episode_steps=500, **ORIGINAL)
     reference.reset(seed=11), native.reset(seed=12)
-    env, rng, rewards = reference._envs[0].env, np.random.default_rng(0), set()
+    env, rng, rewards = reference._episodes[0].env.published, np.random.default_rng(0), set()
     for _ in range(15):
         scatter(env, rng)
         native.set_state(reference.get_state())

@@ -66,7 +66,7 @@ def test_pictures_equal_mujocos_own_renderer(shadows: bool, monkeypatch: pytest.
     platform = native._pool.render_info[0]
     context = importlib.import_module(f"mujoco.{platform}").GLContext
     monkeypatch.setattr(importlib.import_module("mujoco.gl_context"), "GLContext", context)
-    env = reference._envs[0].env
+    env = reference._episodes[0].env
     model = env.model
     model.vis.global_.offwidth = model.vis.global_.offheight = size
     model.vis.quality.shadowsize = 512 if shadows else 0

@@ -123,7 +123,7 @@ def test_every_task_keeps_everything(task):
     other.set_state(state)
 
     # the Python side is the same to the last attribute, and so is the future
-    original, restored = numbers(pool._envs[0].env), numbers(other._envs[0].env)
+    original, restored = numbers(pool._episodes[0].env.published), numbers(other._episodes[0].env.published)
     assert original.keys() == restored.keys()
     for name, value in original.items():
         np.testing.assert_array_equal(restored[name], value, err_msg=name)

@@ -20,7 +20,15 @@ make_pool = functools.partial(make_pool, backend="reference")
         ({"seed": -1}, "seed: expected at least 0, got -1"),
         ({"num_threads": 0}, "num_threads: expected at least 1, got 0"),
         ({"num_threads": 2}, "num_threads: expected None or 1 for the reference backend, got 2"),
-        ({"observation": "image"}, "observation: expected one of state, pixels, both, got 'image'"),
+        (
+            {"observation": "image"},
+            "observation: expected one of state, pixels, both, proprio_pixels, got 'image'",
+        ),
+        (
+            {"observation": "proprio_pixels"},
+            "observation: expected one of state, pixels, both for metaworld/assembly, got 'proprio_pixels'",
+        ),
+        ({"image_siez": 84}, "options: expected names among num_envs, .*image_size.*, got 'image_siez'"),
         ({"reward": "shaped"}, "reward: expected one of sparse, dense, got 'shaped'"),
         ({"autoreset": "never"}, "autoreset: expected one of same_step, next_step, disabled, got 'never'"),
         ({"backend": "gpu"}, "backend: expected one of auto, reference, native, got 'gpu'"),

@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
 from ibrl_fast.envs import derive_env_seed, list_tasks, make_expert, make_pool, resolve_task
+from ibrl_fast.envs.metaworld.tasks import published_name
 
 # These tests are of the reference backend, whatever the default is
 make_pool = functools.partial(make_pool, backend="reference")
@@ -32,7 +33,7 @@ def assert_follows_published(task, published, *, reward, kinds, steps, seed=7):
     """Observation, reward and success of whole episodes and of the resets between are equal, bit for bit."""
     info, expert, rng = resolve_task(task), make_expert(task), np.random.default_rng(0)
     pool = make_pool(task, seed=1, action_repeat=1, max_episode_steps=steps, reward=reward)
-    env = published(info.suite_name, derive_env_seed(seed, 0))
+    env = published(published_name(info), derive_env_seed(seed, 0))
     # an earlier, messy episode must leave no trace
     pool.reset()
     pool.step(np.ones((1, 4)))
@@ -309,7 +310,7 @@ def test_diverging_physics_truncates_that_environment_alone(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings to a file in the working directory
     pool = make_pool("assembly", num_envs=2, autoreset="same_step")
     before, _ = pool.reset(seed=0)
-    pool._envs[1].env.data.qvel[:] = np.nan
+    pool._episodes[1].env.data.qvel[:] = np.nan
     observations, reward, terminated, truncated, info = pool.step(np.zeros((2, 4)))
     assert info["diverged"].tolist() == truncated.tolist() == [False, True]
     assert not terminated.any() and not reward.any()

@@ -5,6 +5,7 @@ import pytest
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
 from ibrl_fast.envs import TaskNotAvailableError, list_tasks, make_pool, resolve_task
+from ibrl_fast.envs.metaworld.tasks import count_objects, published_name
 
 
 def test_lists_every_published_task_with_the_papers_first():
@@ -15,7 +16,7 @@ def test_lists_every_published_task_with_the_papers_first():
         "metaworld/coffee-push",
         "metaworld/stick-pull",
     )
-    assert {resolve_task(name).suite_name for name in names} == set(ALL_V3_ENVIRONMENTS)
+    assert {published_name(resolve_task(name)) for name in names} == set(ALL_V3_ENVIRONMENTS)
     assert len(names) == len(set(names)) == 50
 
 
@@ -41,9 +42,9 @@ def test_unknown_names_list_the_valid_ones():
 def test_state_scale_masks_quaternions_previous_frame_and_unused_objects(published):
     for name in ("assembly", "stick-pull", "hammer", "door-open"):
         info = resolve_task(name)
-        scale = info.state_scale
+        scale = info.scale_of("state")
         # the published environment tells how many objects it observes
-        env = published(info.suite_name, 0)
+        env = published(published_name(info), 0)
         env.reset()
         num_objects = env._get_pos_objects().size // 3
         expected = np.zeros(39, np.float32)
@@ -58,5 +59,5 @@ def test_state_scale_masks_quaternions_previous_frame_and_unused_objects(publish
 def test_number_of_objects_holds_for_every_task(published):
     for name in list_tasks():
         info = resolve_task(name)
-        env = published(info.suite_name, 0)
-        assert env._get_pos_objects().size // 3 == info.num_objects, name
+        env = published(published_name(info), 0)
+        assert env._get_pos_objects().size // 3 == count_objects(info), name

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ibrl_fast.envs import make_pool, rendering
+from ibrl_fast.envs.renderer import Renderer
 
 # These tests are of the reference backend, whatever the default is
 make_pool = functools.partial(make_pool, backend="reference")
@@ -159,8 +160,8 @@ def test_renderers_come_and_go():
     pool = make_pool("assembly")
     pool.reset(seed=0)
     for _ in range(5):
-        renderer = rendering.Renderer(pool._envs[0].env.model, 16, shadows=False)
+        renderer = Renderer(pool._episodes[0].env.published.model, 16, shadows=False)
         renderer.close()
         renderer.close()
     with pytest.raises(RuntimeError, match="expected an open renderer"):
-        renderer.render(pool._envs[0].env.model, pool._envs[0].env.data, 0)
+        renderer.render(pool._episodes[0].env.published.model, pool._episodes[0].env.published.data, 0)

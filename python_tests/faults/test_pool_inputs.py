@@ -57,7 +57,7 @@ BAD_OPTIONS: dict[str, tuple[Any, ...]] = {
     "channels_last": (1, None),
     "shadow_size": (-1, 16_385, 512, "1"),
     "multisample": (-2, 65, HUGE, 0.5),
-    "cameras": ((), 5, None, ("corner", "corner"), (1, 2), ("corner\0",), [["corner"]]),
+    "cameras": ((), 5, ("corner", "corner"), (1, 2), ("corner\0",), [["corner"]]),
     "camera_positions": (
         5, [1], {"corner2": None}, {"corner2": (1.0, 2.0)}, {"corner2": (np.nan, 0, 0)},
         {"corner2": ("a", "b", "c")}, {"corner2": (1e300, 0, 0)}, {"corner2": [[1], [2, 3], 4]},
@@ -113,7 +113,7 @@ def test_a_pool_that_cannot_fit_is_refused_before_it_is_made(backend: str, optio
 
 
 def test_an_estimate_beyond_what_is_free_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ibrl_fast.data.row_storage.available_bytes", lambda device: 10_000)
+    monkeypatch.setattr("ibrl_fast.envs.checks.available_host_bytes", lambda: 10_000)
     with pytest.raises(OutOfMemoryError, match=r"got 1 environments"):
         make(num_envs=1)
     pool_checks.check_memory(1, 9_999)

@@ -62,8 +62,8 @@ def test_mujoco_is_found_wherever_it_is_installed(tmp_path: Path) -> None:
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "ibrl_fast").symlink_to(Path(ibrl_fast.__file__).parent)
     script = (
-        "import ibrl_fast.envs.native_library as n; from ibrl_fast.envs import make_pool\n"
-        "make_pool('assembly', backend='native').reset(); print(n._find_package('mujoco'))"
+        "import ibrl_fast.envs.suite as s; from ibrl_fast.envs import make_pool\n"
+        "make_pool('assembly', backend='native').reset(); print(s.find_package('mujoco'))"
     )
     done = run(script, tmp_path / "elsewhere", tmp_path / "package")
     assert done.returncode == 0, done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ibrl_fast.agents import IBRLConfig, ProposalRule
-from ibrl_fast.envs import make_pool
+from ibrl_fast.agents import METHODS, GateConfig, IBRLConfig, ProposalRule, RLPDConfig, TD3Config
+from ibrl_fast.envs import PoolOptions, make_pool
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import ActorConfig, CriticConfig, NetworkConfig
 from ibrl_fast.training.config import DemoConfig, EnvConfig, EvaluationConfig, ReplayConfig, TrainConfig
@@ -30,12 +29,22 @@ from ibrl_fast.training.presets import PRESETS, preset
 def odd_config() -> TrainConfig:
     """Every kind of field away from its default: optional values, tuples, paths, nested configs, choices."""
     return TrainConfig(
-        method="td3",
         run_dir=Path("somewhere/{task}"),
         stop_at_success_rate=0.75,
-        env=EnvConfig(observation="both", cameras=("corner", "corner3"), backend="native"),
+        warmup_episodes=2,
+        env=EnvConfig(
+            observation="both",
+            cameras=("corner", "corner3"),
+            backend="native",
+            camera_positions={"corner": (0.0, 1.0, 0.5)},
+            shadows=True,
+        ),
         demos=DemoConfig(path=Path("demos.hdf5"), episodes=7),
-        agent=IBRLConfig(beta=2.5, acting_rule=ProposalRule(kind="lcb", std_factor=2.0, margin=0.25)),
+        agent=IBRLConfig(
+            gate=GateConfig(window=3),
+            beta=2.5,
+            acting_rule=ProposalRule(kind="lcb", std_factor=2.0, margin=0.25),
+        ),
         network=NetworkConfig(actor=ActorConfig(hidden=(8, 9), compress_dim=None)),
         replay=ReplayConfig(bootstrap_on_truncation=False, nstep=1),
     )
@@ -55,16 +64,50 @@ def test_file_round_trip(tmp_path: Path) -> None:
 
 
 def test_fields_left_out_of_a_file_have_their_defaults() -> None:
-    assert config_from_dict({"seed": 3, "env": {"num_envs": 2}}) == TrainConfig(
-        seed=3, env=EnvConfig(num_envs=2)
-    )
+    values = {"format": 2, "method": "ibrl", "seed": 3, "env": {"num_envs": 2}}
+    assert config_from_dict(values) == TrainConfig(seed=3, env=EnvConfig(num_envs=2))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_goes_through_json(method: str) -> None:
+    config = preset("quickstart").with_method(method)
+    assert config.method == method and config_from_dict(config_to_dict(config)) == config
+    # what two methods share stays, what one lacks is gone
+    assert config.agent.learning_rate == 3e-4  # type: ignore[attr-defined]
+    assert type(config.with_method("td3").agent) is TD3Config
+
+
+def test_imitation_alone_goes_through_json() -> None:
+    config = preset("quickstart").imitation()
+    assert config.method == "bc" and config_from_dict(config_to_dict(config)) == config
+    assert config.demos == preset("quickstart").demos and config.evaluation.episodes == 50
+
+
+def test_a_run_of_an_earlier_version_says_so_in_one_line(tmp_path: Path) -> None:
+    values = config_to_dict(TrainConfig())
+    del values["format"]
+    (tmp_path / CONFIG_NAME).write_text(json.dumps(values))
+    with pytest.raises(
+        ArgumentError, match=r"format: expected 2, got 1 \(the version of ibrl_fast that made"
+    ):
+        load_config(tmp_path)
+
+
+def test_a_method_refuses_what_only_another_has() -> None:
+    with pytest.raises(TypeError, match="beta"):
+        TD3Config(beta=1.0)  # type: ignore[call-arg]
+    values = config_to_dict(TrainConfig(agent=RLPDConfig()))
+    values["agent"]["beta"] = 1.0
+    with pytest.raises(ArgumentError, match=r"RLPDConfig: expected fields .*demo_fraction.*, got beta"):
+        config_from_dict(values)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("{", ["configuration"]),
-        ("[]", ["TrainConfig", "fields"]),
+        ("[]", ["object", "fields"]),
+        ('{"format": 2, "method": "sac"}', ["method: expected one of ibrl, td3, rlpd", "got sac"]),
         ('{"sead": 1}', ["seed", "got sead"]),
         ('{"env": {"tusk": "x"}}', ["EnvConfig", "task", "got tusk"]),
         ('{"env": 3}', ["EnvConfig", "got 3"]),
@@ -74,6 +117,8 @@ def test_fields_left_out_of_a_file_have_their_defaults() -> None:
     ],
 )
 def test_damaged_file_is_one_error_with_its_name(tmp_path: Path, text: str, words: list[str]) -> None:
+    if text.startswith('{"') and "format" not in text:
+        text = '{"format": 2, "method": "ibrl", ' + text[1:]
     (tmp_path / CONFIG_NAME).write_text(text)
     with pytest.raises(ValueError) as error:
         load_config(tmp_path)
@@ -92,12 +137,33 @@ def test_folder_without_a_config(tmp_path: Path) -> None:
         (EnvConfig, {"num_envs": 0}, "env.num_envs: expected at least 1, got 0"),
         (EnvConfig, {"action_repeat": 0}, "env.action_repeat: expected at least 1, got 0"),
         (EnvConfig, {"max_episode_steps": -1}, "env.max_episode_steps: expected at least 1, got -1"),
-        (EnvConfig, {"observation": "sound"}, "env.observation: expected state, pixels or both, got sound"),
+        (
+            EnvConfig,
+            {"observation": "sound"},
+            "env.observation: expected state, pixels, both or proprio_pixels, got sound",
+        ),
+        (EnvConfig, {"shadow_size": 64}, "env.shadow_size: expected 0 without shadows, got 64"),
+        (
+            EnvConfig,
+            {"camera_positions": {"corner2": (1.0, 2.0)}},
+            r"env.camera_positions\['corner2'\]: expected 3 finite numbers",
+        ),
+        (
+            EnvConfig,
+            {"settle_ahead": True, "num_threads": 1},
+            "env.settle_ahead: expected num_threads of at least 2 with it, got 1",
+        ),
+        (
+            EnvConfig,
+            {"backend": "reference", "render_device": 1},
+            "env.render_device: expected the default for the reference backend, got 1",
+        ),
+        (DemoConfig, {"state_keys": ("object",)}, "demos.state_keys: expected none without demos.path"),
         (EnvConfig, {"backend": "warp"}, "env.backend: expected auto, reference or native, got warp"),
         (
             EnvConfig,
             {"observation": "pixels", "cameras": ()},
-            "env.cameras: expected at least one camera, got none",
+            "env.cameras: expected different camera names, at least one, got",
         ),
         (DemoConfig, {"episodes": None}, "demos.episodes: expected a number without demos.path, got None"),
         (DemoConfig, {"episodes": 0}, "demos.episodes: expected at least 1, got 0"),
@@ -109,7 +175,10 @@ def test_folder_without_a_config(tmp_path: Path) -> None:
         (ReplayConfig, {"random_shift_pad": -1}, "replay.random_shift_pad: expected at least 0, got -1"),
         (EvaluationConfig, {"episodes": 0}, "evaluation.episodes: expected at least 1, got 0"),
         (EvaluationConfig, {"workers": -1}, "evaluation.workers: expected at least 0, got -1"),
-        (TrainConfig, {"method": "sac"}, "method: expected ibrl, td3 or bc, got sac"),
+        (TrainConfig, {"agent": "sac"}, "agent: expected MethodConfig, got sac"),
+        (IBRLConfig, {"gate": GateConfig(), "actor_proposal": False}, "gate: expected None without"),
+        (TrainConfig, {"agent": IBRLConfig(gate=GateConfig())}, "warmup_episodes: expected at least 1 with"),
+        (RLPDConfig, {"demo_fraction": 1.5}, r"demo_fraction: expected in \[0, 1\], got 1.5"),
         (TrainConfig, {"update_frequency": 0}, "update_frequency: expected at least 1, got 0"),
         (TrainConfig, {"seed": -1}, "seed: expected at least 0, got -1"),
         (TrainConfig, {"stop_at_success_rate": 1.5}, r"stop_at_success_rate: expected in \(0, 1\] or None"),
@@ -146,8 +215,18 @@ def test_cpu_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pool_options_are_options_of_make_pool() -> None:
-    known = inspect.signature(make_pool).parameters
-    assert set(EnvConfig().pool_kwargs()) <= set(known)
+    known = {entry.name for entry in dataclasses.fields(PoolOptions)}
+    given = EnvConfig(camera_positions={"corner2": (0, 0, 1)}).pool_kwargs()
+    assert set(given) == {entry.name for entry in dataclasses.fields(EnvConfig)} - {"num_envs"}
+    assert set(given) - {"task"} < known
+    assert json.loads(json.dumps(given))["camera_positions"] == {"corner2": [0.0, 0.0, 1.0]}
+    make_pool(**json.loads(json.dumps(given)), num_envs=1, seed=0).close()
+
+
+def test_a_task_is_kept_with_its_suite() -> None:
+    assert EnvConfig(task="assembly") == EnvConfig(task="metaworld/assembly")
+    assert EnvConfig(task="robosuite/PickPlaceCan").task == "robosuite/PickPlaceCan"
+    assert EnvConfig(task="nothing").task == "nothing"
 
 
 def every_field(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -176,6 +255,8 @@ def test_no_field_takes_what_it_is_not(name: str) -> None:
             else []
         )
         for bad in [*wrong, *more]:
+            if bad == {} and path[-1] in ("camera_positions", "camera_quaternions"):
+                continue  # moves no camera
             with pytest.raises(ArgumentError) as error:
                 put(preset(name), path, bad)
             assert path[-1] in str(error.value)

@@ -1,0 +1,197 @@
+"""What a suite of environments brings: its tasks with their facts, how one is made, what it can do.
+
+A suite is one folder that makes one `Suite` object; everything else in this package knows spaces, named
+observations, units and abilities only.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ibrl_fast.envs.options import VECTORS_OF, PoolOptions
+from ibrl_fast.errors import ArgumentError, UserError
+
+Expert = Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
+"""`state`, float [state_dim] -> action float32 [action_dim] in [-1, 1]."""
+
+EnvState = dict[str, npt.NDArray[Any]]
+"""Named arrays that decide an environment's future."""
+
+
+class AbilityError(UserError, RuntimeError):
+    """Something that the environments of a suite cannot do."""
+
+
+class MissingPackageError(UserError, ImportError):
+    """A package that a suite needs is not installed."""
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What the environments of a task can do beyond `reset` and `step`."""
+
+    saves_state: bool = False
+    """`get_state` and `set_state` continue an episode bit for bit."""
+    seeds: bool = True
+    """An episode is a function of the seed that it is reset with."""
+    parallel: bool = True
+    """More than one environment may be there at a time."""
+    fixes_goals: bool = False
+    """An environment can repeat the start and goal of its first episode (`fixed_goals`)."""
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What is known about a task before any environment is built."""
+
+    name: str
+    """Full name, `suite/task`."""
+    observations: Mapping[str, tuple[float, ...]]
+    """Vectors that can be observed, by name: `state` (everything) and `proprio` (the robot alone). One number
+    per entry: its unit, such as 0.1 (m), for a normaliser; 0 marks what is best masked."""
+    action_dim: int
+    """Numbers in an action, each in [-1, 1]."""
+    control_period: float
+    """Seconds of one control step."""
+    cameras: tuple[str, ...] = ()
+    """Cameras that are observed where none is named; empty: the task has no cameras."""
+    camera_positions: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    """Camera positions in metres that replace the published ones unless others are given."""
+    abilities: Abilities = Abilities()
+    """What its environments can do."""
+
+    @property
+    def suite(self) -> str:
+        """Name of the suite."""
+        return self.name.split("/", 1)[0]
+
+    @property
+    def short_name(self) -> str:
+        """The name without its suite."""
+        return self.name.split("/", 1)[1]
+
+    def scale_of(self, key: str) -> npt.NDArray[np.float32]:
+        """Return the unit of each entry of a vector, float32 [dim]; 0 marks entries best masked."""
+        return np.array(self.observations[key], dtype=np.float32)
+
+    def resolve(self, options: PoolOptions) -> PoolOptions:
+        """Return options with this task's cameras where none were chosen, after checking its abilities.
+
+        Raises:
+            ArgumentError: an option asks for what the task has not.
+        """
+        observed = [name for name in options.vector_keys if name not in self.observations]
+        if observed or (options.observation not in ("state",) and not self.cameras):
+            possible = [
+                choice
+                for choice, vectors in VECTORS_OF.items()
+                if set(vectors) <= set(self.observations) and (choice == "state" or self.cameras)
+            ]
+            raise ArgumentError(
+                f"observation: expected one of {', '.join(possible)} for {self.name}, "
+                f"got {options.observation!r}"
+            )
+        if options.num_envs > 1 and not self.abilities.parallel:
+            raise ArgumentError(f"num_envs: expected 1 for {self.name}, got {options.num_envs}")
+        if options.fixed_goals and not self.abilities.fixes_goals:
+            raise ArgumentError(f"fixed_goals: expected False for {self.name}, got True")
+        return options.with_cameras(self.cameras, self.camera_positions)
+
+    def require(self, ability: str, call: str) -> None:
+        """Raise an AbilityError naming `call` unless the task's environments have that ability."""
+        if not getattr(self.abilities, ability):
+            raise AbilityError(f"{call}: expected a task with the ability {ability}, got {self.name}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one control step gave."""
+
+    reward: float
+    """The task's dense reward; pools with `reward="sparse"` use `success` instead."""
+    success: bool
+    """Whether the task is solved in this step."""
+    diverged: bool = False
+    """Whether the physics became unstable: observations then stay the last good ones."""
+
+
+class SuiteEnv(Protocol):
+    """One environment. Pools add action repeat, time limits, seeds, stacks and pictures."""
+
+    @property
+    def vectors(self) -> Mapping[str, npt.NDArray[Any]]:
+        """The current observation: the vectors that the task names, float [dim] each."""
+
+    def reset(self, seed: int | None) -> None:
+        """Start an episode: a function of `seed` alone, or the next of the environment's own stream."""
+
+    def step(self, action: npt.NDArray[np.float32]) -> Outcome:
+        """Take one control step with `action`, float32 [action_dim] in [-1, 1]."""
+
+
+class StatefulEnv(SuiteEnv, Protocol):
+    """An environment of a task with the ability `saves_state`."""
+
+    def get_state(self) -> EnvState:
+        """Return everything that decides the future."""
+
+    def set_state(self, state: EnvState) -> None:
+        """Restore what `get_state` returned, the current observation included."""
+
+
+class DrawnEnv(SuiteEnv, Protocol):
+    """An environment of a task with cameras: what MuJoCo draws."""
+
+    @property
+    def model(self) -> Any:
+        """Its `mujoco.MjModel`."""
+
+    @property
+    def data(self) -> Any:
+        """Its `mujoco.MjData`, with the positions of everything up to date."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A family of tasks: what `register_suite` takes."""
+
+    name: str
+    """First part of its tasks' names."""
+    tasks: tuple[TaskInfo, ...]
+    """All tasks, in the order in which they are listed."""
+    make_env: Callable[[TaskInfo, PoolOptions], SuiteEnv]
+    """Make one environment, for the reference backend."""
+    make_expert: Callable[[TaskInfo], Expert] | None = None
+    """Make a task's scripted expert; None: the suite has none."""
+    find_assets: Callable[[], Path] | None = None
+    """Return the folder of models that the native backend loads; None: it does not have the suite."""
+    packages: tuple[str, ...] = ()
+    """Python packages that an environment needs."""
+    install: str = ""
+    """What to install where one of them is missing, such as `pip install 'ibrl_fast[NAME]'`."""
+
+    def check_installed(self) -> None:
+        """Raise a MissingPackageError unless the suite's packages are installed."""
+        for package in self.packages:
+            if find_package(package) is None:
+                raise MissingPackageError(
+                    f"{self.name}: expected the package {package}, found none; {self.install}", name=package
+                )
+
+
+def find_package(name: str) -> Path | None:
+    """Return the folder of an installed package without importing it."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ModuleNotFoundError, ValueError):
+        return None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))

@@ -1,0 +1,18 @@
+"""Where the suites are: a suite is a folder, and one line here.
+
+The only place outside a suite's own folder that names it.
+"""
+
+from __future__ import annotations
+
+HOMES = {"metaworld": "ibrl_fast.envs.metaworld"}
+"""Suite -> the module whose `SUITE` it is; imported when one of its tasks is asked for."""
+
+DEFAULT_TASK = "metaworld/assembly"
+"""The task of a configuration that names none."""
+
+PLANNED = ("robosuite", "robomimic", "robot", "real_robot")
+"""Suites that newcomers will try and that are not here yet."""
+PLANNED_TASKS = ("can", "square", "lift", "drawer", "hang", "tool-hang", "transport")
+PLANNED_CLASSES = ("PickPlaceCan", "NutAssemblySquare", "Lift", "Hang", "Drawer")
+"""Their tasks, as people write them without a suite."""

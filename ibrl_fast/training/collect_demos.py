@@ -1,0 +1,168 @@
+"""Demonstrations from the scripted experts, every episode with its seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ibrl_fast.data.demonstration_set import Demonstration, DemonstrationSet
+from ibrl_fast.envs.base_pool import Observations
+from ibrl_fast.envs.experts import make_expert
+from ibrl_fast.envs.factory import make_pool
+from ibrl_fast.envs.options import Observation, PoolOptions
+from ibrl_fast.envs.registry import resolve_task
+from ibrl_fast.envs.rollout import EpisodeStep, run_episodes
+from ibrl_fast.errors import ArgumentError
+from ibrl_fast.seeding import derive_env_seed
+
+GYM_TYPE = 2
+"""robomimic's number for environments with Gym's face."""
+
+
+class ExpertFailedError(ArgumentError, RuntimeError):
+    """The scripted expert did not succeed often enough under the options given."""
+
+
+def collect_demonstrations(
+    task: str,
+    episodes: int,
+    *,
+    options: PoolOptions | None = None,
+    action_noise: float = 0.0,
+    success_only: bool = True,
+    max_attempts: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **changes: Any,
+) -> DemonstrationSet:
+    """Let a task's scripted expert act until `episodes` demonstrations are there.
+
+    Attempt i starts from `derive_env_seed(seed, i)`, which is recorded as the demonstration's seed; the
+    result does not depend on `num_envs`. Actions are stored as they were executed, noise included, clipped to
+    [-1, 1].
+
+    Args:
+        task: name as in `make_pool`.
+        episodes: demonstrations wanted.
+        options: of the pool, such as `seed` and `observation`; None: the defaults.
+        action_noise: standard deviation of Gaussian noise added to every action of the expert.
+        success_only: keep successful episodes alone.
+        max_attempts: episodes to try at most; 20 per demonstration by default.
+        progress: called after every attempt with (demonstrations so far, attempts so far).
+        changes: options by name that replace those.
+
+    Raises:
+        ArgumentError: unknown task or option.
+        AbilityError: the task's suite has no scripted experts.
+        ExpertFailedError: too few successes within `max_attempts`.
+    """
+    _check(episodes, action_noise, max_attempts)
+    asked = (PoolOptions() if options is None else options).changed(changes)
+    info = resolve_task(task)
+    expert = make_expert(task)
+    seed = asked.seed
+    limit = 20 * episodes if max_attempts is None else max_attempts
+    attempts: dict[int, list[EpisodeStep]] = {}
+    finished: dict[int, bool] = {}
+
+    def attempt_seeds() -> Iterator[int]:
+        """New attempts as long as demonstrations are missing."""
+        for attempt in range(limit):
+            if sum(finished.values()) >= episodes:
+                return
+            yield derive_env_seed(seed, attempt)
+
+    noise: dict[int, np.random.Generator] = {}
+
+    def act(
+        observations: Observations, running: npt.NDArray[np.int64], started: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float32]:
+        """The expert's action with each attempt's own noise."""
+        actions = np.zeros((len(running), info.action_dim), dtype=np.float32)
+        for slot, attempt in enumerate(running.tolist()):
+            if attempt < 0:
+                continue
+            actions[slot] = expert(observations["state"][slot])
+            if action_noise > 0.0:
+                generator = noise.setdefault(attempt, np.random.default_rng((seed, attempt)))
+                actions[slot] += action_noise * generator.standard_normal(info.action_dim).astype(np.float32)
+        return actions
+
+    def on_step(step: EpisodeStep) -> None:
+        """Keeps the step; at the end of an attempt decides whether it counts."""
+        attempts.setdefault(step.episode, []).append(_owned(step))
+        if step.terminated or step.truncated:
+            finished[step.episode] = step.success or not success_only
+            noise.pop(step.episode, None)
+            if not finished[step.episode]:
+                del attempts[step.episode]
+            if progress is not None:
+                progress(min(sum(finished.values()), episodes), len(finished))
+
+    # the expert needs the state even where only pictures are wanted
+    if "proprio" in asked.vector_keys:
+        raise ArgumentError(f"observation: expected state, pixels or both here, got {asked.observation!r}")
+    observation: Observation = "both" if asked.observation == "pixels" else asked.observation
+    pool = make_pool(task, replace(asked, observation=observation, autoreset="disabled"))
+    try:
+        run_episodes(pool, attempt_seeds(), act, on_step)
+    finally:
+        pool.close()
+
+    # the earliest attempts count, so that parallel environments change nothing
+    chosen = sorted(attempt for attempt, counts in finished.items() if counts)[:episodes]
+    if len(chosen) < episodes:
+        raise ExpertFailedError(
+            f"{info.name}: expected {episodes} successes in {limit} episodes, got {len(chosen)}"
+        )
+    keys = [key for key in pool.entry_spaces if key != "state" or asked.observation != "pixels"]
+    demos = tuple(
+        _demonstration(attempts[attempt], keys, derive_env_seed(seed, attempt)) for attempt in chosen
+    )
+    kwargs = {
+        "observation": asked.observation,
+        "cameras": list(pool.options.cameras or ()),
+        "image_size": asked.image_size,
+        "action_repeat": asked.action_repeat,
+        "max_episode_steps": asked.max_episode_steps,
+        "action_noise": action_noise,
+        "seed": seed,
+    }
+    return DemonstrationSet(demos, {"env_name": info.name, "type": GYM_TYPE, "env_kwargs": kwargs})
+
+
+def _owned(step: EpisodeStep) -> EpisodeStep:
+    """A step that stays as it is: a pool may reuse the buffers behind its observations."""
+    copies = [
+        {key: np.array(value) for key, value in view.items()}
+        for view in (step.observation, step.next_observation)
+    ]
+    return replace(step, observation=copies[0], next_observation=copies[1], action=step.action.copy())
+
+
+def _demonstration(steps: list[EpisodeStep], keys: list[str], seed: int) -> Demonstration:
+    """Steps of one episode as arrays, the final observation included."""
+    observations = {
+        key: np.stack([step.observation[key] for step in steps] + [steps[-1].next_observation[key]])
+        for key in keys
+    }
+    return Demonstration(
+        observations=observations,
+        actions=np.stack([step.action for step in steps]),
+        rewards=np.array([step.reward for step in steps], dtype=np.float32),
+        terminated=np.array([step.terminated for step in steps], dtype=np.bool_),
+        truncated=np.array([step.truncated for step in steps], dtype=np.bool_),
+        seed=seed,
+    )
+
+
+def _check(episodes: int, action_noise: float, max_attempts: int | None) -> None:
+    if isinstance(episodes, bool) or not isinstance(episodes, int) or episodes < 1:
+        raise ArgumentError(f"episodes: expected an integer of at least 1, got {episodes!r}")
+    if not np.isfinite(action_noise) or action_noise < 0.0:
+        raise ArgumentError(f"action_noise: expected a finite number of at least 0, got {action_noise}")
+    if max_attempts is not None and max_attempts < episodes:
+        raise ArgumentError(f"max_attempts: expected at least episodes={episodes}, got {max_attempts}")
