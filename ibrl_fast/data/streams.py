@@ -67,35 +67,44 @@ class CudaStreams(Streams):
         self._device = device
 
     def current(self) -> torch.cuda.Stream:
+        """Return PyTorch's current stream of the device."""
         return torch.cuda.current_stream(self._device)
 
     def new_stream(self) -> torch.cuda.Stream:
+        """Make a stream of high priority: its work is short."""
         return torch.cuda.Stream(self._device, priority=-1)
 
     def run(self, stream: torch.cuda.Stream, call: Callable[[], _T]) -> _T:
+        """Call with `stream` as PyTorch's current one and return the result; its work is queued there."""
         with torch.cuda.stream(stream):
             return call()
 
     def record(self, stream: torch.cuda.Stream, event: torch.cuda.Event | None = None) -> torch.cuda.Event:
+        """Queue an event (`event` where given) behind the work on `stream` and return it."""
         event = torch.cuda.Event() if event is None else event
         event.record(stream)
         return event
 
     def wait(self, stream: torch.cuda.Stream, event: torch.cuda.Event) -> None:
+        """Queue a wait for `event` on `stream`."""
         stream.wait_event(event)
 
     def finish(self, event: torch.cuda.Event) -> None:
+        """Keep the host waiting until `event` has happened."""
         event.synchronize()
 
     def pinned(self, num_bytes: int) -> Tensor:
+        """Allocate page-locked host memory, uint8 `[num_bytes]`."""
         return torch.empty(num_bytes, dtype=torch.uint8, pin_memory=True)
 
     def keep(self, tensors: Iterable[Tensor], stream: torch.cuda.Stream) -> None:
+        """Tell PyTorch's allocator that `stream` uses the tensors; those of the host are left out."""
         for tensor in tensors:
             if tensor.is_cuda:
                 tensor.record_stream(stream)
 
     def is_capturing(self) -> bool:
+        """Return whether the current stream is being captured."""
         return torch.cuda.is_current_stream_capturing()
 
 
