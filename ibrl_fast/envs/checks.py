@@ -33,7 +33,7 @@ class RandVecError(ArgumentError, RuntimeError):
 
 
 def to_array(name: str, value: Any, expected: str) -> npt.NDArray[Any]:
-    """An array of real numbers or booleans."""
+    """Return an array of real numbers or booleans; an ArgumentError says what was expected."""
     try:
         array = np.asarray(value)
     except Exception as error:  # whatever a foreign object's conversion raises
@@ -44,7 +44,7 @@ def to_array(name: str, value: Any, expected: str) -> npt.NDArray[Any]:
 
 
 def describe(value: Any) -> str:
-    """A value in a message, of bounded length."""
+    """Return a value's text for a message, of bounded length."""
     if isinstance(value, (int, np.integer)) and int(value).bit_length() > 256:
         return f"an integer of {int(value).bit_length()} bits"
     try:
@@ -55,7 +55,7 @@ def describe(value: Any) -> str:
 
 
 def check_env_ids(env_ids: Any, num_envs: int, *, are_different: bool) -> list[int]:
-    """Environments by number; None: all."""
+    """Return environments by number; None: all."""
     if env_ids is None:
         return list(range(num_envs))
     words = f"{'different ' if are_different else ''}indices 0 .. {num_envs - 1}"
@@ -71,7 +71,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def check_rand_vec(rand_vec: Any, shape: tuple[int, int]) -> npt.NDArray[np.float64] | None:
-    """Random vectors float64 [N, R] of all environments."""
+    """Return random vectors float64 [N, R] of all environments, within MAX_RAND_VEC."""
     if rand_vec is None:
         return None
     expected = f"finite values {list(shape)}"
@@ -94,7 +94,7 @@ def check_rand_vec(rand_vec: Any, shape: tuple[int, int]) -> npt.NDArray[np.floa
 def check_state(
     state: Any, expected: Mapping[str, npt.NDArray[Any]], task: str
 ) -> dict[str, npt.NDArray[Any]]:
-    """A pool's state with the names, shapes and types that `expected` has."""
+    """Return a pool's state with the names, shapes and types that `expected` has."""
     if not isinstance(state, Mapping):
         raise ArgumentError(f"state: expected a mapping of names to arrays, got {describe(state)}")
     if set(state) != set(expected):
@@ -105,7 +105,7 @@ def check_state(
 
 
 def _check_entry(key: str, given: Any, expected: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """One entry [N, ...] as an array of the expected dtype."""
+    """Return one entry [N, ...] as an array of the expected dtype."""
     name = f"state[{key!r}]"
     try:
         array = to_array(name, given, f"numbers {list(expected.shape)}")
@@ -127,7 +127,7 @@ def _check_entry(key: str, given: Any, expected: npt.NDArray[Any]) -> npt.NDArra
 
 
 def _refuse_bad(name: str, words: str, array: npt.NDArray[Any], good: npt.NDArray[np.bool_]) -> None:
-    """Raises an error that names the first number [N, ...] that is not good."""
+    """Raise an error that names the first number [N, ...] that is not good."""
     if good.all():
         return
     place = tuple(int(index) for index in np.argwhere(~good)[0])
@@ -138,7 +138,7 @@ def _refuse_bad(name: str, words: str, array: npt.NDArray[Any], good: npt.NDArra
 def _good_values(
     key: str, array: npt.NDArray[Any], dtype: np.dtype[Any]
 ) -> tuple[str, npt.NDArray[np.bool_]]:
-    """What an entry's values must be, and which of them are."""
+    """Return what an entry's values must be, in words, and which of them are."""
     if key == "rng":
         # numpy's PCG64: an even increment can repeat one number for ever
         good = np.asarray(array >= 0)
@@ -161,7 +161,7 @@ def _good_values(
 
 
 def _blame_row(name: str, given: Any, expected: npt.NDArray[Any]) -> None:
-    """Raises the error of the first environment whose row does not convert, where there is one."""
+    """Raise the error of the first environment whose row does not convert, where there is one."""
     if not isinstance(given, (Sequence, np.ndarray)) or isinstance(given, str):
         return
     if len(given) == len(expected):
@@ -173,7 +173,7 @@ def _blame_row(name: str, given: Any, expected: npt.NDArray[Any]) -> None:
 
 
 def check_memory(num_envs: int, needed: int) -> None:
-    """Raises OutOfMemoryError where a pool of that estimated size in bytes cannot fit."""
+    """Raise an OutOfMemoryError where a pool of that estimated size in bytes cannot fit."""
     try:
         available = available_host_bytes()
     except OSError:
