@@ -1,6 +1,6 @@
 """Latency of one decision: imitation policy, actor, target critics and the choice, for N environments.
 
-    python bench/bench_act.py [--device cuda] [--sizes state pixel drq] [--envs 1 8] [--calls 300] [--out DIR]
+    python bench/bench_act.py [--device cuda] [--sizes state pixel drq] [--envs 1 8] [--calls 300]
 
 From observations in host memory to actions in host memory, call by call: median, 99th percentile and worst,
 in milliseconds. Candidates: the agent as the collector calls it, on a GPU captured in CUDA graphs as well,
@@ -10,7 +10,6 @@ and the exported TorchScript policy on the CPU as a robot would run it. Writes r
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -18,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timing import RESULTS, machine_facts, write_results
-from update_rounds import SIZES, Size, make_agent
+from plots import bars, figure
+from record import Results, bench_parser
+from update_cases import SIZES, Size, make_agent
 
 from ibrl_fast.agents import IBRLAgent
 from ibrl_fast.deploy.contract import ObservationContract, ObservationField
@@ -30,7 +30,7 @@ Call = Callable[[], torch.Tensor]
 
 
 def observations(size: Size, envs: int) -> dict[str, torch.Tensor]:
-    """Stacked observations in host memory, images as the collector hands them over."""
+    """Make stacked observations in host memory, images as the collector hands them over."""
     return {
         key: torch.rand(envs, *shape)
         if len(shape) == 1
@@ -40,7 +40,7 @@ def observations(size: Size, envs: int) -> dict[str, torch.Tensor]:
 
 
 def acting(agent: IBRLAgent, obs: dict[str, torch.Tensor], *, capture: bool) -> Call:
-    """What the collector does for one step."""
+    """Return what the collector does for one step."""
     act = Acting(agent, capture=capture)
 
     def call() -> torch.Tensor:
@@ -52,7 +52,7 @@ def acting(agent: IBRLAgent, obs: dict[str, torch.Tensor], *, capture: bool) -> 
 
 
 def exported(agent: IBRLAgent, size: Size, obs: dict[str, torch.Tensor]) -> Call:
-    """The scripted policy, as a file of it would run."""
+    """Return a call of the scripted policy, as a file of it would run."""
     fields = {
         key: ObservationField(tuple(value.shape[1:]), str(value.dtype).removeprefix("torch."))  # type: ignore[arg-type]
         for key, value in obs.items()
@@ -68,7 +68,7 @@ def exported(agent: IBRLAgent, size: Size, obs: dict[str, torch.Tensor]) -> Call
 
 
 def latencies(calls: dict[str, Call], count: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of single calls, the candidates in turn."""
+    """Time single calls, the candidates in turn, in milliseconds."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         for _ in range(10):
@@ -89,22 +89,29 @@ def latencies(calls: dict[str, Call], count: int) -> dict[str, dict[str, float]]
     }
 
 
+def draw(report: dict[str, Any], path: Path) -> None:
+    """Draw bars of the median latency, one panel for each size and number of environments."""
+    sizes = report["sizes"]
+    with figure(path, 1, len(sizes), size=(4 * len(sizes), 2)) as axes:
+        for axis, (name, found) in zip(axes[0], sizes.items()):
+            bars(axis, {candidate: row["p50_ms"] for candidate, row in found.items()}, "ms a decision")
+            axis.set_title(name, size=9)
+
+
 def main() -> None:
-    """Runs the bench."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Time every size and number of environments, print tables, write the results."""
+    parser = bench_parser(__doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--envs", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--calls", type=int, default=300)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         print("bench_act: skipped, no CUDA device")
         return
     torch.set_num_threads(args.threads)
+    written = Results(args, args.device)
     results: dict[str, Any] = {}
     for name in args.sizes:
         size = SIZES[name]
@@ -120,8 +127,9 @@ def main() -> None:
             print(f"\n{name}, {envs} environments")
             for candidate, row in found.items():
                 print(f"  {candidate:16s} p50 {row['p50_ms']:8.3f} ms   p99 {row['p99_ms']:8.3f} ms")
-    stem = "bench_act" if args.device == "cpu" else "bench_act_cuda"
-    write_results(args.out / f"{stem}.json", {"machine": machine_facts(args.device), "sizes": results})
+    report = written.write({"sizes": results})
+    if args.plot:
+        draw(report, written.picture)
 
 
 if __name__ == "__main__":

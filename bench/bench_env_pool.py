@@ -1,23 +1,18 @@
 """Environment steps per second: the native pool, raw mj_step, EnvPool, Gymnasium and the published Python.
 
-    python bench/bench_env_pool.py [--quick] [--pixels] [--envpool-python PATH] [--output FILE.json]
+    python bench/bench_env_pool.py [--quick] [--pixels] [--envpool-python PATH]
 
-All contenders take the same random actions and run one after the other, round after round; reported are
-medians over the rounds, and medians of the ratios within a round. Every contender counts control steps of
+All candidates take the same random actions and run one after the other, round after round; reported are
+medians over the rounds, and medians of the ratios within a round. Every candidate counts control steps of
 12.5 ms (five mj_steps each); none counts frame skips; no episode ends within a measurement, resets have a
 table of their own. Rates are given by wall time and by processor time of the calling process: on a machine
 that others use, only the latter repeats. EnvPool runs in a Python of its own, a virtual environment with
-`envpool==1.2.5`. Takes about six minutes with pictures and EnvPool; writes FILE.json and a chart, FILE.png.
+`envpool==1.2.5`. Takes about six minutes with pictures and EnvPool; writes results/bench_env_pool.json.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,20 +20,10 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from pool_contenders import (
-    NUM_ENVS,
-    TASKS,
-    EnvPoolServer,
-    RawSteps,
-    Timing,
-    make_async,
-    make_original,
-    make_published,
-    time_async,
-    time_pool,
-    time_published,
-    timed,
-)
+from baselines.pools import EnvPoolServer, RawSteps, make_async, make_published, time_async, time_published
+from plots import figure
+from pool_cases import NUM_ENVS, TASKS, Timing, make_original, time_pool, timed
+from record import Results, bench_parser
 
 from ibrl_fast.envs.env_pool import list_native_tasks
 
@@ -58,19 +43,19 @@ ENDLESS = 10**6
 Samples = dict[str, list[Timing]]
 
 
-def run_rounds(contenders: Mapping[str, Callable[[int], Timing]], rounds: int) -> Samples:
-    """Timings of every contender, taken in turn; a first round is not counted."""
-    samples: Samples = {name: [] for name in contenders}
-    for contender in contenders.values():
-        contender(10**6)
+def run_rounds(candidates: Mapping[str, Callable[[int], Timing]], rounds: int) -> Samples:
+    """Time every candidate, in turn; a first round is not counted."""
+    samples: Samples = {name: [] for name in candidates}
+    for candidate in candidates.values():
+        candidate(10**6)
     for round_index in range(rounds):
-        for name, contender in contenders.items():
-            samples[name].append(contender(round_index))
+        for name, candidate in candidates.items():
+            samples[name].append(candidate(round_index))
     return samples
 
 
 def rates(samples: Samples) -> dict[str, dict[str, float | None]]:
-    """Medians per second; processes of others do not show in processor time."""
+    """Return medians per second; processes of others do not show in processor time."""
     result: dict[str, dict[str, float | None]] = {}
     for name, timings in samples.items():
         wall = statistics.median(timing[0] for timing in timings)
@@ -80,7 +65,7 @@ def rates(samples: Samples) -> dict[str, dict[str, float | None]]:
 
 
 def ratio(samples: Samples, name: str, other: str, clock: int) -> float | None:
-    """How many times as fast one is as the other: median over rounds, clock 0 wall or 1 processor."""
+    """Say how many times as fast one is as the other: median over rounds, clock 0 wall or 1 processor."""
     if name not in samples or other not in samples:
         return None
     pairs = zip(samples[name], samples[other], strict=True)
@@ -88,14 +73,14 @@ def ratio(samples: Samples, name: str, other: str, clock: int) -> float | None:
 
 
 def bench_state(task: str, rounds: int, steps: int, server: EnvPoolServer | None) -> dict[str, Any]:
-    """Rates and ratios for one task."""
+    """Measure rates and ratios for one task."""
     endless = {"max_episode_steps": ENDLESS}
     single = make_original(task, "native", num_envs=1, num_threads=1, **endless)
     one = make_original(task, "native", num_envs=NUM_ENVS, num_threads=1, **endless)
     two = make_original(task, "native", num_envs=NUM_ENVS, num_threads=2, **endless)
     raw, python = RawSteps(task), make_published(task)
     python_async = make_async(task, 2)
-    contenders: dict[str, Callable[[int], Timing]] = {
+    candidates: dict[str, Callable[[int], Timing]] = {
         RAW: lambda r: raw.time(r, steps * 4),
         SINGLE: lambda r: time_pool(single, r, steps * 4),
         ONE: lambda r: time_pool(one, r, steps),
@@ -104,9 +89,9 @@ def bench_state(task: str, rounds: int, steps: int, server: EnvPoolServer | None
         ASYNC: lambda r: time_async(python_async, r, steps),
     }
     if server is not None:
-        contenders[ENVPOOL_ONE] = lambda r: server.time(task, r, steps, NUM_ENVS, 1)
-        contenders[ENVPOOL_TWO] = lambda r: server.time(task, r, steps, NUM_ENVS, 2)
-    samples = run_rounds(contenders, rounds)
+        candidates[ENVPOOL_ONE] = lambda r: server.time(task, r, steps, NUM_ENVS, 1)
+        candidates[ENVPOOL_TWO] = lambda r: server.time(task, r, steps, NUM_ENVS, 2)
+    samples = run_rounds(candidates, rounds)
     python_async.close()
     for pool in (single, one, two):
         pool.close()
@@ -124,7 +109,7 @@ def bench_state(task: str, rounds: int, steps: int, server: EnvPoolServer | None
 
 
 def bench_resets(task: str, rounds: int) -> dict[str, float]:
-    """Milliseconds of a reset: latency is what the caller waits for, work all threads' processor time."""
+    """Time a reset, in milliseconds: latency is what the caller waits for, work all threads' CPU time."""
     python = make_published(task)
     pools = {
         "native": make_original(task, "native", num_threads=1),
@@ -150,7 +135,7 @@ def bench_resets(task: str, rounds: int) -> dict[str, float]:
 
 
 def bench_pixels(task: str, size: int, rounds: int, steps: int) -> dict[str, Any]:
-    """Frames per second of the pool beside bare rendering and reading of the same scenes, one thread each."""
+    """Measure frames per second of the pool beside bare rendering of its scenes, one thread each."""
     native = make_original(task, "native", num_threads=1, observation="pixels", image_size=size)
     reference = make_original(task, "reference", observation="pixels", image_size=size)
     renderer = reference._renderer(size)
@@ -181,64 +166,46 @@ def bench_pixels(task: str, size: int, rounds: int, steps: int) -> dict[str, Any
     }
 
 
-def machine() -> dict[str, Any]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
-    return {
-        "processor": model,
-        "usable_cores": len(os.sched_getaffinity(0)),
-        "load_average": os.getloadavg(),
-        "python": platform.python_version(),
-        "mujoco": mujoco.__version__,
-        # names of files instead of paths, which are this machine's own matter
-        "command": " ".join(
-            ["python", "bench/bench_env_pool.py", *(Path(word).name for word in sys.argv[1:])]
-        ),
-    }
+def draw(report: Mapping[str, Any], path: Path) -> None:
+    """Draw steps per second by task, and resets by task, in milliseconds."""
+    with figure(path, 1, 2, size=(13, 6)) as axes:
+        steps, right = axes[0]
+        tasks, names = list(report["state"]), [RAW, ONE, TWO, ENVPOOL_ONE, ENVPOOL_TWO, PUBLISHED, ASYNC]
+        names = [name for name in names if name in report["state"][tasks[0]]["rates"]]
+        for index, name in enumerate(names):
+            values = [report["state"][task]["rates"][name]["per_second_wall"] for task in tasks]
+            steps.bar(np.arange(len(tasks)) + 0.8 * index / len(names), values, 0.8 / len(names), label=name)
+        steps.set_xticks(np.arange(len(tasks)) + 0.35, tasks)
+        steps.set_ylabel("environment steps per second, wall time")
+        steps.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0.0, -0.06), ncols=2)
 
-
-def draw_chart(report: Mapping[str, Any], path: Path) -> None:
-    """Steps per second by task; resets by task, in milliseconds."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 6), layout="constrained")
-    tasks, names = list(report["state"]), [RAW, ONE, TWO, ENVPOOL_ONE, ENVPOOL_TWO, PUBLISHED, ASYNC]
-    names = [name for name in names if name in report["state"][tasks[0]]["rates"]]
-    for index, name in enumerate(names):
-        values = [report["state"][task]["rates"][name]["per_second_wall"] for task in tasks]
-        left.bar(np.arange(len(tasks)) + 0.8 * index / len(names), values, 0.8 / len(names), label=name)
-    left.set_xticks(np.arange(len(tasks)) + 0.35, tasks)
-    left.set_ylabel("environment steps per second, wall time")
-    left.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0.0, -0.06), ncols=2)
-
-    resets = sorted(report["resets"].items(), key=lambda entry: entry[1]["native, latency"])
-    for name, marker in (
-        ("published, work", "s"), ("native, latency", "o"), ("native, settled ahead, latency", "^"),
-    ):  # fmt: skip
-        right.plot([entry[name] for _, entry in resets], range(len(resets)), marker, label=name, ms=5)
-    right.set_yticks(range(len(resets)), [task for task, _ in resets], fontsize=7)
-    right.set_xscale("log")
-    right.set_xlabel("milliseconds of a reset")
-    right.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+        resets = sorted(report["resets"].items(), key=lambda entry: entry[1]["native, latency"])
+        for name, marker in (
+            ("published, work", "s"),
+            ("native, latency", "o"),
+            ("native, settled ahead, latency", "^"),
+        ):
+            right.plot([entry[name] for _, entry in resets], range(len(resets)), marker, label=name, ms=5)
+        right.set_yticks(range(len(resets)), [task for task, _ in resets], fontsize=7)
+        right.set_xscale("log")
+        right.set_xlabel("milliseconds of a reset")
+        right.legend(fontsize=8)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    """Time steps, resets and pictures, print tables, write the results."""
+    parser = bench_parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="3 rounds of 100 steps instead of 9 of 400")
     parser.add_argument("--pixels", action="store_true", help="measure pictures as well")
     parser.add_argument("--envpool-python", help="a Python with envpool==1.2.5")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "env_pool.json")
-    arguments = parser.parse_args()
-    rounds, steps = (3, 100) if arguments.quick else (9, 400)
+    options = parser.parse_args()
+    written = Results(options)
+    rounds, steps = (3, 100) if options.quick else (9, 400)
 
-    server = EnvPoolServer(arguments.envpool_python) if arguments.envpool_python else None
-    report: dict[str, Any] = {"machine": machine(), "rounds": rounds, "state": {}, "resets": {}, "pixels": {}}
-    for task in arguments.tasks:
+    server = EnvPoolServer(options.envpool_python) if options.envpool_python else None
+    report: dict[str, Any] = {"rounds": rounds, "state": {}, "resets": {}, "pixels": {}}
+    for task in options.tasks:
         report["state"][task] = result = bench_state(task, rounds, steps, server)
         print(task)
         for name, rate in result["rates"].items():
@@ -253,15 +220,15 @@ def main() -> None:
             " ".join(f"{key} {value:.2f} ms" for key, value in resets.items()),
             flush=True,
         )
-    if arguments.pixels:
+    if options.pixels:
         for size in (84, 96):
             report["pixels"][size] = bench_pixels("assembly", size, rounds, steps=60)
             print(f"assembly, {size} pixels", report["pixels"][size], flush=True)
     if server is not None:
         server.close()
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=1) + "\n")
-    draw_chart(report, arguments.output.with_suffix(".png"))
+    report = written.write(report)
+    if options.plot:
+        draw(report, written.picture)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,29 @@
 """Every op against eager torch and torch.compile, at the paper's sizes (batch 256).
 
-    python bench/bench_ops.py [--device cuda] [--threads 2] [--no-compile] [--out DIR]
+    python bench/bench_ops.py [--device cuda] [--threads 2] [--no-compile]
 
-Prints a table and writes results/bench_ops.json (bench_ops_cuda.json on a GPU) and a chart beside it. The
-baselines are what one would write in torch: torch's own random numbers, advanced indexing, DrQ's grid_sample.
-"Share" is the bytes that a call must at least move, over its time, against the copy bandwidth measured in the
-same run.
+Prints a table and writes results/bench_ops.json (bench_ops_cuda.json on a GPU). The baselines are what one
+would write in torch: torch's own random numbers, advanced indexing, DrQ's grid_sample. "Share" is the bytes
+that a call must at least move, over its time, against the copy bandwidth measured in the same run.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
-from timing import RESULTS, compare, copy_bandwidth, machine_facts, write_results
+from baselines.drq import image_batch
+from plots import OTHER, OURS, THIRD, figure
+from record import Results, bench_parser
+from timing import compare, copy_bandwidth
 from torch import Tensor
 
 from ibrl_fast import ops
 from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu_reference
 from ibrl_fast.ops.nstep_return import nstep_return_reference
-from ibrl_fast.ops.replay_gather import replay_gather_reference, stacked_rows_reference
+from ibrl_fast.ops.replay_gather import replay_gather_reference
 from ibrl_fast.ops.spatial_embed import spatial_embed_reference
 
 BATCH = 256
@@ -36,28 +36,6 @@ class Contest(NamedTuple):
     eager: Callable[..., Any]
     eager_args: tuple[Any, ...]
     num_bytes: int
-
-
-def drq_augment(images: Tensor, pad: int = 4) -> Tensor:
-    """DrQ's random shift as published: replicate padding and bilinear sampling of a shifted grid."""
-    batch, _, size, _ = images.shape
-    full = size + 2 * pad
-    line = torch.linspace(-1 + 1 / full, 1 - 1 / full, full, device=images.device)[:size]
-    grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1)
-    shift = torch.randint(0, 2 * pad + 1, (batch, 1, 1, 2), device=images.device) * 2.0 / full
-    padded = F.pad(images, (pad,) * 4, mode="replicate")
-    return F.grid_sample(padded, grid + shift, padding_mode="zeros", align_corners=False)
-
-
-def image_batch(
-    frames: Tensor, rows: Tensor, next_rows: Tensor, step: Tensor, stack: int
-) -> tuple[Tensor, Tensor]:
-    """Stacked, augmented, scaled s and s' in torch."""
-    sides = []
-    for side in (rows, next_rows):
-        images = frames[stacked_rows_reference(side, step, stack)].flatten(1, 2).float()
-        sides.append(drq_augment(images) / 255.0 - 0.5)
-    return sides[0], sides[1]
 
 
 def target_greedy(q: Tensor, reward: Tensor, discount: Tensor, subset: Tensor) -> Tensor:
@@ -176,14 +154,7 @@ def contests(device: torch.device) -> dict[str, Contest]:
     # five state critics of the paper: 10.9 million parameters in their own tensors
     shapes = [(1024, 155 if layer == 0 else 1024) for layer in range(3)] + [(1024,)] * 9 + [(1, 1024), (1,)]
     targets, online, gradients = ([random(*shape) for _ in range(5) for shape in shapes] for _ in range(3))
-    found["polyak_update 5 state critics"] = Contest(
-        lambda: ops.polyak_update(targets, online, 0.99),
-        lambda targets, online: [t.lerp_(o, 0.01) for t, o in zip(targets, online)],
-        (targets, online),
-        sum(3 * tensor.numel() * 4 for tensor in targets),
-    )
-
-    # the same in flat storage; the baseline is torch's fused Adam and foreach average
+    # in flat storage; the baseline is torch's fused Adam and foreach average
     offsets, total = [], 0
     for gradient in gradients:
         offsets.append(total)
@@ -243,54 +214,40 @@ def both_ways(function: Callable[..., Tensor], learned: Sequence[Tensor]) -> tup
     return torch.autograd.grad(result, learned, torch.ones_like(result))
 
 
-def draw_chart(results: list[dict[str, Any]], path: Any) -> None:
-    """Bars of the time against eager torch."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8, 0.5 * len(results) + 1.2), layout="constrained")
-    for row, result in enumerate(reversed(results)):
-        eager = result["eager"].median
-        for offset, (name, color) in enumerate(
-            (("ours", "#0072B2"), ("torch.compile", "#E69F00"), ("eager", "#999999"))
-        ):
-            if name in result:
-                speed = eager / result[name].median
-                axes.barh(
-                    row + 0.25 * (1 - offset), speed, 0.25, color=color, label=name if row == 0 else None
-                )
-                axes.text(
-                    speed,
-                    row + 0.25 * (1 - offset),
-                    f" {result[name].median * 1e6:.0f} us",
-                    va="center",
-                    size=7,
-                )
-    axes.set_yticks(range(len(results)), [result["op"] for result in reversed(results)])
-    axes.set_xscale("log")
-    axes.set_xlabel("times as fast as eager torch")
-    axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+def draw(report: dict[str, Any], path: Path) -> None:
+    """Draw bars of the time against eager torch."""
+    results = report["results"]
+    with figure(path, size=(8, 0.5 * len(results) + 1.2)) as axes:
+        axis = axes[0, 0]
+        for row, result in enumerate(reversed(results)):
+            for offset, (name, color) in enumerate(
+                (("ours", OURS), ("torch.compile", THIRD), ("eager", OTHER))
+            ):
+                if name not in result:
+                    continue
+                place, median = row + 0.25 * (1 - offset), result[name]["median"]
+                speed = result["eager"]["median"] / median
+                axis.barh(place, speed, 0.25, color=color, label=name if row == 0 else None)
+                axis.text(speed, place, f" {median * 1e6:.0f} us", va="center", size=7)
+        axis.set_yticks(range(len(results)), [result["op"] for result in reversed(results)])
+        axis.set_xscale("log")
+        axis.set_xlabel("times as fast as eager torch")
+        axis.legend(loc="lower right")
 
 
 def main() -> None:
-    """Times every contest, prints the table, writes JSON and chart."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Time every contest, print the table, write the results."""
+    parser = bench_parser(__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the JSON and the chart")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device, 0) if options.device == "cuda" else torch.device(options.device)
 
-    facts, bandwidth = machine_facts(device), copy_bandwidth(device)
-    chip = facts.get("gpu", facts["cpu"])
+    written = Results(options, device)
+    bandwidth, chip = copy_bandwidth(device), written.facts.get("gpu", written.facts["cpu"])
     print(f"copy bandwidth {bandwidth / 1e9:.1f} GB/s, {options.threads} threads, {chip}")
     print(f"{'op':<46}{'ours us':>10}{'eager us':>10}{'compile us':>12}{'speed-up':>10}{'share':>8}")
     results = []
@@ -313,12 +270,9 @@ def main() -> None:
         times = f"{ours * 1e6:>10.1f}{eager * 1e6:>10.1f}{with_compile:>12}"
         print(f"{name:<46}{times}{eager / ours:>9.1f}x{share:>8.1%}", flush=True)
 
-    stem = "bench_ops" if device.type == "cpu" else f"bench_ops_{device.type}"
-    write_results(
-        options.out / f"{stem}.json",
-        {"machine": facts, "copy_bandwidth_bytes_per_s": bandwidth, "batch": BATCH, "results": results},
-    )
-    draw_chart(results, options.out / f"{stem}.png")
+    report = written.write({"copy_bandwidth_bytes_per_s": bandwidth, "batch": BATCH, "results": results})
+    if options.plot:
+        draw(report, written.picture)
 
 
 if __name__ == "__main__":

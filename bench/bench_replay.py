@@ -1,6 +1,6 @@
 """A batch from the replay buffer (draw, n-step return, stack, augmentation) and the cost of new steps.
 
-    python bench/bench_replay.py [--device cuda] [--quick] [--clock cpu] [--threads 1] [--out DIR]
+    python bench/bench_replay.py [--device cuda] [--quick] [--clock cpu] [--threads 1]
 
 Every storage of ours, on a GPU eager, captured and host storage with its copy, against torch's indexing with
 DrQ's grid_sample shift, and, where it can be imported, TorchRL's replay buffer with a prefetching sampler
@@ -8,12 +8,11 @@ over LazyTensorStorage and LazyMemmapStorage (whole transitions: it neither stac
 sampling). "Share" is the bytes that a batch must at least move over its time, against the copy bandwidth
 measured in the same run. On a GPU also: the time that a batch adds to an update beside it, and where pinned
 storage takes over. Freed memory is kept by the process, as in training, for every candidate alike. Writes
-results/bench_replay.json (bench_replay_cuda.json on a GPU) and a chart.
+results/bench_replay.json (bench_replay_cuda.json on a GPU).
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from functools import partial
@@ -21,16 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from replay_baselines import EPISODE, TorchBuffer, TorchRLBuffer, find_torchrl
+from baselines.replay_buffers import EPISODE, TorchBuffer, TorchRLBuffer, find_torchrl
+from plots import bars, figure
+from record import Results, bench_parser
 from replay_cases import ACTION, BATCH, SIZES, Call, Feed, Size, appender, filled_buffer, make_buffer
-from timing import RESULTS, compare, copy_bandwidth, machine_facts, write_results
+from timing import compare, copy_bandwidth
 
-from ibrl_fast.data import ReplayBuffer
+from ibrl_fast.data import BufferPlan, ReplayBuffer
 from ibrl_fast.training.host_memory import keep_freed_memory
 
 
 def captured(buffer: ReplayBuffer) -> Call:
-    """A graph of one draw, replayed as a learner does."""
+    """Capture a graph of one draw, to be replayed as a learner does."""
     for _ in range(3):
         buffer.sample(BATCH)
     torch.cuda.synchronize()
@@ -48,7 +49,7 @@ def captured(buffer: ReplayBuffer) -> Call:
 
 
 def storages(device: torch.device) -> tuple[str, ...]:
-    """The storages that differ: on the CPU all are host memory."""
+    """List the storages that differ: on the CPU all are host memory."""
     return ("device", "pinned", "host") if device.type == "cuda" else ("device",)
 
 
@@ -61,7 +62,7 @@ def bench_sampling(
     capacity: int,
     **timing: Any,
 ) -> dict[str, Any]:
-    """Every way to get a batch of this size."""
+    """Time every way to get a batch of this size."""
     calls: dict[str, Call] = {}
     for storage, buffer in buffers.items():
         calls[f"ours {storage}"] = partial(buffer.sample, BATCH)
@@ -80,12 +81,9 @@ def bench_sampling(
 
 
 def bench_beside(
-    buffers: dict[str, ReplayBuffer],
-    ahead: dict[str, ReplayBuffer],
-    device: torch.device,
-    milliseconds: float,
+    buffers: dict[str, ReplayBuffer], device: torch.device, milliseconds: float
 ) -> dict[str, Any]:
-    """What a batch adds to work of about this length that the GPU does meanwhile; two buffers per storage."""
+    """Time what a batch adds to work of about this length that the GPU does meanwhile."""
     a, b = (torch.randn(4096, 4096, device=device, dtype=torch.bfloat16) for _ in range(2))
     single = compare({"mm": lambda: torch.mm(a, b)}, device=device, rounds=3)["mm"].median
     times = max(1, round(milliseconds / 1e3 / single))
@@ -101,19 +99,12 @@ def bench_beside(
             buffer.sample(BATCH)
             work()
 
-        def prefetch_beside_work(buffer: ReplayBuffer = ahead[storage]) -> None:
-            buffer.sample(BATCH)
-            work()
-            buffer.prefetch(BATCH)
-
-        ahead[storage].prefetch(BATCH)
-        calls[f"{storage}, sample"] = sample_then_work
-        calls[f"{storage}, prefetch"] = prefetch_beside_work
+        calls[storage] = sample_then_work
     return compare(calls, device=device, rounds=9, round_seconds=0.05)
 
 
 def bench_appends(size: Size, device: torch.device, torchrl: Any, **timing: Any) -> list[dict[str, Any]]:
-    """Host time of one step of 1, 8 and 64 environments."""
+    """Time what one step of 1, 8 and 64 environments costs the host."""
     results = []
     for envs in (1, 8, 64):
         feed, capacity = Feed.of(size.space, envs), max(2000, 2 * EPISODE * envs)
@@ -136,10 +127,10 @@ def bench_appends(size: Size, device: torch.device, torchrl: Any, **timing: Any)
 
 
 def print_crossover(size: Size, results: dict[str, Any], device: torch.device, link: float) -> dict[str, Any]:
-    """How much fits on the device, and what a batch costs when it does not."""
+    """Say how much fits on the device, and what a batch costs when it does not."""
     parameters = {"max_episode_steps": EPISODE, "num_envs": 10, "device": device}
     few, many = (
-        ReplayBuffer.required_bytes(size.space, ACTION, capacity=capacity, **parameters)
+        BufferPlan(size.space, ACTION, capacity=capacity, **parameters).required_bytes
         for capacity in (10_000, 110_000)
     )
     per_step, free = (many - few) / 100_000, torch.cuda.mem_get_info(device)[0]
@@ -159,39 +150,23 @@ def print_crossover(size: Size, results: dict[str, Any], device: torch.device, l
     return crossover
 
 
-def draw_chart(sampling: dict[str, dict[str, Any]], path: Path) -> None:
-    """Bars of a batch's time, one panel for each size."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, panels = plt.subplots(1, len(sampling), figsize=(5 * len(sampling), 3), layout="constrained")
-    for panel, (name, timings) in zip(panels, sampling.items()):
-        order = sorted(timings, key=lambda each: -timings[each].median)
-        times = [timings[each].median * 1e3 for each in order]
-        colors = ["#0072B2" if each.startswith("ours") else "#999999" for each in order]
-        panel.barh(range(len(order)), times, color=colors)
-        for row, value in enumerate(times):
-            panel.text(value, row, f" {value:.3g}", va="center", size=8)
-        panel.set_yticks(range(len(order)), order, size=8)
-        panel.set_xlim(right=max(times) * 1.15)
-        panel.set_xlabel("ms per batch of 256")
-        panel.set_title(name, size=10)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+def draw(report: dict[str, Any], path: Path) -> None:
+    """Draw bars of a batch's time, one panel for each size."""
+    sizes = report["sampling"]
+    with figure(path, 1, len(sizes), size=(5 * len(sizes), 3)) as axes:
+        for axis, entry in zip(axes[0], sizes):
+            times = {way: 1e3 * found["median"] for way, found in entry["ways"].items()}
+            bars(axis, dict(sorted(times.items(), key=lambda each: each[1])), "ms per batch of 256")
+            axis.set_title(entry["size"], size=10)
 
 
 def main() -> None:
-    """Times everything, prints tables, writes JSON and chart."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Time everything, print tables, write the results."""
+    parser = bench_parser(__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: processor time")
     parser.add_argument("--quick", action="store_true", help="few rounds")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the JSON and the chart")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
@@ -201,12 +176,12 @@ def main() -> None:
     # Less than memory allows, more than caches hold.
     capacity = 20_000 if device.type == "cuda" else 2000
 
-    facts, bandwidth, torchrl = machine_facts(device), copy_bandwidth(device, clock=clock), find_torchrl()
-    chip = facts.get("gpu", facts["cpu"])
+    results, torchrl = Results(options, device), find_torchrl()
+    bandwidth, chip = copy_bandwidth(device, clock=clock), results.facts.get("gpu", results.facts["cpu"])
     print(f"copy bandwidth {bandwidth / 1e9:.1f} GB/s, {options.threads} threads, {chip}")
-    facts["torchrl"] = torchrl if isinstance(torchrl, str) else __import__("torchrl").__version__
-    print(f"TorchRL: {facts['torchrl']}")
-    report: dict[str, Any] = {"machine": facts, "clock": options.clock, "batch": BATCH, "capacity": capacity}
+    found = torchrl if isinstance(torchrl, str) else results.facts.get("torchrl", "of an unknown version")
+    print(f"TorchRL: {found}")
+    report: dict[str, Any] = {"clock": options.clock, "batch": BATCH, "capacity": capacity}
     report["copy_bandwidth_bytes_per_s"] = bandwidth
     link = 0.0
     if device.type == "cuda":
@@ -223,7 +198,6 @@ def main() -> None:
         report["link_bytes_per_s"] = link
         print(f"host to device {link / 1e9:.1f} GB/s")
 
-    sampling: dict[str, dict[str, Any]] = {}
     report["sampling"] = []
     for name, size in SIZES.items():
         buffers = {each: filled_buffer(size, capacity, each, device) for each in storages(device)}
@@ -231,7 +205,6 @@ def main() -> None:
             timings = bench_sampling(
                 size, buffers, device, torchrl, Path(folder), capacity=capacity, **timing
             )
-        sampling[name] = timings
         print(f"\n{name}: at least {size.moved_bytes / 1e6:.2f} MB per batch of {BATCH}")
         slowest = timings["torch + grid_sample, device"].median
         for way, found in sorted(timings.items(), key=lambda each: each[1].median):
@@ -240,12 +213,12 @@ def main() -> None:
                 f"  {way:<34}{found.median * 1e6:>10.1f} us{slowest / found.median:>8.1f}x{share:>8.1%}",
                 flush=True,
             )
-        entry = {"size": name, "moved_bytes": size.moved_bytes, "frame_bytes": size.frame_bytes, **timings}
+        entry = {"size": name, "moved_bytes": size.moved_bytes, "frame_bytes": size.frame_bytes}
+        entry["ways"] = timings
         entry["share_of_copy_bandwidth"] = size.moved_bytes / timings["ours device"].median / bandwidth
         if device.type == "cuda":
             entry["crossover"] = print_crossover(size, timings, device, link)
-            ahead = {each: filled_buffer(size, capacity, each, device) for each in storages(device)}
-            entry["beside_an_update"] = bench_beside(buffers, ahead, device, 2.0)
+            entry["beside_an_update"] = bench_beside(buffers, device, 2.0)
             alone = entry["beside_an_update"]["work alone"].median
             for way, found in entry["beside_an_update"].items():
                 extra = (found.median - alone) * 1e6
@@ -262,9 +235,9 @@ def main() -> None:
             )
             print(f"  {entry['envs']:>3} environments:{ways}", flush=True)
 
-    stem = "bench_replay" if device.type == "cpu" else f"bench_replay_{device.type}"
-    write_results(options.out / f"{stem}.json", report)
-    draw_chart(sampling, options.out / f"{stem}.png")
+    written = results.write(report)
+    if options.plot:
+        draw(written, results.picture)
 
 
 if __name__ == "__main__":

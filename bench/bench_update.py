@@ -7,8 +7,8 @@ filled replay buffer. "Share of peak" is the necessary operations (costs.py) ove
 fastest matrix product at that precision measured in the same rounds. "Floor" is the least time that
 operations and bytes allow at the rates of product and copy measured in the same run. On a GPU the candidates
 are eager, torch.compile, and whole rounds as CUDA graphs, of one learner and of several at once. Writes
-results/bench_update.json (on a GPU bench_update_cuda.json) and a chart. On a busy machine, `--threads 1
---clock cpu` counts the processor time of this process instead of the wall's.
+results/bench_update.json (on a GPU bench_update_cuda.json). On a busy machine, `--threads 1 --clock cpu`
+counts the processor time of this process instead of the wall's.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timing import RESULTS, copy_bandwidth, float32_products, machine_facts, write_results
-from update_rounds import SIZES, Call, candidates
+from plots import bars, figure
+from record import Results, bench_parser
+from timing import copy_bandwidth, float32_products
+from update_cases import SIZES, Call, candidates
 
-from ibrl_fast.ops.linear import _find_onednn
+from ibrl_fast.nn.fast_layers import find_onednn
 from ibrl_fast.training.host_memory import keep_freed_memory
 
 # calls between two events, so that the first one's way to the GPU does not count
@@ -32,8 +34,8 @@ CUDA_CALLS = 10
 
 
 def products(device: torch.device) -> dict[str, tuple[Call, float]]:
-    """Matrix products whose fastest is the peak: name -> call, operations."""
-    onednn, found = _find_onednn(), {}
+    """Make the matrix products whose fastest is the peak: name -> call, operations."""
+    onednn, found = find_onednn(), {}
     if device.type == "cuda":
         return cuda_products(device)
     shapes = [(1024, 1024, 1024), (256, 1024, 1024)]
@@ -59,7 +61,7 @@ def products(device: torch.device) -> dict[str, tuple[Call, float]]:
 
 
 def cuda_products(device: torch.device) -> dict[str, tuple[Call, float]]:
-    """One large product in each precision."""
+    """Make one large product in each precision."""
     size, found = 8192, {}
     for precision in ("fp32", "tf32", "bf16"):
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -74,7 +76,7 @@ def cuda_products(device: torch.device) -> dict[str, tuple[Call, float]]:
 
 
 def seconds(call: Call, device: torch.device, clock: str) -> float:
-    """One call's time, by the wall, by this process's processor time, or on a GPU between two events."""
+    """Time one call, by the wall, by this process's processor time, or on a GPU between two events."""
     if device.type == "cuda":
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
@@ -92,7 +94,7 @@ def seconds(call: Call, device: torch.device, clock: str) -> float:
 def measure(
     calls: Mapping[str, Call], device: torch.device, clock: str, rounds: int
 ) -> dict[str, list[float]]:
-    """Seconds of every call, in turn, round after round; one call of each before."""
+    """Time every call, in turn, round after round, in seconds; one call of each before."""
     for call in calls.values():
         call()
     taken: dict[str, list[float]] = {name: [] for name in calls}
@@ -103,7 +105,7 @@ def measure(
 
 
 def bench_size(name: str, args: argparse.Namespace, bandwidth: float) -> dict[str, Any]:
-    """One size: times, shares of the peak, multiples of the floor, and the baseline's factor."""
+    """Measure one size: times, shares of the peak, multiples of the floor, and the baseline's factor."""
     size, device = SIZES[name], torch.device(args.device)
     gemms = products(device)
     calls, failed = candidates(
@@ -155,7 +157,7 @@ def bench_size(name: str, args: argparse.Namespace, bandwidth: float) -> dict[st
 
 
 def print_table(results: Mapping[str, Any]) -> None:
-    """Everything measured, one line each."""
+    """Print everything measured, one line each."""
     for name, result in results.items():
         peak = ", ".join(f"{p} {rate:.0f}" for p, rate in sorted(result["peak_gflop_per_s"].items()))
         moved = f"{result['gbytes_fp32']:.2f} GB (bf16 {result['gbytes_bf16']:.2f})"
@@ -170,33 +172,21 @@ def print_table(results: Mapping[str, Any]) -> None:
             print(f"  {candidate:36s} failed: {reason}")
 
 
-def draw(results: Mapping[str, Any], path: Path) -> None:
-    """Share of the peak of every candidate, a panel for each size."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, len(results), figsize=(5.2 * len(results), 3.2), squeeze=False)
-    for axis, (name, result) in zip(axes[0], results.items()):
-        names = list(result["updates"])
-        shares = [100 * result["updates"][candidate]["share_of_peak"] for candidate in names]
-        bars = axis.barh(names, shares, color=["#999999" if "plain" in n else "#2a6fbb" for n in names])
-        labels = [f"{result['updates'][n]['median_ms']:.1f} ms" for n in names]
-        axis.bar_label(bars, labels, padding=3, fontsize=8)
-        axis.set_xlim(0, 1.3 * max(shares))
-        axis.invert_yaxis()
-        axis.set_title(f"{name}, batch {result['batch']}", fontsize=10)
-        axis.set_xlabel("% of the GEMM peak at that precision")
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+def draw(report: Mapping[str, Any], path: Path) -> None:
+    """Draw every candidate's share of the peak, a panel for each size."""
+    sizes = report["sizes"]
+    with figure(path, 1, len(sizes), size=(5.2 * len(sizes), 3.2)) as axes:
+        for axis, (name, result) in zip(axes[0], sizes.items()):
+            rows = result["updates"]
+            shares = {candidate: 100 * row["share_of_peak"] for candidate, row in rows.items()}
+            times = {candidate: f"{row['median_ms']:.1f} ms" for candidate, row in rows.items()}
+            bars(axis, shares, "% of the GEMM peak at that precision", texts=times)
+            axis.set_title(f"{name}, batch {result['batch']}", fontsize=10)
 
 
 def main() -> None:
-    """Runs the bench."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Time every size, print tables, write the results."""
+    parser = bench_parser(__doc__)
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -210,7 +200,6 @@ def main() -> None:
         "--no-keep-memory", action="store_true", help="leave the C library's allocator as it is"
     )
     parser.add_argument("--quick", action="store_true", help="two rounds, no pixels: a check that it runs")
-    parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         print("bench_update: skipped, no CUDA device")
@@ -221,14 +210,13 @@ def main() -> None:
         args.rounds, args.sizes = 2, [name for name in args.sizes if SIZES[name].image is None]
     torch.set_num_threads(args.threads)
     kept = not args.no_keep_memory and keep_freed_memory()
-    facts = {**machine_facts(args.device), "clock": args.clock, "keep_freed_memory": kept}
-    bandwidth = copy_bandwidth(args.device)
-    facts["copy_bytes_per_second"] = bandwidth
+    written, bandwidth = Results(args, args.device), copy_bandwidth(args.device)
+    facts = {"clock": args.clock, "keep_freed_memory": kept, "copy_bytes_per_second": bandwidth}
     results = {name: bench_size(name, args, bandwidth) for name in args.sizes}
     print_table(results)
-    stem = "bench_update" if args.device == "cpu" else "bench_update_cuda"
-    write_results(args.out / f"{stem}.json", {"machine": facts, "sizes": results})
-    draw(results, args.out / f"{stem}.png")
+    report = written.write({**facts, "sizes": results})
+    if args.plot:
+        draw(report, written.picture)
 
 
 if __name__ == "__main__":

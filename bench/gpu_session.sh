@@ -3,8 +3,9 @@
 #   bench/gpu_session.sh [--dry-run] [--train "PRESET [bench_train.py's options]"] [OUT_DIR]
 # Needs python3 with torch, pybind11, pytest, numpy, h5py and matplotlib, nvcc, cmake and ninja; no simulator.
 # Builds the extension with CUDA, runs every CUDA test, then the GPU benches. OUT_DIR (bench/results) gets the JSON
-# files and session.txt with every table. --dry-run goes the same way on a machine without a GPU: the CUDA kernels
-# are compiled where nvcc is there, the CUDA tests are skipped one by one, the benches run shortly on the CPU.
+# files, marked as drafts unless the tree is a clean commit, and session.txt with every table. --dry-run goes the same
+# way on a machine without a GPU: the CUDA kernels are compiled where nvcc is there, the CUDA tests are skipped one by
+# one, the benches run shortly on the CPU (into OUT_DIR, so give another one).
 # --train runs a whole training after that (it needs the simulator and takes minutes more).
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -53,23 +54,29 @@ done < <("$python" -m pytest --collect-only -q -m cuda -p no:cacheprovider "${te
     sed -n 's/^ERROR \(python_tests[^ ]*\).*/\1/p')
 step 150 "CUDA tests" "$python" -m pytest -q -m cuda -p no:cacheprovider "${tests[@]}"
 
-# the benches; every one takes --device and --out
+# the benches; every one takes --device, --out, --variant and --draft
+draft=()
+changes="$(git status --porcelain -- . ':!bench/results' 2>&1)" # outside git: its error
+if [[ "$device" == cpu || -n "$changes" ]]; then
+    draft=(--draft)
+    echo "results are drafts: this is no clean commit, or a dry run"
+fi
 if [[ "$device" == cuda ]]; then
-    step 60 "ops" "$python" bench/bench_ops.py --device cuda --no-compile --out "$out"
-    step 60 "replay" "$python" bench/bench_replay.py --device cuda --out "$out"
-    step 110 "update rounds" "$python" bench/bench_update.py --device cuda --out "$out"
+    step 60 "ops" "$python" bench/bench_ops.py --device cuda --no-compile --out "$out" "${draft[@]}"
+    step 60 "replay" "$python" bench/bench_replay.py --device cuda --out "$out" "${draft[@]}"
+    step 110 "update rounds" "$python" bench/bench_update.py --device cuda --out "$out" "${draft[@]}"
     # compiling takes long and may fail: by itself, and last
     step 80 "update rounds, torch.compile" "$python" bench/bench_update.py --device cuda --sizes state \
-        --compile --no-captured --out "$out/compile"
+        --compile --no-captured --variant cuda_compile --out "$out" "${draft[@]}"
 else
-    step 60 "ops" "$python" bench/bench_ops.py --device cpu --rounds 1 --no-compile --out "$out"
-    step 60 "replay" "$python" bench/bench_replay.py --device cpu --quick --out "$out"
-    step 60 "update rounds" "$python" bench/bench_update.py --device cpu --quick --sizes quickstart --out "$out"
+    step 60 "ops" "$python" bench/bench_ops.py --device cpu --rounds 1 --no-compile --out "$out" "${draft[@]}"
+    step 60 "replay" "$python" bench/bench_replay.py --device cpu --quick --out "$out" "${draft[@]}"
+    step 60 "update rounds" "$python" bench/bench_update.py --device cpu --quick --sizes quickstart --out "$out" "${draft[@]}"
 fi
 
 # a whole run from pixels, where a simulator is installed and it is asked for: beyond the nine minutes
 if [[ -n "$train" ]]; then
-    step 560 "a whole run" "$python" bench/bench_train.py $train --device "$device" --out "$out"
+    step 560 "a whole run" "$python" bench/bench_train.py $train --device "$device" --out "$out" "${draft[@]}"
 fi
 
 printf '\n%d step(s) failed; results in %s\n' "$failures" "$(basename "$out")"

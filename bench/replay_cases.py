@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from replay_baselines import EPISODE, Space
+from baselines.replay_buffers import EPISODE, Space
 
-from ibrl_fast.data import ObsSpec, ReplayBuffer
+from ibrl_fast.data import BufferPlan, ObsSpec, ReplayBuffer
 
 BATCH, ACTION = 256, 7
 Call = Callable[[], Any]
@@ -47,7 +47,7 @@ class Size:
 
 
 def spec(*shape: int, image: bool = False) -> ObsSpec:
-    """One entry."""
+    """Describe one entry of an observation."""
     return ObsSpec(shape, torch.uint8 if image else torch.float32)
 
 
@@ -70,7 +70,7 @@ class Feed(NamedTuple):
 
     @classmethod
     def of(cls, space: Space, envs: int) -> Feed:
-        """Steps of `envs` environments."""
+        """Draw a step of `envs` environments."""
         rng = np.random.default_rng(0)
         obs = {
             key: rng.integers(0, 256, (envs, *each.shape), dtype=np.uint8)
@@ -83,7 +83,7 @@ class Feed(NamedTuple):
 
 
 def appender(buffer: ReplayBuffer, feed: Feed) -> Call:
-    """Appends a step of all environments; every hundredth ends the episodes."""
+    """Return a call that appends a step of all environments; every hundredth ends the episodes."""
     count = 0
 
     def append() -> None:
@@ -98,21 +98,23 @@ def appender(buffer: ReplayBuffer, feed: Feed) -> Call:
 
 
 def make_buffer(size: Size, capacity: int, envs: int, storage: str, device: torch.device) -> ReplayBuffer:
-    """An empty buffer."""
+    """Make an empty buffer."""
     return ReplayBuffer(
-        size.space,
-        ACTION,
-        capacity=capacity,
-        max_episode_steps=EPISODE,
-        num_envs=envs,
-        storage=storage,
-        device=device,
-        stacks=size.stacks,
+        BufferPlan(
+            size.space,
+            ACTION,
+            capacity=capacity,
+            max_episode_steps=EPISODE,
+            num_envs=envs,
+            storage=storage,
+            device=device,
+            stacks=size.stacks,
+        )
     )
 
 
 def filled_buffer(size: Size, capacity: int, storage: str, device: torch.device) -> ReplayBuffer:
-    """A buffer full of random steps."""
+    """Make a buffer full of random steps."""
     buffer = make_buffer(size, capacity, 10, storage, device)
     append = appender(buffer, Feed.of(size.space, 10))
     for _ in range(capacity // 10):

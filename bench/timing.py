@@ -1,26 +1,15 @@
-"""What every bench shares: fair timing, the machine's facts and its measured peaks, results as JSON."""
+"""Fair timing of several candidates, and the rates of copy and matrix product to judge them by."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-
-from ibrl_fast import __version__, _core
-
-RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
@@ -42,7 +31,7 @@ def compare(
     round_seconds: float = 0.02,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
-    """Times candidates in turn, round after round, so that a slow moment of the machine hits them all alike.
+    """Time candidates in turn, round after round, so that a slow moment of the machine hits them all alike.
 
     Args:
         candidates: name -> call without arguments; called before timing starts, so compiling is not timed.
@@ -93,7 +82,7 @@ def copy_bandwidth(
     megabytes: int = 256,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Bytes per second, read and written, of torch's copy between two buffers too large for the caches."""
+    """Measure torch's copy between buffers too large for the caches: bytes per second, read and written."""
     source = torch.zeros(megabytes * 2**20, dtype=torch.uint8, device=device).view(torch.float32)
     target = torch.empty_like(source)
     timing = compare({"copy": lambda: target.copy_(source)}, device=device, rounds=7, clock=clock)
@@ -102,7 +91,7 @@ def copy_bandwidth(
 
 @contextmanager
 def float32_products(precision: str) -> Iterator[None]:
-    """What CUDA products of float32 may round to: `ieee` nothing, `tf32` 10 bits of mantissa."""
+    """Set what CUDA products of float32 may round to: `ieee` nothing, `tf32` 10 bits of mantissa."""
     backend: Any = torch.backends.cuda.matmul
     before, backend.fp32_precision = backend.fp32_precision, precision
     try:
@@ -118,7 +107,10 @@ def gemm_peak(
     size: int = 0,
     tf32: bool = False,
 ) -> float:
-    """FLOP per second of torch's square matrix product on random numbers (2048 on the CPU, 8192 on CUDA)."""
+    """Measure torch's square matrix product on random numbers: FLOP per second.
+
+    `size` rows and columns; 0 is 2048 on the CPU and 8192 on CUDA.
+    """
     device = torch.device(device)
     size = size or (8192 if device.type == "cuda" else 2048)
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
@@ -126,59 +118,3 @@ def gemm_peak(
     with float32_products("tf32" if tf32 else "ieee"):
         timing = compare({"gemm": lambda: torch.mm(a, b, out=out)}, device=device, rounds=7)
     return 2.0 * size**3 / timing["gemm"].median
-
-
-def machine_facts(device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What a reader needs to judge a number: processor, GPU, threads, versions, load, commit, command."""
-    device = torch.device(device)
-    facts: dict[str, Any] = {
-        "command": " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "ibrl_fast": __version__,
-        "cpu": _processor(),
-        "cpu_isa": ("portable", "avx2", "avx512")[_core.get_cpu_isa()],
-        "cores": len(os.sched_getaffinity(0)),
-        "threads": torch.get_num_threads(),
-        "load_average_at_start": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "device": str(device),
-    }
-    if device.type == "cuda":
-        properties = torch.cuda.get_device_properties(device)
-        facts |= {
-            "gpu": properties.name,
-            "gpu_memory_bytes": properties.total_memory,
-            "gpu_multiprocessors": properties.multi_processor_count,
-            "cuda": torch.version.cuda,
-        }
-    return facts
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=10"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def write_results(path: Path, results: Mapping[str, Any]) -> None:
-    """Writes results as JSON; Timing entries become plain numbers."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=2, default=_plain) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Timing):
-        return asdict(value)
-    raise TypeError(f"cannot write {type(value).__name__} as JSON")

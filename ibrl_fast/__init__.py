@@ -13,33 +13,59 @@ from ibrl_fast.lazy import lazy_names
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from ibrl_fast.agents import BCConfig, IBRLConfig, ProposalRule, TD3Config
-    from ibrl_fast.data import ReplayBuffer, read_demonstrations, write_demonstrations
+    from ibrl_fast.agents import (
+        BCConfig,
+        GateConfig,
+        IBRLConfig,
+        IBRLRPLConfig,
+        ProposalRule,
+        RLPDConfig,
+        RPLConfig,
+        TD3Config,
+    )
+    from ibrl_fast.data import BufferPlan, ReplayBuffer, read_demonstrations, write_demonstrations
     from ibrl_fast.deploy import load_policy
     from ibrl_fast.envs import make_pool
     from ibrl_fast.nn import ActorConfig, BCNetworkConfig, CriticConfig, NetworkConfig
     from ibrl_fast.training import presets
     from ibrl_fast.training.collect_demos import collect_demonstrations
-    from ibrl_fast.training.config import DemoConfig, EnvConfig, EvaluationConfig, ReplayConfig, TrainConfig
+    from ibrl_fast.training.config import (
+        DemoConfig,
+        EnvConfig,
+        EvaluationConfig,
+        ImitationConfig,
+        ReplayConfig,
+        TrainConfig,
+        TrainEvaluationConfig,
+    )
+    from ibrl_fast.training.imitation_trainer import ImitationTrainer
     from ibrl_fast.training.presets import preset
-    from ibrl_fast.training.result import TrainResult
+    from ibrl_fast.training.records.result import TrainResult
     from ibrl_fast.training.trainer import Trainer
 
 __all__ = [
     "ActorConfig",
     "BCConfig",
     "BCNetworkConfig",
+    "BufferPlan",
     "CriticConfig",
     "DemoConfig",
     "EnvConfig",
     "EvaluationConfig",
+    "GateConfig",
     "IBRLConfig",
+    "IBRLRPLConfig",
+    "ImitationConfig",
+    "ImitationTrainer",
     "NetworkConfig",
     "ProposalRule",
+    "RLPDConfig",
+    "RPLConfig",
     "ReplayBuffer",
     "ReplayConfig",
     "TD3Config",
     "TrainConfig",
+    "TrainEvaluationConfig",
     "TrainResult",
     "Trainer",
     "__version__",
@@ -57,8 +83,17 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "ibrl_fast.training": ("presets",),
-        "ibrl_fast.agents": ("BCConfig", "IBRLConfig", "ProposalRule", "TD3Config"),
-        "ibrl_fast.data": ("ReplayBuffer", "read_demonstrations", "write_demonstrations"),
+        "ibrl_fast.agents": (
+            "BCConfig",
+            "GateConfig",
+            "IBRLConfig",
+            "IBRLRPLConfig",
+            "ProposalRule",
+            "RLPDConfig",
+            "RPLConfig",
+            "TD3Config",
+        ),
+        "ibrl_fast.data": ("BufferPlan", "ReplayBuffer", "read_demonstrations", "write_demonstrations"),
         "ibrl_fast.deploy": ("load_policy",),
         "ibrl_fast.envs": ("make_pool",),
         "ibrl_fast.training.collect_demos": ("collect_demonstrations",),
@@ -67,11 +102,14 @@ __getattr__, __dir__ = lazy_names(
             "DemoConfig",
             "EnvConfig",
             "EvaluationConfig",
+            "ImitationConfig",
             "ReplayConfig",
             "TrainConfig",
+            "TrainEvaluationConfig",
         ),
+        "ibrl_fast.training.imitation_trainer": ("ImitationTrainer",),
         "ibrl_fast.training.presets": ("preset",),
-        "ibrl_fast.training.result": ("TrainResult",),
+        "ibrl_fast.training.records.result": ("TrainResult",),
         "ibrl_fast.training.trainer": ("Trainer",),
     },
 )

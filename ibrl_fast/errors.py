@@ -35,20 +35,20 @@ class OutOfMemoryError(UserError, MemoryError):
 
 
 def expect(condition: bool, name: str, expected: str, got: Any) -> None:
-    """Raises an `ArgumentError` in the one form of this package unless `condition` holds."""
+    """Raise an `ArgumentError`, `NAME: expected EXPECTED, got GOT`, unless `condition` holds."""
     if not condition:
         raise ArgumentError(f"{name}: expected {expected}, got {got}")
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says in one line; its type where it says nothing."""
+    """Return what an error says in one line; its type where it says nothing."""
     words = str(error).strip().splitlines()
     return words[0] if words else type(error).__name__
 
 
 @contextmanager
 def user_errors(name: str) -> Iterator[None]:
-    """Turns the system's refusals inside the block into a `UserError` that begins with `name`.
+    """Turn the system's refusals inside the block into a `UserError` that begins with `name`.
 
     Args:
         name: what is being read, written or made, as the user knows it.

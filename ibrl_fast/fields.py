@@ -28,13 +28,13 @@ _WORDS = {
 
 
 def check_fields(config: Any, prefix: str = "") -> None:
-    """Checks the fields of a dataclass against their annotations; called from its `__post_init__`.
+    """Check the fields of a dataclass against their annotations; called from its `__post_init__`.
 
     Integers are at most `LARGEST` in size, numbers are not infinite; NaN fails the range that a number has.
 
     Args:
         config: the instance.
-        prefix: what a field's name is written after in messages, such as `env.`.
+        prefix: what stands before a field's name in messages, such as `env.`.
 
     Raises:
         ArgumentError: naming the field, what was expected and what was given.
@@ -74,7 +74,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _is_integer(value: Any) -> bool:
-    """Python's and NumPy's integers."""
+    """Accept Python's and NumPy's integers."""
     try:
         operator.index(value)
     except TypeError:

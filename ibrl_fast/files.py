@@ -46,7 +46,7 @@ _TEMPORARY = re.compile(r"\..*\.part-(\d+)-[0-9a-f]{8}(\..*)?", re.DOTALL)
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], name: str | None = None) -> Iterator[Path]:
-    """A path to write to; what was written takes the place of `path` at the end, unless an error came.
+    """Yield a path to write to; at the end what was written takes the place of `path`, unless an error came.
 
     The file is readable to whom the umask says. A link is followed. What killed processes left half written
     in the same folder is removed.
@@ -88,13 +88,13 @@ def replacing(path: str | os.PathLike[str], name: str | None = None) -> Iterator
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes, name: str | None = None) -> None:
-    """Writes a whole file or leaves the old one; arguments and errors as of `replacing`."""
+    """Write a whole file or leave the old one; arguments and errors as of `replacing`."""
     with replacing(path, name) as temporary:
         temporary.write_bytes(content)
 
 
 def check_output(path: str | os.PathLike[str], name: str) -> Path:
-    """Makes sure, before any work is done, that a file can be written at `path`; the folders above are made.
+    """Make sure, before any work is done, that a file can be written at `path`; make the folders above.
 
     Raises:
         FileError: as `replacing` would at the end.
@@ -108,7 +108,7 @@ def check_output(path: str | os.PathLike[str], name: str) -> Path:
 
 
 def check_output_folder(path: str | os.PathLike[str], name: str) -> Path:
-    """Makes a folder, and makes sure that files can be written into it.
+    """Make a folder, and make sure that files can be written into it.
 
     Raises:
         FileError: it is something else, or cannot be written to.
@@ -121,7 +121,7 @@ def check_output_folder(path: str | os.PathLike[str], name: str) -> Path:
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
-    """What lies at a path (links followed), in words; `nothing` where nothing does."""
+    """Say what lies at a path (links followed), in words; `nothing` where nothing does."""
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -130,7 +130,7 @@ def kind_of(path: str | os.PathLike[str]) -> str:
 
 
 def _writable_place(path: str | os.PathLike[str], name: str) -> Path:
-    """Where a file written as `path` goes, links followed; its folder is made."""
+    """Return where a file written as `path` goes, links followed; make its folder."""
     target = Path(os.path.realpath(path))
     kind = kind_of(target)
     if kind not in ("nothing", "a regular file"):
@@ -140,7 +140,7 @@ def _writable_place(path: str | os.PathLike[str], name: str) -> Path:
 
 
 def _make_temporary(target: Path) -> tuple[Path, int]:
-    """A new empty file beside `target`, locked for as long as its handle is open."""
+    """Make an empty file beside `target`, locked for as long as its handle is open."""
     stem = target.name.encode()[:100].decode(errors="ignore")
     suffix = target.suffix if len(target.suffix) <= 10 else ""
     temporary = target.with_name(f".{stem}.part-{os.getpid()}-{secrets.token_hex(4)}{suffix}")
@@ -151,7 +151,7 @@ def _make_temporary(target: Path) -> tuple[Path, int]:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Removes temporaries whose process is gone: nobody has its number, and nobody holds the file's lock."""
+    """Remove temporaries whose process is gone: nobody has its number, and nobody holds the file's lock."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
     for leftover in (folder / name for name in names):
@@ -169,7 +169,7 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def _is_running(pid: int) -> bool:
-    """Whether a process has this number."""
+    """Say whether a process has this number."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -180,7 +180,7 @@ def _is_running(pid: int) -> bool:
 
 
 def _write_refusal(handle: int) -> OSError | None:
-    """Why nothing more can be written to an open file, or None when it can."""
+    """Say why nothing more can be written to an open file; None when it can."""
     try:
         os.pwrite(handle, bytes(1 << 16), os.fstat(handle).st_size)
     except OSError as error:
@@ -189,14 +189,14 @@ def _write_refusal(handle: int) -> OSError | None:
 
 
 def _reason(error: OSError) -> str:
-    """An error of the system in words, with what helps."""
+    """Put an error of the system in words, with what helps."""
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
     advice = _NO_ROOM.get(error.errno or 0)
     return f"{reason}; {advice}" if advice else reason
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes a new name in a folder last."""
+    """Flush a folder to the disk, so that a new name in it outlives a crash."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -212,12 +212,21 @@ class SealError(ValueError):
 
 
 def seal(content: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """The same object with a checksum as its last entry; `before`: that of the object before it in a file."""
+    """Return the object with a checksum as its last entry.
+
+    Args:
+        content: an object of JSON.
+        before: the checksum of the object before it in a file, which this one then covers as well.
+    """
     return {**content, SEAL: _checksum(content, before)}
 
 
 def unseal(content: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """An object of JSON without its checksum; one that was written without is returned as it is.
+    """Check and remove an object's checksum; one that was written without is returned as it is.
+
+    Args:
+        content: an object of JSON.
+        before: the checksum of the object before it in a file.
 
     Raises:
         SealError: the content does not fit its checksum.
@@ -237,18 +246,18 @@ def unseal(content: dict[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def _checksum(content: dict[str, Any], before: str) -> str:
-    """Eight hexadecimal digits over the content, whatever its spacing and order."""
+    """Compute eight hexadecimal digits over the content, whatever its spacing and order."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return f"{zlib.crc32((before + text).encode()):08x}"
 
 
 def write_json(path: str | os.PathLike[str], content: dict[str, Any], name: str | None = None) -> None:
-    """Writes an object as JSON, with a checksum of its content."""
+    """Write an object as JSON, with a checksum of its content; errors as of `replacing`."""
     write_bytes(path, (json.dumps(seal(content), indent=2) + "\n").encode(), name)
 
 
 def read_json(path: str | os.PathLike[str], name: str | None = None) -> dict[str, Any]:
-    """Reads an object of JSON; without a checksum (an older file) it is taken as it is.
+    """Read an object of JSON; without a checksum (an older file) it is taken as it is.
 
     Args:
         path: the file.
@@ -273,7 +282,7 @@ def read_json(path: str | os.PathLike[str], name: str | None = None) -> dict[str
 
 
 def parse_object(text: bytes) -> dict[str, Any]:
-    """A JSON object from its text.
+    """Parse the text of a JSON object.
 
     Raises:
         ValueError: anything else.

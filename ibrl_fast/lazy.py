@@ -14,7 +14,7 @@ from typing import Any
 def lazy_names(
     package: str, homes: Mapping[str, Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package that hands out names of its modules.
+    """Make `__getattr__` and `__dir__` of a package that hands out names of its modules.
 
     Args:
         package: the package's name.

@@ -21,3 +21,12 @@ def episode_seeds(seed: int, episodes: int) -> list[int]:
     if episodes < 1:
         raise ArgumentError(f"episodes: expected at least 1, got {episodes}")
     return [derive_env_seed(seed, index) for index in range(episodes)]
+
+
+# Independent random streams of one run; a new one goes to the end
+STREAMS = ("demos", "bc", "networks", "agent", "buffer", "collector", "pool")
+
+
+def stream_seed(seed: int, stream: str) -> int:
+    """Derive the seed of one of a run's random streams; streams and seeds are unrelated to one another."""
+    return derive_env_seed(seed, STREAMS.index(stream)) % 2**31

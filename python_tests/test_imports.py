@@ -28,8 +28,6 @@ ALLOWED = {
 }
 # every part may import these single files of the package's root
 SHARED = {"errors", "fields", "files", "lazy", "memory", "seeding"}
-# single files that may do more than their part
-EXCEPTIONS = {"deploy/export.py": {"agents"}}
 
 # what a machine that only trains, or only runs a policy, need not have
 HEAVY = ("mujoco", "metaworld", "gymnasium", "tyro", "imageio", "matplotlib", "tensorboard")
@@ -60,7 +58,7 @@ def backward_edges(files: list[Path]) -> list[str]:
         if len(relative.parts) == 1:  # ibrl_fast/__init__.py gathers the public names
             continue
         part = relative.parts[0]
-        allowed = ALLOWED[part] | {part} | SHARED | EXCEPTIONS.get(relative.as_posix(), set())
+        allowed = ALLOWED[part] | {part} | SHARED
         edges += [f"{relative} -> {other}" for other in imported_parts(file) if other not in allowed]
     return edges
 

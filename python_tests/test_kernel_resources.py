@@ -29,8 +29,24 @@ def test_every_kernel_of_a_report_is_found() -> None:
     ]
 
 
-def test_the_table_names_every_kernel() -> None:
-    text = kernel_resources.TABLE.read_text()
+def test_a_row_covers_the_variants_of_a_kernel() -> None:
+    variants = {
+        name: {"sm_90": kernel_resources.Kernel(name, *numbers)}
+        for name, numbers in {
+            "sum_kernel<float>": (40, 4, 12, 4096),
+            "sum_kernel<double>": (32, 0, 0, 4096),
+            "empty": (4, 0, 0, 0),
+        }.items()
+    }
+    assert kernel_resources.table(variants, ["sm_90"])[2:] == [
+        "| `sum_kernel` | 2 | 32 to 40 | 4 / 12 | 4096 |",
+        "| `empty` | 1 | 4 | 0 / 0 | 0 |",
+    ]
+
+
+def test_the_table_names_the_kernels_that_there_are() -> None:
     sources = (kernel_resources.ROOT / "csrc" / "kernels").glob("*.cu*")
     names = {name for source in sources for name in re.findall(r"\b[a-z_]+_kernel\b", source.read_text())}
-    assert names and all(f"`{name}" in text for name in names)
+    assert names and names == set(
+        re.findall(r"^\| `(\w+)`", kernel_resources.TABLE.read_text(), re.MULTILINE)
+    )

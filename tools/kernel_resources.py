@@ -1,9 +1,10 @@
 """Registers, spills and shared memory of every CUDA kernel, as the compiler reports them.
 
-    python tools/kernel_resources.py [--arch sm_80 sm_90] [--nvcc nvcc] [--check]
+    python tools/kernel_resources.py [--arch sm_80 sm_90] [--nvcc nvcc] [--check | --all]
 
-Compiles each csrc/kernels/*_cuda.cu alone and writes docs/kernels.md; needs nvcc and no GPU. `--check` writes
-nothing and fails where the table on disk is not the one that this compiler gives.
+Compiles each csrc/kernels/*_cuda.cu alone and writes docs/kernels.md, a row for the variants of a kernel;
+needs nvcc and no GPU. `--check` writes nothing and fails where the page on disk is not the one that this
+compiler gives. `--all` writes nothing and prints every variant.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "docs" / "kernels.md"
 HEAD = """# Resources of the CUDA kernels
 
-Written by `tools/kernel_resources.py` with nvcc {}; nothing measured.
-Registers of a thread; bytes spilled to local memory, stores / loads; bytes of shared memory known at
-compile time. Row kernels (`RowColumns<element, computed in, pack, groups>`) take pack 4 and one group
-for rows of up to 1024 elements whose packs are aligned; the other layouts serve odd or wider rows and
-float64.
+Written by `tools/kernel_resources.py` with nvcc {}; nothing measured. A kernel is compiled for several
+element types, layouts and, where it is elementwise, ops: the table has the smallest and the largest of these
+variants, `tools/kernel_resources.py --all` prints each. Registers are those of a thread; spills the bytes
+that go to local memory, stores / loads, of the worst variant; shared memory in bytes, as known at compile
+time.
+
+Row kernels (`RowColumns<element, computed in, pack, groups>`) take pack 4 and one group for rows of up to
+1024 elements whose packs are aligned; the other layouts serve odd or wider rows and float64.
 
 """
 
@@ -96,25 +100,48 @@ def readable(mangled: str) -> str:
     return kept
 
 
-def table(nvcc: str, archs: list[str]) -> str:
-    """The page, one row per kernel."""
+def compile_all(nvcc: str, archs: list[str]) -> dict[str, dict[str, Kernel]]:
+    """Variant -> architecture -> what the compiler says, in the order of the files."""
+    found: dict[str, dict[str, Kernel]] = {}
+    for source in sorted((ROOT / "csrc" / "kernels").glob("*_cuda.cu")):
+        for arch in archs:
+            for kernel in sorted(kernels(report(nvcc, source, arch))):
+                found.setdefault(kernel.name, {})[arch] = kernel
+    return found
+
+
+def table(variants: dict[str, dict[str, Kernel]], archs: list[str]) -> list[str]:
+    """The lines of a table with a row for each kernel, whatever its template arguments."""
+    families: dict[str, list[dict[str, Kernel]]] = {}
+    for name, of_arch in variants.items():
+        families.setdefault(name.partition("<")[0], []).append(of_arch)
+    columns = " | ".join(f"{arch} registers | spills | shared" for arch in archs)
+    lines = [f"| kernel | variants | {columns} |", "|---|---|" + "---|" * (3 * len(archs))]
+    for name, family in families.items():
+        cells = []
+        for arch in archs:
+            of_arch = [variant[arch] for variant in family]
+            worst = max(of_arch, key=lambda kernel: kernel.spill_stores + kernel.spill_loads)
+            cells.append(
+                f"{smallest_to_largest([kernel.registers for kernel in of_arch])} | "
+                f"{worst.spill_stores} / {worst.spill_loads} | "
+                f"{smallest_to_largest([kernel.shared for kernel in of_arch])}"
+            )
+        lines.append(f"| `{name}` | {len(family)} | {' | '.join(cells)} |")
+    return lines
+
+
+def smallest_to_largest(numbers: list[int]) -> str:
+    """`7` or `3 to 9`."""
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def page(nvcc: str, archs: list[str], variants: dict[str, dict[str, Kernel]]) -> str:
+    """The whole of docs/kernels.md."""
     version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
     release = re.search(r"release ([\d.]+)", version)
-    lines = HEAD.format(release[1] if release else "?").splitlines()
-    columns = " | ".join(f"{arch} registers | spills | shared" for arch in archs)
-    lines += [f"| kernel | {columns} |", "|---|" + "---|" * (3 * len(archs))]
-    for source in sorted((ROOT / "csrc" / "kernels").glob("*_cuda.cu")):
-        rows: dict[str, dict[str, Kernel]] = {}
-        for arch in archs:
-            for kernel in kernels(report(nvcc, source, arch)):
-                rows.setdefault(kernel.name, {})[arch] = kernel
-        for name, of_arch in sorted(rows.items()):
-            cells = [
-                f"{k.registers} | {k.spill_stores} / {k.spill_loads} | {k.shared}"
-                for k in (of_arch[arch] for arch in archs)
-            ]
-            lines.append(f"| `{name}` | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return HEAD.format(release[1] if release else "?") + "\n".join(table(variants, archs)) + "\n"
 
 
 def main() -> None:
@@ -124,9 +151,17 @@ def main() -> None:
     )
     parser.add_argument("--arch", nargs="+", default=["sm_80", "sm_90"])
     parser.add_argument("--nvcc", default="nvcc")
-    parser.add_argument("--check", action="store_true")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--check", action="store_true")
+    choice.add_argument("--all", action="store_true")
     arguments = parser.parse_args()
-    text = table(arguments.nvcc, arguments.arch)
+    variants = compile_all(arguments.nvcc, arguments.arch)
+    if arguments.all:
+        for of_arch in variants.values():
+            for arch, kernel in of_arch.items():
+                print(arch, *kernel)
+        return
+    text = page(arguments.nvcc, arguments.arch, variants)
     if not arguments.check:
         TABLE.write_text(text)
     elif not TABLE.exists() or TABLE.read_text() != text:

@@ -1,49 +1,13 @@
-// How a kernel becomes two Python functions: NAME_cpu(fields..., threads) and NAME_cuda(fields..., device,
-// stream).
+// How a kernel becomes two Python functions: NAME_cpu(fields, threads) and NAME_cuda(fields, device, stream).
 #pragma once
 
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
-#include "common/dtype.h"
-
-namespace ibrl {
-
-// A tensor's data_ptr(), which converts to whatever pointer a field of an Args struct is.
-struct Address {
-    uintptr_t value = 0;
-    template <typename T>
-    operator T*() const {
-        return reinterpret_cast<T*>(value);
-    }
-};
-
-}  // namespace ibrl
-
-// Both arrive from Python as plain integers.
-template <>
-struct pybind11::detail::type_caster<ibrl::DType> {
-    PYBIND11_TYPE_CASTER(ibrl::DType, const_name("int"));
-    bool load(handle source, bool convert) {
-        make_caster<int> number;
-        if (!number.load(source, convert)) return false;
-        value = static_cast<ibrl::DType>(cast_op<int>(number));
-        return true;
-    }
-};
-
-template <>
-struct pybind11::detail::type_caster<ibrl::Address> {
-    PYBIND11_TYPE_CASTER(ibrl::Address, const_name("int"));
-    bool load(handle source, bool convert) {
-        make_caster<uintptr_t> number;
-        if (!number.load(source, convert)) return false;
-        value.value = cast_op<uintptr_t>(number);
-        return true;
-    }
-};
+#include "bindings/fields.h"
 
 namespace ibrl {
 
@@ -56,21 +20,44 @@ auto run_cpu(int64_t elements_touched, Kernel&& kernel) {
     return kernel();
 }
 
-// Fills an Args struct field by field, in the order of Python's arguments.
-template <typename Args>
-constexpr auto fields_of = [](auto... fields) { return Args{fields...}; };
+// Adds what `visit_fields(call, visit)` names to the module's `kernel_fields`, from which ibrl_fast/_core.pyi is
+// written.
+template <typename Call, typename VisitFields>
+FieldLister list_fields(pybind11::module_& m, const std::string& name, VisitFields visit_fields) {
+    FieldLister lister;
+    Call none{};
+    visit_fields(none, lister);
+    if (!pybind11::hasattr(m, "kernel_fields")) m.attr("kernel_fields") = pybind11::dict();
+    m.attr("kernel_fields")[name.c_str()] = pybind11::tuple(lister.kinds);
+    return lister;
+}
 
-// Binds a kernel; `make` turns Python's arguments into the kernel's Args struct.
-template <typename... Inputs, typename Make, typename Cpu, typename Cuda, typename Work>
-void bind_op(pybind11::module_& m, const std::string& name, Make make, Cpu cpu, [[maybe_unused]] Cuda cuda,
-             Work elements_touched) {
-    m.def((name + "_cpu").c_str(), [=](const Inputs&... inputs, int threads) {
-        const auto args = make(inputs...);
-        return run_cpu(elements_touched(args), [&] { return cpu(args, threads); });
+// What reads a dict into the call of a kernel.
+template <typename Call, typename VisitFields>
+auto make_reader(pybind11::module_& m, const std::string& name, VisitFields visit_fields) {
+    FieldLister lister = list_fields<Call>(m, name, visit_fields);
+    return [=, names = std::make_shared<std::vector<pybind11::str>>(std::move(lister.names))](
+               const pybind11::dict& fields) {
+        Call call{};
+        FieldReader reader(name, *names, fields);
+        visit_fields(call, reader);
+        if constexpr (requires { call.finish(); }) call.finish();
+        return call;
+    };
+}
+
+// Binds a kernel; `elements_touched(call)` tells how much work a call is.
+template <typename Call, typename Cpu, typename Cuda, typename VisitFields, typename Work>
+void bind_op(pybind11::module_& m, const std::string& name, Cpu cpu, [[maybe_unused]] Cuda cuda,
+             VisitFields visit_fields, Work elements_touched) {
+    const auto read = make_reader<Call>(m, name, visit_fields);
+    m.def((name + "_cpu").c_str(), [=](const pybind11::dict& fields, int threads) {
+        const Call call = read(fields);
+        return run_cpu(elements_touched(call), [&] { return cpu(call, threads); });
     });
 #ifdef IBRL_WITH_CUDA
-    m.def((name + "_cuda").c_str(), [=](const Inputs&... inputs, int device, Address stream) {
-        cuda(make(inputs...), device, stream);
+    m.def((name + "_cuda").c_str(), [=](const pybind11::dict& fields, int device, uintptr_t stream) {
+        cuda(read(fields), device, reinterpret_cast<void*>(stream));
     });
 #endif
 }

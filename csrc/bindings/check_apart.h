@@ -7,20 +7,19 @@
 #include <cstdint>
 #include <string>
 
-#include "bindings/bind_op.h"
-
 namespace ibrl {
 
 // A tensor's memory.
 struct Span {
     const char* name;
-    Address begin;
+    const void* begin;
     int64_t bytes;
 
     bool overlaps(const Span& other) const {
+        const auto at = reinterpret_cast<uintptr_t>(begin),
+                   at_other = reinterpret_cast<uintptr_t>(other.begin);
         const auto size = static_cast<uintptr_t>(bytes), other_size = static_cast<uintptr_t>(other.bytes);
-        return size > 0 && other_size > 0 && begin.value < other.begin.value + other_size &&
-               other.begin.value < begin.value + size;
+        return size > 0 && other_size > 0 && at < at_other + other_size && at_other < at + size;
     }
 };
 

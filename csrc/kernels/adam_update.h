@@ -65,6 +65,12 @@ struct AdamStep {
     }
 };
 
+// One element of a target network's moving average: three roundings on every device, in T.
+template <typename T>
+IBRL_HD inline T polyak(T target, T online, T rho, T one_minus_rho) {
+    return multiply_then_add(rho, target, one_minus_rho * online);
+}
+
 int64_t adam_update_cpu(const AdamUpdateArgs& args, int threads);  // 0 where the step is out of range, or -1
 void adam_update_cuda(const AdamUpdateArgs& args, int device, void* stream);
 

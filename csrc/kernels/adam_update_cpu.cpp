@@ -3,7 +3,6 @@
 #include "common/cpu_isa.h"
 #include "common/thread_pool.h"
 #include "kernels/adam_update.h"
-#include "kernels/polyak_update.h"
 
 namespace ibrl {
 namespace {

@@ -2,7 +2,6 @@
 
 #include "common/cuda_check.cuh"
 #include "kernels/adam_update.h"
-#include "kernels/polyak_update.h"
 
 namespace ibrl {
 namespace {

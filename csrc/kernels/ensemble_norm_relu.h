@@ -10,32 +10,32 @@ namespace ibrl {
 
 // T is `dtype`; V is double where T is double, otherwise float. All contiguous.
 struct EnsembleNormReluArgs {
-    const void* x;            // [members, batch, width] T
-    const void* bias;         // [members, width] V
-    const void* norm_weight;  // [members, width] V
-    const void* norm_bias;    // [members, width] V
-    void* out;                // [members, batch, width] T
-    void* mean;               // [members, batch] V; LayerNorm's, for the backward
-    void* rstd;               // [members, batch] V; one over the standard deviation
-    int64_t members, batch, width;
+    const void* x;            // [num_critics, batch, width] T
+    const void* bias;         // [num_critics, width] V
+    const void* norm_weight;  // [num_critics, width] V
+    const void* norm_bias;    // [num_critics, width] V
+    void* out;                // [num_critics, batch, width] T
+    void* mean;               // [num_critics, batch] V; LayerNorm's, for the backward
+    void* rstd;               // [num_critics, batch] V; one over the standard deviation
+    int64_t num_critics, batch, width;
     double eps;
     DType dtype;
 };
 
 struct EnsembleNormReluBackwardArgs {
-    const void* grad_out;  // [members, batch, width] T
+    const void* grad_out;  // [num_critics, batch, width] T
     const void* x;         // as in the forward, like the next five
     const void* bias;
     const void* norm_weight;
     const void* norm_bias;
     const void* mean;
     const void* rstd;
-    void* grad_x;            // [members, batch, width] T
-    void* grad_bias;         // [members, width] V; null together with the next two where they are not wanted
-    void* grad_norm_weight;  // [members, width] V
-    void* grad_norm_bias;    // [members, width] V
-    void* scratch;           // [3 * kEnsembleNormReluSplits * members * width] V, contents undefined
-    int64_t members, batch, width;
+    void* grad_x;     // [num_critics, batch, width] T
+    void* grad_bias;  // [num_critics, width] V; null together with the next two where they are not wanted
+    void* grad_norm_weight;  // [num_critics, width] V
+    void* grad_norm_bias;    // [num_critics, width] V
+    void* scratch;           // [3 * kEnsembleNormReluSplits * num_critics * width] V, contents undefined
+    int64_t num_critics, batch, width;
     DType dtype;
 };
 

@@ -1,3 +1,4 @@
+// For tests of the CUDA formulas without a GPU: on the CPU the critics take another way, which is faster.
 #include <cmath>
 #include <vector>
 
@@ -23,11 +24,11 @@ const T* row_of(const void* tensor, int64_t at, int64_t width) {
 
 template <typename T, typename V>
 void forward_row(const EnsembleNormReluArgs& args, int64_t at) {
-    const int64_t width = args.width, member = at / args.batch;
+    const int64_t width = args.width, critic = at / args.batch;
     const T* x = row_of<T>(args.x, at, width);
-    const V* bias = row_of<V>(args.bias, member, width);
-    const V* scale = row_of<V>(args.norm_weight, member, width);
-    const V* shift = row_of<V>(args.norm_bias, member, width);
+    const V* bias = row_of<V>(args.bias, critic, width);
+    const V* scale = row_of<V>(args.norm_weight, critic, width);
+    const V* shift = row_of<V>(args.norm_bias, critic, width);
     double sum = 0, square = 0;
     for (int64_t h = 0; h < width; ++h) sum += convert_from<V>(x[h]) + bias[h];
     const V mean = static_cast<V>(sum / static_cast<double>(width));
@@ -45,16 +46,16 @@ void forward_row(const EnsembleNormReluArgs& args, int64_t at) {
     static_cast<V*>(args.rstd)[at] = rstd;
 }
 
-// All gradients of one member; `sums` [3, width] are those of bias and LayerNorm's weight and bias.
+// All gradients of one critic; `sums` [3, width] are those of bias and LayerNorm's weight and bias.
 template <typename T, typename V>
-void backward_member(const EnsembleNormReluBackwardArgs& args, int64_t member) {
+void backward_critic(const EnsembleNormReluBackwardArgs& args, int64_t critic) {
     const int64_t width = args.width;
-    const V* bias = row_of<V>(args.bias, member, width);
-    const V* scale = row_of<V>(args.norm_weight, member, width);
-    const V* shift = row_of<V>(args.norm_bias, member, width);
+    const V* bias = row_of<V>(args.bias, critic, width);
+    const V* scale = row_of<V>(args.norm_weight, critic, width);
+    const V* shift = row_of<V>(args.norm_bias, critic, width);
     std::vector<double> sums(3 * width, 0.0);
     std::vector<V> normal(width), error(width);
-    for (int64_t at = member * args.batch; at < (member + 1) * args.batch; ++at) {
+    for (int64_t at = critic * args.batch; at < (critic + 1) * args.batch; ++at) {
         const T* x = row_of<T>(args.x, at, width);
         const T* grad = row_of<T>(args.grad_out, at, width);
         const V mean = static_cast<const V*>(args.mean)[at], rstd = static_cast<const V*>(args.rstd)[at];
@@ -80,14 +81,14 @@ void backward_member(const EnsembleNormReluBackwardArgs& args, int64_t member) {
     void* const grads[] = {args.grad_bias, args.grad_norm_weight, args.grad_norm_bias};
     for (int64_t which = 0; which < 3; ++which)
         for (int64_t h = 0; h < width; ++h)
-            static_cast<V*>(grads[which])[member * width + h] = static_cast<V>(sums[which * width + h]);
+            static_cast<V*>(grads[which])[critic * width + h] = static_cast<V>(sums[which * width + h]);
 }
 
 }  // namespace
 
 void ensemble_norm_relu_cpu(const EnsembleNormReluArgs& args, int threads) {
     with_types(args.dtype, [&]<typename T, typename V>(T, V) {
-        parallel_for(args.members * args.batch, 8, threads, [&](int64_t begin, int64_t end) {
+        parallel_for(args.num_critics * args.batch, 8, threads, [&](int64_t begin, int64_t end) {
             for (int64_t at = begin; at < end; ++at) forward_row<T, V>(args, at);
         });
     });
@@ -95,8 +96,8 @@ void ensemble_norm_relu_cpu(const EnsembleNormReluArgs& args, int threads) {
 
 void ensemble_norm_relu_backward_cpu(const EnsembleNormReluBackwardArgs& args, int threads) {
     with_types(args.dtype, [&]<typename T, typename V>(T, V) {
-        parallel_for(args.members, 1, threads, [&](int64_t begin, int64_t end) {
-            for (int64_t member = begin; member < end; ++member) backward_member<T, V>(args, member);
+        parallel_for(args.num_critics, 1, threads, [&](int64_t begin, int64_t end) {
+            for (int64_t critic = begin; critic < end; ++critic) backward_critic<T, V>(args, critic);
         });
     });
 }

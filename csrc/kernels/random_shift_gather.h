@@ -6,7 +6,7 @@
 
 #include "common/dtype.h"
 #include "common/philox.h"
-#include "kernels/replay_gather.h"
+#include "kernels/replay_rows.h"
 
 namespace ibrl {
 

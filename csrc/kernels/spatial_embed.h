@@ -12,23 +12,23 @@ namespace ibrl {
 
 // T is `dtype`; V is double where T is double, otherwise float. Rows [embed_dim] are contiguous everywhere.
 struct SpatialEmbedArgs {
-    const void* patches;         // [batch, channels, members, embed_dim] T, contiguous
-    const void* extra;           // [members, proposals, batch, embed_dim] T
-    const void* norm_weight;     // [members, embed_dim] V, contiguous
-    const void* norm_bias;       // [members, embed_dim] V, contiguous
-    const void* channel_weight;  // [members, channels, embed_dim] V, contiguous
-    void* out;                   // [members, proposals, batch, embed_dim] T
-    void* mean;  // [members, proposals, batch, channels] V, contiguous; LayerNorm's, for the backward
+    const void* patches;         // [batch, channels, num_critics, embed_dim] T, contiguous
+    const void* extra;           // [num_critics, proposals, batch, embed_dim] T
+    const void* norm_weight;     // [num_critics, embed_dim] V, contiguous
+    const void* norm_bias;       // [num_critics, embed_dim] V, contiguous
+    const void* channel_weight;  // [num_critics, channels, embed_dim] V, contiguous
+    void* out;                   // [num_critics, proposals, batch, embed_dim] T
+    void* mean;  // [num_critics, proposals, batch, channels] V, contiguous; LayerNorm's, for the backward
     void* rstd;  // as mean; one over the standard deviation
-    int64_t members, proposals, batch, channels, embed_dim;
-    int64_t extra_strides[3], out_strides[3];  // elements: member, proposal, batch
+    int64_t num_critics, proposals, batch, channels, embed_dim;
+    int64_t extra_strides[3], out_strides[3];  // elements: critic, proposal, batch
     double eps;
     DType dtype;
 };
 
 // A gradient that is not wanted is null; those of the weights are added to what is there.
 struct SpatialEmbedBackwardArgs {
-    const void* grad_out;        // [members, proposals, batch, embed_dim] T
+    const void* grad_out;        // [num_critics, proposals, batch, embed_dim] T
     const void* patches;         // as in the forward, like the next six
     const void* extra;           //
     const void* norm_weight;     //
@@ -36,21 +36,21 @@ struct SpatialEmbedBackwardArgs {
     const void* channel_weight;  //
     const void* mean;            //
     const void* rstd;            //
-    void* grad_extra;            // [members, proposals, batch, embed_dim] T
-    void* grad_patches;          // [batch, channels, members, embed_dim] T, contiguous, or null
-    void* grad_norm_weight;      // [members, embed_dim] V, contiguous; null together with the next two
-    void* grad_norm_bias;        // [members, embed_dim] V, contiguous
-    void* grad_channel_weight;   // [members, channels, embed_dim] V, contiguous
+    void* grad_extra;            // [num_critics, proposals, batch, embed_dim] T
+    void* grad_patches;          // [batch, channels, num_critics, embed_dim] T, contiguous, or null
+    void* grad_norm_weight;      // [num_critics, embed_dim] V, contiguous; null together with the next two
+    void* grad_norm_bias;        // [num_critics, embed_dim] V, contiguous
+    void* grad_channel_weight;   // [num_critics, channels, embed_dim] V, contiguous
     void* scratch;  // [spatial_embed_scratch_{cpu,cuda}()] V, 16-byte aligned, contents undefined
-    int64_t members, proposals, batch, channels, embed_dim;
+    int64_t num_critics, proposals, batch, channels, embed_dim;
     int64_t grad_out_strides[3], extra_strides[3],
-        grad_extra_strides[3];  // elements: member, proposal, batch
+        grad_extra_strides[3];  // elements: critic, proposal, batch
     DType dtype;
 };
 
 // What a backward's scratch depends on.
 struct SpatialEmbedSizes {
-    int64_t members, proposals, batch, channels, embed_dim;
+    int64_t num_critics, proposals, batch, channels, embed_dim;
     DType dtype;
     bool of_weights;  // whether gradients of the weights are wanted
 };

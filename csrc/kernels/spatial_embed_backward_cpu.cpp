@@ -1,7 +1,6 @@
 #include <type_traits>
 
 #include "kernels/spatial_embed.h"
-#include "kernels/spatial_embed_pack.h"
 #include "kernels/spatial_embed_passes.h"
 
 namespace ibrl {
@@ -11,7 +10,7 @@ namespace {
 // the gradient at the normalised value.
 template <typename T, typename V>
 IBRL_ALWAYS_INLINE void row_sums(const SpatialEmbedBackwardArgs& args, int64_t begin, int64_t end) {
-    const int64_t count = args.embed_dim, stride = args.members * count;
+    const int64_t count = args.embed_dim, stride = args.num_critics * count;
     const V* norm_weight = static_cast<const V*>(args.norm_weight);
     const V* norm_bias = static_cast<const V*>(args.norm_bias);
     for (int64_t b = begin; b < end; ++b)
@@ -54,7 +53,7 @@ IBRL_ALWAYS_INLINE void row_sums(const SpatialEmbedBackwardArgs& args, int64_t b
 template <typename T, typename V, typename P, int N>
 IBRL_ALWAYS_INLINE void grad_columns(const SpatialEmbedBackwardArgs& args, int64_t column) {
     constexpr int64_t n = sizeof(P) / sizeof(V);
-    const int64_t stride = args.members * args.embed_dim;
+    const int64_t stride = args.num_critics * args.embed_dim;
     const bool of_weights = args.grad_channel_weight != nullptr;
     const V* weight = static_cast<const V*>(args.channel_weight) + column;
     V* grad_weight = static_cast<V*>(args.grad_channel_weight) + (of_weights ? column : 0);
@@ -134,7 +133,7 @@ int64_t spatial_embed_scratch_cpu(const SpatialEmbedSizes& sizes) {
 }
 
 void spatial_embed_backward_cpu(const SpatialEmbedBackwardArgs& args, int threads) {
-    run_members_for_dtype<Rows, Columns>(args, threads);
+    run_critics_for_dtype<Rows, Columns>(args, threads);
 }
 
 }  // namespace ibrl

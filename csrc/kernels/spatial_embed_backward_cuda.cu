@@ -1,5 +1,4 @@
-#include "kernels/spatial_embed_plan.cuh"
-#include "kernels/spatial_embed_rows.cuh"
+#include "kernels/spatial_embed_layout.cuh"
 
 namespace ibrl {
 namespace {
@@ -16,7 +15,7 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
     // The weights of a block that keeps to its channels; each thread reads what it wrote.
     __shared__ V kept[kOfWeights ? kRows : 1][kOfWeights ? kCount * kRowThreads : 1];
     const int width = static_cast<int>(args.embed_dim), proposals = static_cast<int>(args.proposals);
-    const int64_t member = blockIdx.z, stride = args.members * args.embed_dim;
+    const int64_t critic = blockIdx.z, stride = args.num_critics * args.embed_dim;
     const int first_channel = static_cast<int>(blockIdx.y * plan.channels);
     const int last_channel = static_cast<int>(min(first_channel + plan.channels, args.channels));
     const int64_t first_entry = blockIdx.x * plan.entries;
@@ -25,11 +24,11 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
 
     V scale[kCount], shift[kCount], added[kCount], error[kCount], total[kCount];
     V grad_weight[kRows][kCount] = {}, grad_scale[kCount] = {}, grad_shift[kCount] = {};
-    C::load(static_cast<const V*>(args.norm_weight) + member * width, width, scale);
-    C::load(static_cast<const V*>(args.norm_bias) + member * width, width, shift);
+    C::load(static_cast<const V*>(args.norm_weight) + critic * width, width, scale);
+    C::load(static_cast<const V*>(args.norm_bias) + critic * width, width, shift);
 
     const auto load_weight = [&](int c, V(&weight)[kCount]) {
-        C::load(static_cast<const V*>(args.channel_weight) + (member * args.channels + c) * width,
+        C::load(static_cast<const V*>(args.channel_weight) + (critic * args.channels + c) * width,
                 c < last_channel ? width : 0, weight);
     };
     if constexpr (kOfWeights)
@@ -43,13 +42,13 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
     int buffer = 0;
     for (int64_t b = first_entry; b < last_entry; ++b)
         for (int p = 0; p < proposals; ++p) {
-            C::load(static_cast<const T*>(args.extra) + row_offset(args.extra_strides, member, p, b), width,
+            C::load(static_cast<const T*>(args.extra) + row_offset(args.extra_strides, critic, p, b), width,
                     added);
-            C::load(static_cast<const T*>(args.grad_out) + row_offset(args.grad_out_strides, member, p, b),
+            C::load(static_cast<const T*>(args.grad_out) + row_offset(args.grad_out_strides, critic, p, b),
                     width, error);
 #pragma unroll
             for (int k = 0; k < kCount; ++k) total[k] = 0;
-            const int64_t of_extra = (member * proposals + p) * args.batch + b;
+            const int64_t of_extra = (critic * proposals + p) * args.batch + b;
             for (int first = first_channel; first < last_channel; first += kRows, buffer ^= 1) {
                 V x[kRows][kCount], sums[2 * kRows];
                 // Channels past the last repeat it, weigh nothing and are not written.
@@ -57,7 +56,7 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
 #pragma unroll
                 for (int r = 0; r < kRows; ++r) {
                     const int64_t row = b * args.channels + min(first + r, last_channel - 1);
-                    C::load_raw(static_cast<const T*>(args.patches) + row * stride + member * width, width,
+                    C::load_raw(static_cast<const T*>(args.patches) + row * stride + critic * width, width,
                                 raw[r]);
                 }
 #pragma unroll
@@ -113,7 +112,7 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
                     }
                     if (args.grad_patches == nullptr) continue;
                     T* grad_row = static_cast<T*>(args.grad_patches) +
-                                  (b * args.channels + first + r) * stride + member * width;
+                                  (b * args.channels + first + r) * stride + critic * width;
                     // The same thread wrote the earlier proposals' sum.
                     if (p > 0)
 #pragma unroll
@@ -123,10 +122,10 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
                 }
             }
             if constexpr (kOfWeights) {
-                const int64_t row = blockIdx.y * args.members * proposals * args.batch + of_extra;
+                const int64_t row = blockIdx.y * args.num_critics * proposals * args.batch + of_extra;
                 C::store(static_cast<V*>(args.scratch) + row * width, width, total);
             } else {
-                C::store(static_cast<T*>(args.grad_extra) + row_offset(args.grad_extra_strides, member, p, b),
+                C::store(static_cast<T*>(args.grad_extra) + row_offset(args.grad_extra_strides, critic, p, b),
                          width, total);
             }
         }
@@ -136,12 +135,12 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
 #pragma unroll
         for (int r = 0; r < kRows; ++r)
             if (first_channel + r < last_channel)
-                C::store(
-                    channel_part +
-                        ((blockIdx.x * args.members + member) * args.channels + first_channel + r) * width,
-                    width, grad_weight[r]);
+                C::store(channel_part +
+                             ((blockIdx.x * args.num_critics + critic) * args.channels + first_channel + r) *
+                                 width,
+                         width, grad_weight[r]);
         const int64_t split = blockIdx.x * plan.channel_splits + blockIdx.y;
-        V* norm_part = channel_part + parts.channel_weight + (split * args.members + member) * width;
+        V* norm_part = channel_part + parts.channel_weight + (split * args.num_critics + critic) * width;
         C::store(norm_part, width, grad_scale);
         C::store(norm_part + parts.norm, width, grad_shift);
     }
@@ -155,7 +154,8 @@ struct Launch {
         const SpatialEmbedPlan plan(sizes);
         const SpatialEmbedParts parts(sizes, plan);
         const dim3 blocks(static_cast<unsigned>(plan.batch_splits),
-                          static_cast<unsigned>(plan.channel_splits), static_cast<unsigned>(args.members));
+                          static_cast<unsigned>(plan.channel_splits),
+                          static_cast<unsigned>(args.num_critics));
         if (!sizes.of_weights) {
             spatial_embed_backward_kernel<C, false><<<blocks, kRowThreads, 0, stream>>>(args, plan, parts);
             return;
@@ -169,12 +169,13 @@ struct Launch {
 }  // namespace
 
 int64_t spatial_embed_scratch_cuda(const SpatialEmbedSizes& sizes) {
-    const bool empty = sizes.members * sizes.proposals * sizes.batch * sizes.channels * sizes.embed_dim == 0;
+    const bool empty =
+        sizes.num_critics * sizes.proposals * sizes.batch * sizes.channels * sizes.embed_dim == 0;
     return empty || !sizes.of_weights ? 0 : SpatialEmbedParts(sizes, SpatialEmbedPlan(sizes)).total();
 }
 
 void spatial_embed_backward_cuda(const SpatialEmbedBackwardArgs& args, int device, void* stream) {
-    if (args.members * args.proposals * args.batch * args.channels * args.embed_dim == 0) return;
+    if (args.num_critics * args.proposals * args.batch * args.channels * args.embed_dim == 0) return;
     DeviceGuard guard(device);
     bool packed = inputs_packed(args) && rows_packed(args.grad_out, args.grad_out_strides, args.dtype) &&
                   rows_packed(args.grad_extra, args.grad_extra_strides, args.dtype);

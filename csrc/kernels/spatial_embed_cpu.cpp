@@ -2,7 +2,6 @@
 #include <cmath>
 
 #include "kernels/spatial_embed.h"
-#include "kernels/spatial_embed_pack.h"
 #include "kernels/spatial_embed_passes.h"
 
 namespace ibrl {
@@ -26,7 +25,7 @@ IBRL_ALWAYS_INLINE V sum_row(int64_t count, Body body) {
 // Mean and one over the standard deviation of the rows of batch entries [begin, end).
 template <typename T, typename V>
 IBRL_ALWAYS_INLINE void row_statistics(const SpatialEmbedArgs& args, int64_t begin, int64_t end) {
-    const int64_t count = args.embed_dim, stride = args.members * count;
+    const int64_t count = args.embed_dim, stride = args.num_critics * count;
     const V scale = V(1) / static_cast<V>(count);
     for (int64_t b = begin; b < end; ++b)
         for (int64_t c = 0; c < args.channels; ++c)
@@ -55,7 +54,7 @@ IBRL_ALWAYS_INLINE void row_statistics(const SpatialEmbedArgs& args, int64_t beg
 template <typename T, typename V, typename P, int N>
 IBRL_ALWAYS_INLINE void sum_columns(const SpatialEmbedArgs& args, int64_t column) {
     constexpr int64_t n = sizeof(P) / sizeof(V);
-    const int64_t stride = args.members * args.embed_dim;
+    const int64_t stride = args.num_critics * args.embed_dim;
     const V* weight = static_cast<const V*>(args.channel_weight) + column;
     P scale[N], shift[N];
     for (int k = 0; k < N; ++k) {
@@ -100,7 +99,7 @@ struct Columns {
 }  // namespace
 
 void spatial_embed_cpu(const SpatialEmbedArgs& args, int threads) {
-    run_members_for_dtype<Rows, Columns>(args, threads);
+    run_critics_for_dtype<Rows, Columns>(args, threads);
 }
 
 }  // namespace ibrl

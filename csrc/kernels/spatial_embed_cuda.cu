@@ -1,4 +1,4 @@
-#include "kernels/spatial_embed_rows.cuh"
+#include "kernels/spatial_embed_layout.cuh"
 
 namespace ibrl {
 namespace {
@@ -7,7 +7,7 @@ namespace {
 // registers.
 constexpr int kEntries = 2;
 
-// A block reduces two batch entries of kProposals proposals of one member: it holds a few channels' rows of
+// A block reduces two batch entries of kProposals proposals of one critic: it holds a few channels' rows of
 // both in registers and, while they last, fetches the next ones as it normalises these.
 template <typename C, int kProposals>
 __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
@@ -17,7 +17,7 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
     constexpr int kCount = C::kCount, kRows = C::kRows, kChannels = kRows / kEntries;
     __shared__ V shared[2][kRowWarps * kRows];
     const int width = static_cast<int>(args.embed_dim), channels = static_cast<int>(args.channels);
-    const int64_t member = blockIdx.z, stride = args.members * args.embed_dim;
+    const int64_t critic = blockIdx.z, stride = args.num_critics * args.embed_dim;
     const V inverse_width = V(1) / V(width);
 
     // A last entry or proposal without a partner is computed twice and written once.
@@ -31,14 +31,14 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
     // What belongs to the thread's columns for all channels.
     V scale[kCount], shift[kCount], added[kProposals][kEntries][kCount];
     V total[kProposals][kEntries][kCount] = {};
-    C::load(static_cast<const V*>(args.norm_weight) + member * width, width, scale);
-    C::load(static_cast<const V*>(args.norm_bias) + member * width, width, shift);
+    C::load(static_cast<const V*>(args.norm_weight) + critic * width, width, scale);
+    C::load(static_cast<const V*>(args.norm_bias) + critic * width, width, shift);
 #pragma unroll
     for (int p = 0; p < kProposals; ++p)
 #pragma unroll
         for (int e = 0; e < kEntries; ++e)
             C::load(static_cast<const T*>(args.extra) +
-                        row_offset(args.extra_strides, member, proposal[p], entry[e]),
+                        row_offset(args.extra_strides, critic, proposal[p], entry[e]),
                     width, added[p][e]);
 
     // Row r of a tile: channel r % kChannels of entry r / kChannels; channels past the last weigh nothing.
@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
         for (int r = 0; r < kRows; ++r) {
             const int c = min(first + r % kChannels, channels - 1);
             const int64_t row = entry[r / kChannels] * channels + c;
-            C::load_raw(static_cast<const T*>(args.patches) + row * stride + member * width, width, raw[r]);
+            C::load_raw(static_cast<const T*>(args.patches) + row * stride + critic * width, width, raw[r]);
         }
     };
     constexpr bool kAhead = kProposals == 1;
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
         if (kAhead && first + kChannels < channels) fetch(first + kChannels);
 #pragma unroll
         for (int c = 0; c < kChannels; ++c) {
-            const int64_t row = member * channels + first + c;
+            const int64_t row = critic * channels + first + c;
             C::load(static_cast<const V*>(args.channel_weight) + row * width,
                     first + c < channels ? width : 0, weight[c]);
         }
@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
                     total[p][e][k] += (value < V(0) ? V(0) : value) * weight[c][k];
                 }
                 if (int(threadIdx.x) == r && first + c < channels) {
-                    const int64_t row = (member * args.proposals + proposal[p]) * args.batch + entry[e];
+                    const int64_t row = (critic * args.proposals + proposal[p]) * args.batch + entry[e];
                     static_cast<V*>(args.mean)[row * channels + first + c] = mean[r];
                     static_cast<V*>(args.rstd)[row * channels + first + c] = rstd[r];
                 }
@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(kRowThreads, C::kBlocks)
         for (int e = 0; e < kEntries; ++e)
             if (blockIdx.x * kEntries + e < args.batch && blockIdx.y * kProposals + p < args.proposals)
                 C::store(
-                    static_cast<T*>(args.out) + row_offset(args.out_strides, member, proposal[p], entry[e]),
+                    static_cast<T*>(args.out) + row_offset(args.out_strides, critic, proposal[p], entry[e]),
                     width, total[p][e]);
 }
 
@@ -120,7 +120,7 @@ struct Launch {
     template <typename C, int kProposals>
     static void with_proposals(const SpatialEmbedArgs& args, cudaStream_t stream) {
         const dim3 blocks(blocks_for(args.batch, kEntries), blocks_for(args.proposals, kProposals),
-                          static_cast<unsigned>(args.members));
+                          static_cast<unsigned>(args.num_critics));
         spatial_embed_kernel<C, kProposals><<<blocks, kRowThreads, 0, stream>>>(args);
     }
     template <typename C>
@@ -132,7 +132,7 @@ struct Launch {
 }  // namespace
 
 void spatial_embed_cuda(const SpatialEmbedArgs& args, int device, void* stream) {
-    if (args.members * args.batch * args.proposals * args.embed_dim == 0) return;
+    if (args.num_critics * args.batch * args.proposals * args.embed_dim == 0) return;
     DeviceGuard guard(device);
     const bool packed = inputs_packed(args) && rows_packed(args.out, args.out_strides, args.dtype);
     launch_for_rows<Launch>(args, args.dtype, args.embed_dim, packed, static_cast<cudaStream_t>(stream));

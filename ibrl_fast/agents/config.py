@@ -1,12 +1,17 @@
-"""What a reinforcement learning agent does: frozen, validated, plain values."""
+"""What imitation and the methods of reinforcement learning do: frozen, validated, plain values.
+
+The type of a configuration is its method (agents/methods.py lists them). Nothing here imports torch, so that
+command lines and presets are quick.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
 
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.agents.gate import GateConfig
+from ibrl_fast.errors import ArgumentError, expect
 from ibrl_fast.fields import check_fields
 
 PrecisionName = Literal["fp32", "tf32", "bf16"]
@@ -51,26 +56,72 @@ class ProposalRule:
         return self.kind == "min" and self.margin == 0.0
 
 
+class BatchRequest(NamedTuple):
+    """One batch that an update round wants.
+
+    Attributes:
+        size: transitions.
+        demo_fraction: share of them from the demonstrations; None draws from all transitions alike.
+    """
+
+    size: int
+    demo_fraction: float | None = None
+
+
 @dataclass(frozen=True)
-class TD3Config:
+class MethodConfig:
+    """What the training loop must know of a method before its learner exists.
+
+    Attributes:
+        method: its name.
+        learner: where its class is, `module:Class`; imported when a learner is made.
+        needs_teacher: an imitation policy is fitted to the demonstrations first and handed to the learner.
+        warmup: who acts in the warm-up episodes: the teacher, or uniformly random actions.
+        precision: of matrix products and convolutions (tf32: on CUDA); weights, losses and optimiser stay in
+            full precision.
+    """
+
+    method: ClassVar[str]
+    learner: ClassVar[str]
+    needs_teacher: ClassVar[bool] = False
+    warmup: ClassVar[Literal["teacher", "random"]] = "random"
+
+    precision: PrecisionName = "fp32"
+
+    def batches(self, batch_size: int, critic_updates: int) -> list[BatchRequest]:
+        """The batches of one update round, in the order in which the learner wants them."""
+        return [BatchRequest(batch_size)] * critic_updates
+
+    def check_schedule(self, warmup_episodes: int) -> None:
+        """Refuse a run's schedule that the method cannot work with.
+
+        Raises:
+            ArgumentError: naming the option.
+        """
+
+
+@dataclass(frozen=True)
+class TD3Config(MethodConfig):
     """TD3 with an ensemble of critics, as Algorithm 1 uses it; gamma and nstep belong to the replay buffer.
 
     Attributes:
+        residual: the actor corrects the teacher's action (residual policy learning).
         learning_rate: Adam's learning rate for actor, critics and encoder.
         exploration_std: sigma, of the noise on the RL action when acting and in the target, in action units.
         noise_clip: c, bound of the target's noise.
         polyak: rho, target = rho * target + (1 - rho) * online.
         subset_size: K, critics whose minimum values an action (RED-Q); drawn afresh for every use.
-        precision: of matrix products and convolutions (tf32: on CUDA); weights, losses and optimiser stay in
-            full precision.
     """
+
+    method: ClassVar[str] = "td3"
+    learner: ClassVar[str] = "ibrl_fast.agents.td3:TD3Agent"
+    residual: ClassVar[bool] = False
 
     learning_rate: float = 1e-4
     exploration_std: float = 0.1
     noise_clip: float = 0.3
     polyak: float = 0.99
     subset_size: int = 2
-    precision: PrecisionName = "fp32"
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -96,18 +147,33 @@ class IBRLConfig(TD3Config):
         bootstrap_proposal: whether it proposes in the target.
         acting_rule: how proposals are scored when acting.
         bootstrap_rule: how they are scored in the target; the chosen one is valued by the subset's minimum.
+        gate: the evaluated and exported policy stays the imitation policy until training episodes show that
+            the hybrid policy is no worse; needs warm-up episodes. None (the paper): always hybrid.
     """
+
+    method: ClassVar[str] = "ibrl"
+    learner: ClassVar[str] = "ibrl_fast.agents.ibrl:IBRLAgent"
+    needs_teacher: ClassVar[bool] = True
+    warmup: ClassVar[Literal["teacher", "random"]] = "teacher"
 
     beta: float | None = None
     actor_proposal: bool = True
     bootstrap_proposal: bool = True
     acting_rule: ProposalRule = field(default_factory=ProposalRule)
     bootstrap_rule: ProposalRule = field(default_factory=ProposalRule)
+    gate: GateConfig | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.beta is not None and not (math.isfinite(self.beta) and self.beta >= 0):
             raise ArgumentError(f"beta: expected >= 0 or None, got {self.beta}")
+        # the deployed policy can only switch between two proposals
+        expect(self.gate is None or self.actor_proposal, "gate", "None without actor_proposal", self.gate)
+
+    def check_schedule(self, warmup_episodes: int) -> None:
+        """Refuse a gate without the episodes that it compares with."""
+        enough = self.gate is None or warmup_episodes > 0
+        expect(enough, "warmup_episodes", "at least 1 with a gate", warmup_episodes)
 
 
 @dataclass(frozen=True)

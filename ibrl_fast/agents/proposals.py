@@ -8,32 +8,7 @@ from torch import Tensor
 from ibrl_fast import ops
 from ibrl_fast.agents.config import ProposalRule
 from ibrl_fast.agents.random_source import RandomSource
-
-
-def score_proposals(q: Tensor, subset: Tensor, rule: ProposalRule) -> Tensor:
-    """Score proposals by a rule.
-
-    Args:
-        q: `[proposals, num_critics, batch]`; the critics are all that the rule may look at.
-        subset: `[K]` int64, the critics of the minimum.
-        rule: how evidence counts.
-
-    Returns:
-        `[proposals, batch]`.
-    """
-    score = q.index_select(1, subset).amin(1) if rule.kind == "min" else q.mean(1)
-    if q.shape[0] > 1:
-        # the RL proposal pays for the doubt about it
-        if rule.kind == "lcb":
-            doubt = q[0].std(0, correction=0)
-        elif rule.kind == "paired":
-            best_il = score[1:].argmax(0)
-            rival = q[1:].gather(0, best_il.expand(1, q.shape[1], -1))[0]
-            doubt = (q[0] - rival).std(0, correction=0)
-        else:
-            doubt = torch.zeros_like(score[0])
-        score = torch.cat([(score[0] - rule.std_factor * doubt - rule.margin).unsqueeze(0), score[1:]])
-    return score
+from ibrl_fast.nn.proposal_scores import score_proposals
 
 
 def select_action(
@@ -53,7 +28,7 @@ def select_action(
         action `[batch, action_dim]` and choice `[batch]` int64.
     """
     if not rule.is_paper:
-        q = score_proposals(q, subset, rule).unsqueeze(1)
+        q = score_proposals(q, subset, rule.kind, rule.std_factor, rule.margin).unsqueeze(1)
         subset = torch.zeros_like(subset[:1])
     action, choice = ops.ibrl_select(q, actions, subset, beta=beta, seed=random.seed, counter=random.counter)
     if beta is not None:
@@ -88,7 +63,7 @@ def bootstrap_target(
     if rule.is_paper:
         target, choice = ops.ibrl_target(q, reward, discount, subset, beta=beta, seed=seed, counter=counter)
     else:
-        score = score_proposals(q, subset, rule).unsqueeze(1)
+        score = score_proposals(q, subset, rule.kind, rule.std_factor, rule.margin).unsqueeze(1)
         first = torch.zeros_like(subset[:1])
         _, choice = ops.ibrl_target(score, reward, discount, first, beta=beta, seed=seed, counter=counter)
         value = q.index_select(1, subset).amin(1).gather(0, choice.unsqueeze(0))[0]

@@ -1,11 +1,13 @@
-"""TD3 with an ensemble of critics (Alg. 1 without its proposals): the base that the other methods vary."""
+"""TD3 with an ensemble of critics: Algorithm 1, whose lines about proposals the methods fill in.
+
+One round reads from top to bottom: act (lines 6 to 9), update (14 to 22), and the parts that both use.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,42 +16,36 @@ from torch import Tensor, nn
 from ibrl_fast.agents.config import ProposalRule, TD3Config
 from ibrl_fast.agents.flat_adam import FlatAdam
 from ibrl_fast.agents.flat_parameters import FlatParameters
+from ibrl_fast.agents.gate import DeploymentGate
+from ibrl_fast.agents.input_checks import check_batch, check_obs, check_proposals, check_teacher, samples_of
+from ibrl_fast.agents.learner import Action, LearnerSetup, Metrics, Phase, no_phase
 from ibrl_fast.agents.precision import Precision, in_precision
 from ibrl_fast.agents.proposals import bootstrap_target, select_action
 from ibrl_fast.agents.random_source import RandomSource
 from ibrl_fast.data import Batch
-from ibrl_fast.errors import ArgumentError
-from ibrl_fast.nn import Networks
+from ibrl_fast.errors import ArgumentError, expect
+from ibrl_fast.nn import Networks, build_networks
+from ibrl_fast.nn.bases import Actor
+from ibrl_fast.nn.policies import RL_SOURCE, EncodedActor, ResidualPolicy, SinglePolicy
 
 Features = Any  # [batch, features], or tokens [batch, tokens, dim] with proprioception [batch, proprio_dim]
 
 
-@dataclass
-class Action:
-    """What an agent does in N environments, and why.
-
-    Attributes:
-        action: `[N, action_dim]` in [-1, 1].
-        source: `[N]` int64: 0 for the RL action, 1 for an IL action.
-        q: `[proposals, N]`, the value of each proposal: the minimum over the critics that were asked.
-        il_action: `[N, samples, action_dim]`, what the imitation policy proposed; None without one.
-    """
-
-    action: Tensor
-    source: Tensor
-    q: Tensor
-    il_action: Tensor | None
-
-
 class TD3Agent:
-    """Actor, critics and their targets, with the updates of Algorithm 1.
+    """Actor, critics and their targets, with the updates of Algorithm 1; a `Learner`.
 
     Args:
-        networks: modules made by build_networks; the agent owns them from here on.
+        networks: modules made by build_networks, with a residual actor if the configuration says so; the
+            agent owns them from here on.
         config: hyper-parameters.
+        bc_policy: mu, obs dict to actions `[N, action_dim]` or samples `[N, S, action_dim]`; frozen here.
+            Exactly where config.needs_teacher.
         seed: of every random number drawn by the agent.
         device: where the networks live.
         dtype: of weights and losses; float64 serves the tests.
+
+    Raises:
+        ArgumentError: more critics asked than there are, or a teacher too many or too few.
     """
 
     beta: float | None = None
@@ -60,6 +56,7 @@ class TD3Agent:
         self,
         networks: Networks,
         config: TD3Config,
+        bc_policy: nn.Module | None = None,
         *,
         seed: int,
         device: torch.device | str = "cpu",
@@ -74,12 +71,15 @@ class TD3Agent:
         self.encoder = networks.encoder.to(self.device, dtype)
         self.actor = networks.actor.to(self.device, dtype)
         self.critic = networks.critic.to(self.device, dtype)
-        self.action_dim = int(self.actor.action_dim)  # type: ignore[arg-type]
-        self.num_critics = int(self.critic.num_critics)  # type: ignore[arg-type]
-        if config.subset_size > self.num_critics:
-            raise ArgumentError(
-                f"subset_size: expected <= {self.num_critics} critics, got {config.subset_size}"
-            )
+        self.action_dim = self.actor.action_dim
+        self.num_critics = self.critic.num_critics
+        most = f"<= {self.num_critics} critics"
+        expect(config.subset_size <= self.num_critics, "subset_size", most, config.subset_size)
+        check_teacher(config, bc_policy)
+        self.bc_policy = bc_policy
+        if bc_policy is not None:
+            bc_policy.to(self.device, dtype).requires_grad_(False).eval()
+        self.num_proposals = 0 if bc_policy is None else samples_of(bc_policy)
         # targets; the encoder has none
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
@@ -89,44 +89,55 @@ class TD3Agent:
         trained_by_critic = [*self.encoder.parameters(), *self._critic_parameters]
         self.actor_optimizer = self._adam(self.actor.parameters(), self.target_actor)
         self.critic_optimizer = self._adam(trained_by_critic, self.target_critic)
-        self.critic_updates = 0
-        self.actor_updates = 0
-        # how often load_state_dict was called: tensors that a captured graph knows may be others since
+        self.counts = {"critic_updates": 0, "actor_updates": 0}
         self.loads = 0
+
+    @classmethod
+    def from_setup(cls, config: TD3Config, setup: LearnerSetup) -> TD3Agent:
+        """Make networks and agent for a run."""
+        networks = build_networks(
+            setup.network, setup.shapes, setup.action_dim, scalers=setup.scalers, residual=config.residual
+        )
+        return cls(networks, config, setup.teacher, seed=setup.seed, device=setup.device)
 
     # ---- acting
 
     @torch.no_grad()
     @in_precision
-    def act(self, obs: dict[str, Tensor], explore: bool) -> Action:
-        """Choose actions for N environments.
+    def propose(self, obs: dict[str, Tensor]) -> Tensor | None:
+        """The imitation policy's proposals `[N, samples, action_dim]`, without noise; None without one."""
+        if self.bc_policy is None:
+            return None
+        action = self.bc_policy(obs).to(self.dtype)
+        return action.unsqueeze(1) if action.dim() == 2 else action
+
+    @torch.no_grad()
+    @in_precision
+    def act(self, obs: dict[str, Tensor], explore: bool, il_action: Tensor | None = None) -> Action:
+        """Choose actions for N environments (Alg. 1 lines 7 to 9).
 
         Args:
             obs: stacked observations, each `[N, ...]`, on the agent's device.
-            explore: noise on the RL action and a random subset of critics; otherwise the choice is
-                deterministic: no noise, the minimum over all critics, the best proposal.
+            explore: noise on the RL action, a random subset of critics, a soft draw if beta is set;
+                otherwise the choice is deterministic: no noise, all critics, the best proposal.
+            il_action: `[N, samples, action_dim]`, what propose says of obs, where it is known already.
         """
-        self._check_obs(obs)
+        size = check_obs(obs, self.shapes)
+        if il_action is None:
+            il_action = self.propose(obs)
+        if il_action is not None:
+            check_proposals("il_action", il_action, size, self.action_dim)
         features = self._encode(obs)
-        return self._choose(features, self._rl_proposal(features, explore).unsqueeze(0), None, explore)
 
-    def eval_action(self, obs: dict[str, Tensor]) -> Tensor:
-        """The action `[N, action_dim]` of the result of training: act without exploration."""
-        return self.act(obs, explore=False).action
-
-    def _rl_proposal(self, features: Features, explore: bool) -> Tensor:
-        """The actor's action `[N, action_dim]`; dropout is off."""
-        with self._autocast():
-            action = self.actor(features).to(self.dtype)
+        # the RL action, with noise but without dropout
+        with self.precision.autocast():
+            rl_action = self._actor_action(self.actor, features, il_action, None)
         if explore:
-            noise = self.random.normal((action.shape[0], action.shape[1]))
-            action = (action + self.config.exploration_std * noise).clamp_(-1.0, 1.0)
-        return action
+            noise = self.random.normal((size, self.action_dim))
+            rl_action = (rl_action + self.config.exploration_std * noise).clamp_(-1.0, 1.0)
 
-    def _choose(
-        self, features: Features, proposals: Tensor, il_action: Tensor | None, explore: bool
-    ) -> Action:
-        """Value the proposals `[P, N, action_dim]` by the target critics and select."""
+        # the target critics choose among the proposals
+        proposals = self._acting_proposals(rl_action, il_action)
         rule = self.acting_rule
         subset = self._draw_subset() if explore else None
         q, subset = self._target_values(features, proposals, subset, rule)
@@ -135,28 +146,57 @@ class TD3Agent:
         values = q.amin(1) if rule.is_paper else q.index_select(1, subset).amin(1)
         return Action(action, choice.clamp(max=1), values, il_action)
 
+    def _acting_proposals(self, rl_action: Tensor, il_action: Tensor | None) -> Tensor:
+        """What may be done, `[P, N, action_dim]`, the RL action first; TD3 has no other."""
+        return rl_action.unsqueeze(0)
+
     # ---- updates
 
+    def update(self, batches: Sequence[Batch], phase: Phase = no_phase) -> list[Metrics]:
+        """One round: the critics on each batch, then the actor on the last one (Alg. 1 lines 14 to 22).
+
+        Args:
+            batches: at least one, with the imitation policy's actions where the method has one.
+            phase: wraps the parts `critic` and `actor`, for example in a timer.
+
+        Returns:
+            The metrics of each optimiser step.
+        """
+        metrics = []
+        for batch in batches:
+            with phase("critic"):
+                metrics.append(self.update_critic(batch))
+        with phase("actor"):
+            metrics.append(self.update_actor(batches[-1]))
+        return metrics
+
     @in_precision
-    def update_critic(self, batch: Batch) -> dict[str, Tensor]:
+    def update_critic(self, batch: Batch) -> Metrics:
         """One step of all critics and the encoder, and the EMA of the critics (Alg. 1 lines 16 to 19).
 
         Returns:
             Scalars on the device: critic_loss (sum over critics), q_mean, target_mean, il_share_bootstrap.
         """
-        self._check_batch(batch)
-        with torch.no_grad():
-            target, choice = self._target(batch)
-        return self._regress(batch, target, choice)
+        check_batch(batch, self.shapes, self.action_dim, self.num_proposals)
 
-    def _regress(self, batch: Batch, target: Tensor, choice: Tensor) -> dict[str, Tensor]:
-        """One step of every critic and the encoder towards the one target `[batch]`, and the EMA."""
-        with self._autocast():
+        # the target: what the best proposal at the next state is worth (lines 16 and 17)
+        with torch.no_grad():
+            features = self._encode(batch.next_obs)
+            rl_action = self._target_action(features, batch.il_action_next, len(batch))
+            proposals = self._bootstrap_proposals(rl_action, batch.il_action_next)
+            rule = self.bootstrap_rule if proposals.shape[0] > 1 else ProposalRule()
+            q, subset = self._target_values(features, proposals, self._draw_subset(), rule)
+            target, choice = bootstrap_target(
+                q, batch.reward, batch.discount, subset, rule, self.beta, self.random
+            )
+
+        # every critic regresses towards that one target (lines 18 and 19)
+        with self.precision.autocast():
             features = self.encoder(batch.obs)
             q = self.critic(features, batch.action.unsqueeze(0))[0].to(self.dtype)
         loss = (q - target).square().mean(1).sum()
         self._step(loss, self.critic_optimizer)
-        self.critic_updates += 1
+        self.counts["critic_updates"] += 1
         return {
             "critic_loss": loss.detach(),
             "q_mean": q.detach().mean(),
@@ -165,52 +205,65 @@ class TD3Agent:
         }
 
     @in_precision
-    def update_actor(self, batch: Batch) -> dict[str, Tensor]:
+    def update_actor(self, batch: Batch) -> Metrics:
         """One step of the actor and its EMA (Alg. 1 lines 21 and 22); the encoder learns nothing from it.
 
         Returns:
             Scalars on the device: actor_loss.
         """
-        self._check_batch(batch)
+        check_batch(batch, self.shapes, self.action_dim, self.num_proposals)
         with torch.no_grad():
             features = self._encode(batch.obs)
-        with self._autocast(), _frozen(self._critic_parameters):
-            action = self.actor(features, self._dropout_mask(len(batch))).to(self.dtype)
+        with self.precision.autocast(), _frozen(self._critic_parameters):
+            mask = self._dropout_mask(len(batch))
+            action = self._actor_action(self.actor, features, batch.il_action, mask)
             q = self.critic(features, action.unsqueeze(0))[0].to(self.dtype)
         loss = -q.amin(0).mean()
         self._step(loss, self.actor_optimizer)
-        self.actor_updates += 1
+        self.counts["actor_updates"] += 1
         return {"actor_loss": loss.detach()}
 
-    def sync_targets(self) -> None:
-        """Copy actor and critics into their targets, for example after the actor was pretrained."""
-        self.target_actor.load_state_dict(self.actor.state_dict())
-        self.target_critic.load_state_dict(self.critic.state_dict())
-
-    def _target(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Target `[batch]` and choice `[batch]` of the critics' regression."""
-        features = self._encode(batch.next_obs)
-        return self._bootstrap(batch, features, self._target_rl_proposal(features, len(batch)).unsqueeze(0))
-
-    def _target_rl_proposal(self, features: Features, size: int) -> Tensor:
+    def _target_action(self, features: Features, il_action: Tensor, size: int) -> Tensor:
         """The target actor's noisy action `[batch, action_dim]`; dropout is on."""
-        with self._autocast():
-            action = self.target_actor(features, self._dropout_mask(size)).to(self.dtype)
+        with self.precision.autocast():
+            action = self._actor_action(self.target_actor, features, il_action, self._dropout_mask(size))
         noise = self.random.normal((size, self.action_dim)).mul_(self.config.exploration_std)
         noise.clamp_(-self.config.noise_clip, self.config.noise_clip)
         return (action + noise).clamp_(-1.0, 1.0)
 
-    def _bootstrap(self, batch: Batch, features: Features, proposals: Tensor) -> tuple[Tensor, Tensor]:
-        """Target and choice from next features and proposals `[P, batch, action_dim]`."""
-        rule = self.bootstrap_rule if proposals.shape[0] > 1 else ProposalRule()
-        q, subset = self._target_values(features, proposals, self._draw_subset(), rule)
-        return bootstrap_target(q, batch.reward, batch.discount, subset, rule, self.beta, self.random)
+    def _bootstrap_proposals(self, rl_action: Tensor, il_action: Tensor) -> Tensor:
+        """What may follow, `[P, batch, action_dim]`, the RL action first; TD3 has no other."""
+        return rl_action.unsqueeze(0)
+
+    # ---- the result
+
+    def policy(self) -> nn.Module:
+        """The actor behind its encoder (with the policy that it corrects); modules are shared, not copied."""
+        if self.config.residual:
+            assert self.bc_policy is not None
+            return SinglePolicy(ResidualPolicy(self.encoder, self.actor, self.bc_policy), RL_SOURCE)
+        return SinglePolicy(EncodedActor(self.encoder, self.actor), RL_SOURCE)
+
+    def gate(self) -> DeploymentGate | None:
+        """None: there is no other policy to deploy."""
+        return None
 
     # ---- shared parts
 
+    def _actor_action(
+        self, actor: Actor, features: Features, il_action: Tensor | None, mask: Tensor | None
+    ) -> Tensor:
+        """An actor's action `[N, action_dim]`; a residual one corrects the first sample of the teacher's."""
+        if self.config.residual:
+            assert il_action is not None
+            action: Tensor = actor(features, il_action[:, 0], mask)
+        else:
+            action = actor(features, mask)
+        return action.to(self.dtype)
+
     def _encode(self, obs: dict[str, Tensor]) -> Features:
         """What actor and critics read; to be called without gradients."""
-        with self._autocast():
+        with self.precision.autocast():
             return self.encoder(obs)
 
     def _draw_subset(self) -> Tensor | None:
@@ -224,7 +277,7 @@ class TD3Agent:
     ) -> tuple[Tensor, Tensor]:
         """Values `[P, critics, batch]` of the target critics, and the subset as indices into them."""
         computed = subset if rule.is_paper else None
-        with self._autocast():
+        with self.precision.autocast():
             q = self.target_critic(features, proposals, computed).to(self.dtype)
         if subset is None:
             return q, self._all_critics
@@ -232,14 +285,9 @@ class TD3Agent:
 
     def _dropout_mask(self, size: int) -> Tensor | None:
         """A fresh mask for the actor, `[size, dropout_width]`; None where the actor has no dropout."""
-        dropout = float(self.actor.dropout)  # type: ignore[arg-type]
-        if dropout == 0.0:
+        if self.actor.dropout == 0.0:
             return None
-        return self.random.dropout_mask(size, int(self.actor.dropout_width), dropout)  # type: ignore[arg-type]
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        """Matrix products in the configured precision."""
-        return self.precision.autocast()
+        return self.random.dropout_mask(size, self.actor.dropout_width, self.actor.dropout)
 
     def _adam(self, parameters: Iterable[nn.Parameter], target: nn.Module) -> FlatAdam:
         """Adam for the parameters, whose last ones the target follows; all in flat storage."""
@@ -253,41 +301,18 @@ class TD3Agent:
         loss.backward()
         optimizer.step()
 
-    # ---- checks: shapes only, so that nothing waits for the device
-
-    def _check_obs(self, obs: dict[str, Tensor], name: str = "obs") -> int:
-        """Refuse observations that the encoder does not expect; returns their number."""
-        if not self.shapes.keys() <= obs.keys():
-            raise ArgumentError(f"{name}: expected keys {sorted(self.shapes)}, got {sorted(obs)}")
-        size = int(next(iter(obs.values())).shape[0])
-        for key, shape in self.shapes.items():
-            if tuple(obs[key].shape) != (size, *shape):
-                raise ArgumentError(f"{name}[{key}]: expected {[size, *shape]}, got {list(obs[key].shape)}")
-        return size
-
-    def _check_batch(self, batch: Batch) -> None:
-        """Refuse a batch whose parts do not fit together."""
-        size = self._check_obs(batch.obs)
-        if self._check_obs(batch.next_obs, "next_obs") != size:
-            raise ArgumentError(
-                f"next_obs: expected {size} rows, got {self._check_obs(batch.next_obs, 'next_obs')}"
-            )
-        for name, shape in (("action", (size, self.action_dim)), ("reward", (size,)), ("discount", (size,))):
-            got = tuple(getattr(batch, name).shape)
-            if got != shape:
-                raise ArgumentError(f"{name}: expected {list(shape)}, got {list(got)}")
-
     # ---- saving
 
     def _modules(self) -> dict[str, nn.Module]:
         """Everything with weights, by name."""
-        return {
+        modules = {
             "encoder": self.encoder,
             "actor": self.actor,
             "critic": self.critic,
             "target_actor": self.target_actor,
             "target_critic": self.target_critic,
         }
+        return modules if self.bc_policy is None else {**modules, "bc_policy": self.bc_policy}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that training needs to go on bit for bit: weights, optimisers, random state."""
@@ -296,12 +321,11 @@ class TD3Agent:
             "actor_optimizer": self.actor_optimizer.state_dict(),
             "critic_optimizer": self.critic_optimizer.state_dict(),
             "random": self.random.state_dict(),
-            "critic_updates": self.critic_updates,
-            "actor_updates": self.actor_updates,
+            "counts": dict(self.counts),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what state_dict returned; the networks must have the same sizes."""
+        """Restore from state_dict(); the networks must have the same sizes."""
         modules = self._modules()
         if state["modules"].keys() != modules.keys():
             raise ArgumentError(f"modules: expected {sorted(modules)}, got {sorted(state['modules'])}")
@@ -310,8 +334,7 @@ class TD3Agent:
         self.actor_optimizer.load_state_dict(state["actor_optimizer"])
         self.critic_optimizer.load_state_dict(state["critic_optimizer"])
         self.random.load_state_dict(state["random"])
-        self.critic_updates = int(state["critic_updates"])
-        self.actor_updates = int(state["actor_updates"])
+        self.counts = {name: int(state["counts"][name]) for name in self.counts}
         self.loads += 1
 
 

@@ -24,7 +24,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs one command.
+    """Run one command.
 
     A user's mistake ends with exit status 2 and one message on stderr, no traceback; Ctrl-C with 130 and
     SIGTERM with 143. In every argument a `~` at the start of a path is the home folder.
@@ -51,13 +51,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _expanded(argument: str) -> str:
-    """`~` and `--flag=~` become the home folder, as the shell does for a word that begins with it."""
+    """Replace `~` and `--flag=~` by the home folder, as a shell does for a word that begins with it."""
     flag, separator, value = argument.rpartition("=")
     return flag + separator + os.path.expanduser(value) if flag[:1] in ("", "-") else argument
 
 
 def fail(message: str) -> None:
-    """Prints one message and exits with status 2."""
+    """Print one message and exit with status 2."""
     print(f"ibrl-fast: {message}", file=sys.stderr)
     sys.exit(2)
 

@@ -10,18 +10,18 @@ from typing import Annotated
 import tyro
 
 from ibrl_fast.cli.run import finish, in_fresh_folder, print_result
-from ibrl_fast.training.config import TrainConfig
+from ibrl_fast.training.config import ImitationConfig
 from ibrl_fast.training.presets import preset
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
-    """Trains an imitation policy and prints its success; `begin` is called where the work starts."""
+    """Train an imitation policy and print its success; `begin` is called where the work starts."""
     config = in_fresh_folder(tyro.cli(bc_run, args=arguments, prog="ibrl-fast bc"))
 
-    from ibrl_fast.training.trainer import Trainer
+    from ibrl_fast.training.imitation_trainer import ImitationTrainer
 
     begin()
-    print_result(finish(Trainer(config)))
+    print_result(finish(ImitationTrainer(config)))
 
 
 def bc_run(
@@ -32,7 +32,7 @@ def bc_run(
     seed: int = 0,
     updates: int | None = None,
     preset_name: Annotated[str, tyro.conf.arg(name="preset")] = "quickstart",
-) -> TrainConfig:
+) -> ImitationConfig:
     """Train an imitation policy (BC) and evaluate it.
 
     Args:
@@ -47,13 +47,11 @@ def bc_run(
     from ibrl_fast.envs.registry import resolve_task
 
     resolve_task(task)
-    config = preset(preset_name)
+    config = preset(preset_name).imitation()
     bc = config.bc if updates is None else replace(config.bc, updates=updates)
     count = config.demos.episodes if episodes is None and demos is None else episodes
     return replace(
         config,
-        method="bc",
-        gate=None,
         seed=seed,
         run_dir=run_dir,
         bc=bc,

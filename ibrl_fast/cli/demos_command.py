@@ -16,7 +16,7 @@ from ibrl_fast.files import check_output
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
-    """Collects and writes; `begin` is called where the work starts."""
+    """Collect and write demonstrations; `begin` is called where the work starts."""
     tyro.cli(functools.partial(collect, begin), args=arguments, prog="ibrl-fast demos")
 
 
@@ -48,7 +48,7 @@ def collect(
 
     from ibrl_fast.data.demonstrations import write_demonstrations
     from ibrl_fast.training.collect_demos import collect_demonstrations
-    from ibrl_fast.training.progress import RunProgress
+    from ibrl_fast.training.records.progress import RunProgress
 
     begin()
     check_output(out, "out")

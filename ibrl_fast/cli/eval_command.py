@@ -17,7 +17,7 @@ from ibrl_fast.training.config_file import load_config
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
-    """Evaluates and prints one line; `begin` is called where the work starts."""
+    """Evaluate and print one line; `begin` is called where the work starts."""
     tyro.cli(functools.partial(evaluate, begin), args=arguments, prog="ibrl-fast eval")
 
 
@@ -47,7 +47,7 @@ def evaluate(
     from ibrl_fast.deploy.policy import ObservationContract, load_policy
     from ibrl_fast.seeding import episode_seeds
     from ibrl_fast.training.build import load_policy_module
-    from ibrl_fast.training.evaluate import EpisodeRunner, EvaluationSpec, Evaluator, merge_parts
+    from ibrl_fast.training.evaluation.evaluator import EpisodeRunner, EvaluationSpec, Evaluator, merge_parts
 
     begin()
     if video is not None:

@@ -14,7 +14,7 @@ from ibrl_fast.files import check_output
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
-    """Exports and says where; `begin` is called where the work starts."""
+    """Export a policy and print where it lies; `begin` is called where the work starts."""
     tyro.cli(functools.partial(export, begin), args=arguments, prog="ibrl-fast export")
 
 

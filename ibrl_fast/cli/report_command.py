@@ -16,7 +16,7 @@ from ibrl_fast.training.config_file import CONFIG_NAME
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
-    """Draws and says where; `begin` is called where the work starts."""
+    """Draw and print where the picture lies; `begin` is called where the work starts."""
     tyro.cli(functools.partial(report, begin), args=arguments, prog="ibrl-fast report")
 
 
@@ -36,7 +36,7 @@ def report(
     for run in runs:
         check_exists("run", run / CONFIG_NAME, f"a run folder with {CONFIG_NAME}")
 
-    from ibrl_fast.training.report import write_report
+    from ibrl_fast.training.records.report import write_report
 
     begin()
     if out is not None:

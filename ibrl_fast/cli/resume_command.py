@@ -1,4 +1,4 @@
-"""`ibrl-fast resume RUN`: goes on where a run's checkpoint stands."""
+"""`ibrl-fast resume RUN`: goes on from a run's checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ibrl_fast.cli.run import check_exists, finish, print_result
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
-    """Resumes and prints where everything lies; `begin` is called where the work starts."""
+    """Resume and print where everything lies; `begin` is called where the work starts."""
     tyro.cli(functools.partial(resume, begin), args=arguments, prog="ibrl-fast resume")
 
 
@@ -25,7 +25,7 @@ def resume(begin: Callable[[], None], run: Annotated[Path, tyro.conf.Positional]
     """
     check_exists("run", run, "a run folder")
 
-    from ibrl_fast.training.trainer import Trainer
+    from ibrl_fast.training.resume import resume_trainer
 
     begin()
-    print_result(finish(Trainer.from_checkpoint(run)))
+    print_result(finish(resume_trainer(run)))

@@ -1,28 +1,30 @@
-"""What the commands have in common: paths that exist, a run to its end, and what came out."""
+"""What the commands share: paths that must exist, running to the end, printing the result."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.training.config import TrainConfig
+from ibrl_fast.training.config import ImitationConfig
 
 if TYPE_CHECKING:
-    from ibrl_fast.training.result import TrainResult
-    from ibrl_fast.training.trainer import Trainer
+    from ibrl_fast.training.base_trainer import BaseTrainer
+    from ibrl_fast.training.records.result import TrainResult
+
+AnyConfig = TypeVar("AnyConfig", bound=ImitationConfig)
 
 
 def check_exists(name: str, path: Path, expected: str) -> None:
-    """Refuses a path where nothing lies, before anything slow is imported."""
+    """Raise ArgumentError where nothing lies at a path, before anything slow is imported."""
     if not path.exists():
         raise ArgumentError(f"{name}: expected {expected}, got {path}")
 
 
-def in_fresh_folder(config: TrainConfig) -> TrainConfig:
-    """The run in its folder, or in `NAME_2`, `NAME_3`, ... where a run lies there already."""
+def in_fresh_folder(config: AnyConfig) -> AnyConfig:
+    """Return the run in its folder, or in `NAME_2`, `NAME_3`, ... where a run lies there already."""
     folder = config.resolved_run_dir()
     candidate, number = folder, 1
     while candidate.exists() and (not candidate.is_dir() or any(candidate.iterdir())):
@@ -31,8 +33,8 @@ def in_fresh_folder(config: TrainConfig) -> TrainConfig:
     return replace(config, run_dir=candidate)
 
 
-def finish(trainer: Trainer) -> TrainResult:
-    """Runs to the end; a run that a signal stopped exits with the shell's number for it, after saving."""
+def finish(trainer: BaseTrainer) -> TrainResult:
+    """Run to the end; a run that a signal stopped exits with the shell's number for it, after saving."""
     result = trainer.run()
     if result.interrupted:
         print(f"interrupted; go on with: ibrl-fast resume {result.run_dir}")
@@ -41,7 +43,7 @@ def finish(trainer: Trainer) -> TrainResult:
 
 
 def print_result(result: TrainResult) -> None:
-    """A table of success rates, and what the run folder holds."""
+    """Print a table of success rates, and what the run folder holds."""
     from rich.console import Console
     from rich.table import Table
 

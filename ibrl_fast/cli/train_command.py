@@ -1,35 +1,41 @@
-"""`ibrl-fast train [PRESET] [--task ... --seed ... --run-dir ...]`: every field of the config is a flag."""
+"""`ibrl-fast train [PRESET] [--task ... --method ... --seed ...]`: every field of the config is a flag."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import tyro
 
+from ibrl_fast.agents.methods import METHODS
+from ibrl_fast.cli.choices import choose_parts, describe_parts
 from ibrl_fast.cli.run import finish, in_fresh_folder, print_result
 from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.presets import PRESETS, preset
 
 # Short forms of the flags that are used most
-SHORT = {"--task": "--env.task", "--demos": "--demos.path", "--episodes": "--demos.episodes"}
+SHORT = {
+    "--task": "--env.task",
+    "--demos": "--demos.path",
+    "--episodes": "--demos.episodes",
+    "--gate": "--agent.gate",
+}
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
-    """Trains and prints where everything lies; `begin` is called where the work starts."""
+    """Train and print where everything lies; `begin` is called where the work starts."""
     rest = list(arguments)
     named = bool(rest) and not rest[0].startswith("-")
     default = preset(rest.pop(0)) if named else preset("quickstart")
     profile = "--profile" in rest
     rest = [_long(argument) for argument in rest if argument != "--profile"]
-    if _value(rest, "--method") not in (None, "ibrl"):
-        default = replace(default, gate=None)  # a gate belongs to ibrl alone
+    default, rest = choose_parts(default, rest)
     config = tyro.cli(
         TrainConfig,
         default=default,
         args=rest,
         prog="ibrl-fast train [PRESET]",
-        description=f"Train one run. Presets: {', '.join(PRESETS)}. Short flags: {', '.join(SHORT)}. "
+        description=f"Train one run. Presets: {', '.join(PRESETS)}. --method {'|'.join(METHODS)} (here: "
+        f"{default.method}). Whole parts: {describe_parts(default)}. Short flags: {', '.join(SHORT)}. "
         "--profile adds a trace of some steps and charts of where their time went.",
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
     )
@@ -46,13 +52,9 @@ def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
 
 def _long(argument: str) -> str:
     name, separator, value = argument.partition("=")
-    return SHORT.get(name, name) + separator + value
-
-
-def _value(arguments: Sequence[str], name: str) -> str | None:
-    """What the command line gives a flag, in either form."""
-    for index, argument in enumerate(arguments):
-        flag, separator, value = argument.partition("=")
-        if flag == name:
-            return value if separator else next(iter(arguments[index + 1 :]), None)
-    return None
+    for short, long in SHORT.items():
+        inner = short == "--gate" and name.startswith("--gate.")
+        if name == short or inner:
+            name = long + name.removeprefix(short)
+            break
+    return name + separator + value

@@ -8,6 +8,7 @@ from ibrl_fast.lazy import lazy_names
 
 if TYPE_CHECKING:
     from ibrl_fast.data.batch import Batch
+    from ibrl_fast.data.buffer_plan import BufferPlan
     from ibrl_fast.data.demonstrations import (
         Demonstration,
         DemonstrationError,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "BufferPlan",
     "Demonstration",
     "DemonstrationError",
     "DemonstrationSet",
@@ -34,6 +36,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "ibrl_fast.data.batch": ("Batch",),
+        "ibrl_fast.data.buffer_plan": ("BufferPlan",),
         "ibrl_fast.data.demonstrations": (
             "Demonstration",
             "DemonstrationError",

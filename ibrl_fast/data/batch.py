@@ -23,9 +23,10 @@ class Batch:
         discount: `[batch]`, what the bootstrapped value is multiplied by: gamma^m after m steps, 0 after a
             terminal step.
         next_obs: as `obs`, m steps later.
-        il_action: `[batch, samples, action_dim]`, the imitation policy's proposals at `obs`.
-        il_action_next: `[batch, samples, action_dim]`, the same at `next_obs`.
-        rows: `[batch]` int64, the buffer rows drawn.
+        il_action: `[batch, samples, action_dim]`, in [-1, 1], the imitation policy's actions at `obs`;
+            `[batch, 0, action_dim]` without one.
+        il_action_next: `[batch, samples, action_dim]`, its actions at `next_obs`.
+        rows: `[batch]` int64, the buffer's rows that were drawn.
     """
 
     obs: dict[str, Tensor]
@@ -38,29 +39,33 @@ class Batch:
     rows: Tensor
 
     def __len__(self) -> int:
-        """The batch size."""
+        """Return the batch size."""
         return int(self.action.shape[0])
 
     def copy_(self, other: Batch) -> None:
-        """Overwrites every tensor with that of a batch of the same shapes."""
+        """Overwrite every tensor with that of a batch of the same shapes."""
         theirs = other.tensors()
         for name, mine in self.tensors().items():
             mine.copy_(theirs[name])
 
-    def to(self, target: torch.dtype | torch.device | str, *, non_blocking: bool = False) -> Batch:
-        """A copy with every floating tensor in a dtype, or with every tensor on a device."""
+    def to(self, target: torch.dtype | torch.device | str) -> Batch:
+        """Return a batch with every floating tensor in a dtype, or with every tensor on a device.
+
+        Raises:
+            ValueError: a dtype that is not floating.
+        """
         if isinstance(target, torch.dtype) and not target.is_floating_point:
             raise ArgumentError(f"target: expected a floating dtype or a device, got {target}")
 
         def convert(value: Tensor) -> Tensor:
             if isinstance(target, torch.dtype) and not value.is_floating_point():
                 return value
-            return value.to(target, non_blocking=non_blocking)
+            return value.to(target)
 
         return Batch.from_tensors({name: convert(value) for name, value in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor by name; those of the observations as `obs/KEY` and `next_obs/KEY`."""
+        """Return every tensor by name; those of the observations as `obs/KEY` and `next_obs/KEY`."""
         found: dict[str, Tensor] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -72,7 +77,7 @@ class Batch:
 
     @staticmethod
     def from_tensors(tensors: Mapping[str, Tensor]) -> Batch:
-        """The batch of what `tensors` returned."""
+        """Make the batch of what `tensors` returned."""
         grouped: dict[str, Any] = {"obs": {}, "next_obs": {}}
         for name, value in tensors.items():
             field, _, key = name.partition("/")

@@ -12,7 +12,7 @@ from torch import Tensor
 from ibrl_fast.data.batch import Batch
 from ibrl_fast.data.buffer_plan import BufferPlan
 from ibrl_fast.data.staging import StagingRing
-from ibrl_fast.ops.streams import streams_of
+from ibrl_fast.data.streams import streams_of
 
 # Views of one allocation begin where vector loads are aligned.
 _ALIGNMENT = 256
@@ -31,13 +31,13 @@ class _Part(NamedTuple):
 
 
 class BatchUpload:
-    """Two pinned buffers in turn: one is gathered into while the other is copied, on a stream of its own.
+    """The way of batches to the device, through two pinned buffers and a stream of its own.
 
-    The copy does not wait for what the learner has queued, so it runs beside the update before.
+    One buffer is gathered into while the other is copied. The copy does not wait for what the learner has
+    queued, so it runs beside the update before.
     """
 
     def __init__(self, plan: BufferPlan) -> None:
-        """For batches of this plan."""
         self._plan = plan
         self._device = torch.device(plan.device)
         self._streams = streams_of(self._device)
@@ -46,7 +46,7 @@ class BatchUpload:
         self._layouts: dict[int, dict[str, _Part]] = {}
 
     def send(self, batch_size: int, gather: Callable[[Batch], object]) -> Batch:
-        """Lets `gather` fill a batch in host memory and returns its copy on the device, being made."""
+        """Let `gather` fill a batch in host memory; return its copy on the device, which is under way."""
         if batch_size not in self._layouts:
             self._layouts[batch_size] = self._make_layout(batch_size)
         layout = self._layouts[batch_size]
@@ -54,6 +54,7 @@ class BatchUpload:
         slot = self._ring.take(num_bytes)
         gather(_views(slot.memory, layout))
 
+        # One copy on the side stream; the learner's stream waits for it, the host does not.
         current = self._streams.current()
         copy = self._streams.run(
             self._stream,
@@ -67,7 +68,6 @@ class BatchUpload:
         return _views(copy, layout)
 
     def _make_layout(self, batch_size: int) -> dict[str, _Part]:
-        """Every tensor's place."""
         layout: dict[str, _Part] = {}
         end = 0
         for name, (shape, dtype) in self._plan.batch_shapes(batch_size).items():
@@ -77,7 +77,7 @@ class BatchUpload:
 
 
 def _views(memory: Tensor, layout: dict[str, _Part]) -> Batch:
-    """The batch that lies in these bytes."""
+    """View these bytes as a batch."""
     return Batch.from_tensors(
         {
             name: memory[part.begin : part.end].view(part.dtype).view(part.shape)

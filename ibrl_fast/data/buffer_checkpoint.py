@@ -11,7 +11,6 @@ from ibrl_fast.data.buffer_plan import BufferPlan
 from ibrl_fast.data.buffer_state_checks import (
     check_episode_columns,
     check_index,
-    check_prefetched,
     check_seed,
     check_tensor,
     check_tensors,
@@ -26,14 +25,14 @@ _NOT_ROWS = ("table", "counts", "counter")
 
 
 def _used_rows(plan: BufferPlan, used: list[int]) -> list[slice]:
-    """The rows of each region that were ever written."""
+    """List the rows of each region that were ever written."""
     layout = plan.layout
     begins = [0] + [layout.demo_rows + env * layout.segment_rows for env in range(layout.num_envs)]
     return [slice(begin, begin + count) for begin, count in zip(begins, used)]
 
 
 def save_state(plan: BufferPlan, storage: RowStorage, index: EpisodeIndex, seed: int) -> dict[str, Any]:
-    """Copies of everything that the buffer's future depends on; rows never written are left out."""
+    """Copy everything that the buffer's future depends on; rows never written are left out."""
     regions = _used_rows(plan, index.used)
     columns = {
         name: torch.cat([column[region] for region in regions]).cpu()
@@ -51,7 +50,7 @@ def save_state(plan: BufferPlan, storage: RowStorage, index: EpisodeIndex, seed:
 
 
 def check_state(plan: BufferPlan, state: Mapping[str, Any]) -> None:
-    """Raises ValueError, naming the field, unless a buffer of the same plan could have saved `state`."""
+    """Raise ValueError, naming the field, unless a buffer of the same plan could have saved `state`."""
     expect(isinstance(state, Mapping), "state", "a replay buffer's state", type(state).__name__)
     missing = sorted({"format", "buffer", "columns", "index", "seed", "counter"} - set(state))
     if missing:
@@ -77,12 +76,9 @@ def check_state(plan: BufferPlan, state: Mapping[str, Any]) -> None:
     check_tensors("state['columns']", state["columns"], columns)
     check_episode_columns(plan.layout, index, state["columns"])
 
-    # A batch that was prepared, if there was one.
-    check_prefetched(plan, state.get("prefetched", {}))
-
 
 def load_state(plan: BufferPlan, storage: RowStorage, index: EpisodeIndex, state: Mapping[str, Any]) -> None:
-    """Restores what `save_state` returned, after `check_state`."""
+    """Restore from `save_state`, after `check_state`."""
     index.load({name: tensor.detach().cpu().numpy() for name, tensor in state["index"].items()})
     for name, saved in state["columns"].items():
         first = 0

@@ -1,4 +1,4 @@
-"""A replay buffer's parameters, checked, and the memory that they ask for."""
+"""A replay buffer's options, checked, and the memory that they ask for."""
 
 from __future__ import annotations
 
@@ -21,32 +21,51 @@ _MOST = 2**31 - 1
 
 @dataclass(frozen=True)
 class BufferPlan:
-    """What a `ReplayBuffer` is built from; see there for the fields.
+    """What a `ReplayBuffer` is built from; memory can be asked for before anything is allocated.
 
-    Errors: ValueError or TypeError naming the first parameter that is wrong.
+    Raises:
+        TypeError, ValueError: an option is wrong; the message names it.
     """
 
     observation_space: Mapping[str, ObsSpec]
+    """What an observation holds, by name; uint8 entries are images."""
     action_dim: int
+    """Numbers in an action."""
     _: KW_ONLY
     capacity: int
+    """Online steps held, over all environments together."""
     max_episode_steps: int
+    """Longest online episode, in steps."""
     num_envs: int = 1
+    """Environments that append."""
     demo_capacity: int = 0
+    """Demonstration steps that fit, in addition to `capacity`."""
     num_demos: int = 0
-    storage: Storage = "device"
+    """Demonstrations that fit (each takes a tail row beside its steps)."""
+    storage: Storage = "host"
+    """Where rows live: `device` keeps all on `device`, `pinned` keeps images in pinned host memory that the
+    device reads, `host` keeps and samples all on the host and copies batches over."""
     device: torch.device | str = "cpu"
+    """Where batches are wanted."""
     num_il_samples: int = 1
+    """Imitation actions cached for each observation; 0 when there is no imitation policy."""
     nstep: int = 3
+    """Steps of reward before the bootstrap."""
     gamma: float = 0.99
+    """Discount of one step, in (0, 1]."""
     bootstrap_on_truncation: bool = True
+    """Whether a time limit leaves the bootstrap in place."""
     stacks: Mapping[str, int] = field(default_factory=dict)
+    """Observations joined, newest first, by name (1 where absent)."""
     random_shift_pad: int = 4
+    """Largest shift of the image augmentation, pixels; 0 turns it off."""
     image_dtype: torch.dtype = torch.float32
+    """What images are scaled to, float32 or bfloat16, in [-0.5, 0.5]."""
     seed: int = 0
+    """Of row sampling and augmentation."""
 
     def __post_init__(self) -> None:
-        """Checks every field."""
+        # Sizes and counts.
         for name, minimum, maximum in (
             ("action_dim", 1, _MOST),
             ("capacity", 1, _MOST),
@@ -62,6 +81,10 @@ class BufferPlan:
             check_integer(name, getattr(self, name), minimum, maximum)
 
         # Sizes that must agree with each other.
+        for name in ("observation_space", "stacks"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise TypeError(f"{name}: expected a dict, got {type(getattr(self, name)).__name__}")
+            object.__setattr__(self, name, dict(getattr(self, name)))
         if not self.observation_space:
             raise ArgumentError("observation_space: expected at least one entry, got none")
         for key, spec in self.observation_space.items():
@@ -98,8 +121,8 @@ class BufferPlan:
             torch.device(self.device)
         except (RuntimeError, TypeError, ValueError) as error:
             raise ArgumentError(f"device: expected a device of PyTorch, got {self.device!r}") from error
-        if not 0.0 <= self.gamma <= 1.0:
-            raise ArgumentError(f"gamma: expected a value in [0, 1], got {self.gamma}")
+        if not 0.0 < self.gamma <= 1.0:
+            raise ArgumentError(f"gamma: expected a value in (0, 1], got {self.gamma}")
         if not isinstance(self.storage, str) or self.storage not in get_args(Storage):
             raise ArgumentError(f"storage: expected one of {list(get_args(Storage))}, got {self.storage!r}")
         if self.storage == "pinned" and torch.device(self.device).type != "cuda":
@@ -136,12 +159,12 @@ class BufferPlan:
             "episode_step": ((rows,), torch.int32),
             "is_tail": ((rows,), torch.uint8),
             "table": ((self.layout.table_size,), torch.int64),
-            "counts": ((3,), torch.int64),
+            "counts": ((4,), torch.int64),
             "counter": ((1,), torch.int64),
         }
 
     def batch_shapes(self, batch_size: int) -> ColumnShapes:
-        """Shape and dtype of every tensor of a batch, by the names of `Batch.tensors`."""
+        """Return shape and dtype of every tensor of a batch, by the names of `Batch.tensors`."""
         observed: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
         for key, spec in self.observation_space.items():
             shape = (batch_size, self.stacks.get(key, 1) * spec.shape[0], *spec.shape[1:])
@@ -166,7 +189,7 @@ class BufferPlan:
         return tensors + EpisodeIndex.required_bytes(self.layout)
 
     def fingerprint(self) -> str:
-        """What a checkpoint must share with the buffer that loads it."""
+        """Describe what a checkpoint must share with the buffer that loads it."""
         spec = {key: (list(spec.shape), str(spec.dtype)) for key, spec in self.observation_space.items()}
         return (
             f"observations {spec}, action_dim {self.action_dim}, capacity {self.capacity}, "

@@ -17,14 +17,14 @@ class BufferReads:
     """
 
     def __init__(self, writes: WriteQueue) -> None:
-        """Announces reads to `writes`."""
+        """Announce reads to `writes`."""
         self.lock = threading.RLock()
         self._writes = writes
         # the thread between `begin` and `end`
         self._reader: int | None = None
 
     def begin(self) -> None:
-        """See `ReplayBuffer.before_reads`."""
+        """Do what `ReplayBuffer.before_reads` says."""
         self.lock.acquire()
         try:
             self.check_ended("before_reads")
@@ -35,7 +35,7 @@ class BufferReads:
             raise
 
     def end(self) -> None:
-        """See `ReplayBuffer.after_reads`; a thread that has not called `begin` gets an error."""
+        """Do what `ReplayBuffer.after_reads` says."""
         if self._reader != threading.get_ident():
             raise RuntimeError("after_reads: expected before_reads first, in this thread")
         try:
@@ -46,7 +46,7 @@ class BufferReads:
 
     @contextmanager
     def around(self) -> Iterator[None]:
-        """What is done between `begin` and `end`."""
+        """Begin reads, and end them behind the block, whatever happens in it."""
         self.begin()
         try:
             yield
@@ -54,6 +54,6 @@ class BufferReads:
             self.end()
 
     def check_ended(self, what: str) -> None:
-        """Raises RuntimeError inside reads, whose end is not known yet; the caller holds the lock."""
+        """Raise RuntimeError inside reads, whose end is not known yet; the caller holds the lock."""
         if self._reader is not None:
             raise RuntimeError(f"{what}: expected after_reads first, got reads under way")

@@ -14,18 +14,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ibrl_fast.data.buffer_plan import BufferPlan
 from ibrl_fast.data.checks import check_integer
 from ibrl_fast.data.episode_index import IntArray, RowLayout
 from ibrl_fast.data.row_storage import ColumnShapes
 from ibrl_fast.errors import ArgumentError, expect
 
 # Columns in [-1, 1].
-_ACTIONS = ("action", "il_action", "il_action_next")
+_ACTIONS = ("action", "il_action")
 
 
 def check_tensors(name: str, tensors: Any, shapes: ColumnShapes) -> None:
-    """Raises ValueError unless exactly these tensors are there, with values that a buffer holds."""
+    """Raise ValueError unless exactly these tensors are there, with values that a buffer holds."""
     check_keys(name, tensors, set(shapes))
     for key, (shape, dtype) in shapes.items():
         saved, field = tensors[key], f"{name}[{key!r}]"
@@ -40,7 +39,7 @@ def check_tensors(name: str, tensors: Any, shapes: ColumnShapes) -> None:
 
 
 def check_tensor(name: str, saved: Any, shape: Sequence[int | None], dtype: torch.dtype) -> None:
-    """Raises ValueError unless it is a dense tensor of this dtype and shape (None matches any size)."""
+    """Raise ValueError unless it is a dense tensor of this dtype and shape (None matches any size)."""
     wanted = ["any" if size is None else size for size in shape]
     if not isinstance(saved, Tensor):
         raise ArgumentError(f"{name}: expected {dtype} {wanted}, got {type(saved).__name__}")
@@ -52,32 +51,15 @@ def check_tensor(name: str, saved: Any, shape: Sequence[int | None], dtype: torc
 
 
 def check_keys(name: str, mapping: Any, expected: set[str]) -> None:
-    """Raises ValueError unless it is a dict with exactly these keys."""
+    """Raise ValueError unless it is a dict with exactly these keys."""
     expect(isinstance(mapping, Mapping), name, "a dict", type(mapping).__name__)
     if set(mapping) != expected:
         missing, unknown = sorted(expected - set(mapping)), sorted(map(str, set(mapping) - expected))
         raise ArgumentError(f"{name}: expected {sorted(expected)}, got missing {missing}, unknown {unknown}")
 
 
-def check_prefetched(plan: BufferPlan, prefetched: Any) -> None:
-    """Raises ValueError unless it is a batch that `Prefetch` prepared, or empty."""
-    name = "state['prefetched']"
-    expect(isinstance(prefetched, Mapping), name, "a dict", type(prefetched).__name__)
-    if not prefetched:
-        return
-    check_keys(name, prefetched, {"batch_size", "demo_fraction", "tensors"})
-    size, fraction = prefetched["batch_size"], prefetched["demo_fraction"]
-    _check_number(f"{name}['batch_size']", size, 1)
-    is_share = fraction is None or (isinstance(fraction, float) and 0.0 <= fraction <= 1.0)
-    expect(is_share, f"{name}['demo_fraction']", "a float in [0, 1] or None", repr(fraction))
-    check_tensors(f"{name}['tensors']", prefetched["tensors"], plan.batch_shapes(size))
-    rows, field = prefetched["tensors"]["rows"], f"{name}['tensors']['rows']"
-    inside = bool(((rows >= 0) & (rows < plan.layout.rows)).all())
-    expect(inside, field, f"rows 0 to {plan.layout.rows - 1}", "others")
-
-
 def check_index(layout: RowLayout, index: Any) -> dict[str, IntArray]:
-    """Raises ValueError unless the bookkeeping is that of a buffer; returns its arrays."""
+    """Raise ValueError unless the bookkeeping is that of a buffer; returns its arrays."""
     envs = layout.num_envs
     shapes = {"table": (None,), "counts": (2 + envs,), "episodes": (None, 3), "current": (envs, 3)}
     check_keys("state['index']", index, set(shapes))
@@ -117,7 +99,7 @@ def check_index(layout: RowLayout, index: Any) -> dict[str, IntArray]:
 def check_episode_columns(
     layout: RowLayout, arrays: Mapping[str, IntArray], columns: Mapping[str, Tensor]
 ) -> None:
-    """Raises ValueError unless the columns tell of the same episodes as the bookkeeping of `check_index`."""
+    """Raise ValueError unless the columns tell of the same episodes as the bookkeeping of `check_index`."""
     # which row each saved entry is of, and how far into its region
     used = arrays["counts"][1:]
     begins = [0] + [layout.demo_rows + env * layout.segment_rows for env in range(layout.num_envs)]
@@ -155,14 +137,14 @@ def check_episode_columns(
 
 
 def _rows_of(episodes: npt.NDArray[np.int64], tails: int = 0) -> IntArray:
-    """The rows of all steps of episodes [n, (start, steps)], and of their tails where wanted."""
+    """List the rows of all steps of episodes `[n, (start, steps)]`, and of their tails where wanted."""
     return np.concatenate(
         [np.zeros(0, dtype=np.int64), *(np.arange(start, start + steps + tails) for start, steps in episodes)]
     )
 
 
 def _check_demos(layout: RowLayout, episodes: IntArray, demo_steps: int, used: int) -> None:
-    """Raises ValueError unless the demonstrations lie one behind the other from the first row on."""
+    """Raise ValueError unless the demonstrations lie one behind the other from the first row on."""
     steps = episodes[:, 1]
     fits = bool((steps >= 1).all() and (steps <= demo_steps).all()) and int(steps.sum()) == demo_steps
     starts = np.cumsum(steps + 1) - steps - 1
@@ -176,7 +158,7 @@ def _check_demos(layout: RowLayout, episodes: IntArray, demo_steps: int, used: i
 
 
 def _check_env(layout: RowLayout, env: int, episodes: IntArray, current: IntArray, used: int) -> None:
-    """Raises ValueError unless an environment's episodes go once round its ring, and the newest one fits."""
+    """Raise ValueError unless an environment's episodes go once round its ring, and the newest one fits."""
     begin, longest = layout.demo_rows + env * layout.segment_rows, layout.max_episode_steps
     start, steps, running = (int(number) for number in current)
     field = f"state['index']['current'][{env}]"
@@ -212,18 +194,18 @@ def _check_env(layout: RowLayout, env: int, episodes: IntArray, current: IntArra
 
 
 def _are_apart(episodes: IntArray) -> bool:
-    """Whether no two episodes share a row, tails included."""
+    """Say whether no two episodes share a row, tails included."""
     ordered = episodes[np.argsort(episodes[:, 0])]
     return bool((ordered[:-1].sum(1) < ordered[1:, 0]).all())
 
 
 def check_seed(seed: Any) -> None:
-    """Raises ValueError unless it can be a buffer's seed."""
+    """Raise ValueError unless it can be a buffer's seed."""
     _check_number("state['seed']", seed, 0)
 
 
 def _check_number(name: str, value: Any, minimum: int) -> None:
-    """Raises ValueError unless it is an integer of at least `minimum`."""
+    """Raise ValueError unless it is an integer of at least `minimum`."""
     try:
         check_integer(name, value, minimum)
     except TypeError as error:

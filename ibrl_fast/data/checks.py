@@ -15,7 +15,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def to_numpy(value: Any) -> npt.NDArray[Any]:
-    """A host array of a tensor, an array or nested numbers; no copy where none is needed."""
+    """Make a host array of a tensor, an array or nested numbers; no copy where none is needed."""
     if isinstance(value, np.ndarray):
         return value
     if isinstance(value, torch.Tensor):
@@ -24,7 +24,7 @@ def to_numpy(value: Any) -> npt.NDArray[Any]:
 
 
 def _to_array(name: str, value: Any) -> npt.NDArray[Any]:
-    """`to_numpy` with an error that names the field."""
+    """Call `to_numpy`; an error names the field."""
     if isinstance(value, np.ndarray):
         return value
     try:
@@ -34,13 +34,13 @@ def _to_array(name: str, value: Any) -> npt.NDArray[Any]:
 
 
 def check_shape(name: str, array: npt.NDArray[Any], shape: Sequence[int]) -> None:
-    """Raises ValueError unless the array has this shape."""
+    """Raise ValueError unless the array has this shape."""
     if array.shape != tuple(shape):
         raise ArgumentError(f"{name}: expected {list(shape)}, got {list(array.shape)}")
 
 
 def check_vector(name: str, value: Any, shape: Sequence[int]) -> FloatArray:
-    """Finite numbers [*shape] as float32."""
+    """Return finite numbers `[*shape]` as float32, or raise ValueError or TypeError."""
     array = _to_array(name, value)
     check_shape(name, array, shape)
     if array.dtype.kind not in "fiu":
@@ -53,7 +53,7 @@ def check_vector(name: str, value: Any, shape: Sequence[int]) -> FloatArray:
 
 
 def check_action(name: str, value: Any, shape: Sequence[int]) -> FloatArray:
-    """Actions [*shape] in [-1, 1] as float32."""
+    """Return actions `[*shape]` in [-1, 1] as float32, or raise ValueError or TypeError."""
     array = _to_array(name, value)
     check_shape(name, array, shape)
     if array.dtype.kind != "f":
@@ -66,7 +66,7 @@ def check_action(name: str, value: Any, shape: Sequence[int]) -> FloatArray:
 
 
 def check_flag(name: str, value: Any, shape: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Booleans [*shape]."""
+    """Return booleans `[*shape]`, or raise ValueError or TypeError."""
     array = _to_array(name, value)
     check_shape(name, array, shape)
     if array.dtype != np.bool_:
@@ -75,7 +75,7 @@ def check_flag(name: str, value: Any, shape: Sequence[int]) -> npt.NDArray[np.bo
 
 
 def check_image(name: str, value: Any, shape: Sequence[int]) -> npt.NDArray[np.uint8]:
-    """Images [*shape] in uint8."""
+    """Return images `[*shape]` in uint8, or raise ValueError or TypeError."""
     array = _to_array(name, value)
     check_shape(name, array, shape)
     if array.dtype != np.uint8:
@@ -84,7 +84,7 @@ def check_image(name: str, value: Any, shape: Sequence[int]) -> npt.NDArray[np.u
 
 
 def check_integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
-    """An integer of at least `minimum`, and at most `maximum`."""
+    """Return an integer of at least `minimum` and at most `maximum`, or raise ValueError or TypeError."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
     if value < minimum:

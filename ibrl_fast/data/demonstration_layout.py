@@ -30,8 +30,15 @@ class DemoLayout:
 
     Attributes:
         name: of its group in the file.
-        obs, next_obs: per key in memory, one image or the vectors that are joined.
-        next_obs, terminated, truncated, states: None where absent.
+        group: that group.
+        steps: T, at least 1.
+        seed: with which the episode began, or None.
+        actions: `[T, action_dim]`.
+        rewards, dones: `[T]`.
+        terminated, truncated: `[T]`; None where absent.
+        states: `[T, state_size]`; None where absent.
+        obs: per key in memory, one image or the vectors that are joined.
+        next_obs: the same after each step; None where absent.
     """
 
     name: str
@@ -64,7 +71,7 @@ class DemoLayout:
 def plan_demos(
     data: h5py.Group, names: Sequence[str], keys: Sequence[str] | None, joined: Mapping[str, Sequence[str]]
 ) -> list[DemoLayout]:
-    """The layouts of demonstrations that are alike and fit into this machine's memory.
+    """Compare what demonstrations declare: they must be alike and fit into this machine's memory.
 
     Args:
         data: the file's group.
@@ -72,7 +79,11 @@ def plan_demos(
         keys: entries to read, named as in memory; None for every vector and camera.
         joined: per entry in memory the vectors that it is joined of.
 
-    Errors: ValueError naming demonstration and field.
+    Returns:
+        One layout for each name, in the same order.
+
+    Raises:
+        ValueError: naming demonstration and field.
     """
     layouts = []
     for name in names:
@@ -94,7 +105,6 @@ def plan_demos(
 def _plan_demo(
     name: str, group: h5py.Group, keys: Sequence[str] | None, joined: Mapping[str, Sequence[str]]
 ) -> DemoLayout:
-    """One episode."""
     # The actions tell the length.
     actions = open_dataset(group, "actions")
     steps = actions.shape[0]
@@ -147,7 +157,7 @@ def _plan_demo(
 
 
 def _flat(group: h5py.Group, name: str, steps: int) -> h5py.Dataset:
-    """One number per step."""
+    """Open a dataset `[steps]`."""
     dataset = open_dataset(group, name, steps)
     if dataset.ndim != 1:
         raise ArgumentError(f"{name}: expected [{steps}], got {list(dataset.shape)}")
@@ -155,7 +165,7 @@ def _flat(group: h5py.Group, name: str, steps: int) -> h5py.Dataset:
 
 
 def _vectors(group: h5py.Group, name: str, steps: int) -> h5py.Dataset:
-    """One vector per step."""
+    """Open a dataset `[steps, features]`."""
     dataset = open_dataset(group, name, steps)
     if dataset.ndim != 2 or not 1 <= dataset.shape[1] <= MAX_FEATURES:
         raise ArgumentError(
@@ -166,7 +176,7 @@ def _vectors(group: h5py.Group, name: str, steps: int) -> h5py.Dataset:
 
 
 def _image(group: h5py.Group, name: str, steps: int) -> h5py.Dataset:
-    """One image per step."""
+    """Open a dataset `[steps, height, width, 3]` uint8."""
     dataset = open_dataset(group, name, steps)
     shape = dataset.shape
     if (
@@ -184,7 +194,7 @@ def _image(group: h5py.Group, name: str, steps: int) -> h5py.Dataset:
 def _sources(
     obs: h5py.Group, keys: Sequence[str] | None, joined: Mapping[str, Sequence[str]]
 ) -> dict[str, list[str]]:
-    """Which datasets of a file's `obs` make each entry in memory."""
+    """Find the datasets of a file's `obs` that make each entry in memory."""
     wanted = {key: list(names) for key, names in joined.items() if names}
     sources: dict[str, list[str]] = {}
     if keys is None:
@@ -206,14 +216,14 @@ def _sources(
 
 
 def _parts(obs: h5py.Group, names: Sequence[str], steps: int) -> list[h5py.Dataset]:
-    """The datasets of one entry in memory: one image, or vectors."""
+    """Open the datasets of one entry in memory: one image, or vectors."""
     if names[0].endswith(IMAGE_SUFFIX):
         return [_image(obs, names[0], steps)]
     return [_vectors(obs, name, steps) for name in names]
 
 
 def _spec(parts: Sequence[h5py.Dataset]) -> ObsSpec:
-    """The entry in memory that datasets make."""
+    """Describe the entry in memory that datasets make."""
     shape = parts[0].shape
     if len(shape) == 4:
         return ObsSpec((shape[3], shape[1], shape[2]), torch.uint8)

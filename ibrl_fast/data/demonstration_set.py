@@ -26,16 +26,17 @@ class Demonstration:
     """One episode of T >= 1 steps.
 
     Attributes:
-        observations: per key [T + 1, ...], the final observation included; float32 vectors or uint8 images
-            (CHW).
-        actions: [T, action_dim] float32, in [-1, 1].
-        rewards: [T] float32.
-        terminated: [T] bool, the task ended; true at the last step or nowhere.
-        truncated: [T] bool, the recording ended without the task; true at the last step or nowhere.
-        states: [T, state_size] float64, simulator states before each step, or None.
+        observations: per key, the final observation included: vectors `[T + 1, features]` float32 or images
+            `[T + 1, channels, height, width]` uint8.
+        actions: `[T, action_dim]` float32, in [-1, 1].
+        rewards: `[T]` float32.
+        terminated: `[T]` bool, the task ended; true at the last step or nowhere.
+        truncated: `[T]` bool, the recording ended without the task; true at the last step or nowhere.
+        states: `[T, state_size]` float64, simulator states before each step, or None.
         seed: the seed with which the episode began, or None.
 
-    Errors: ValueError or TypeError naming the field.
+    Raises:
+        TypeError, ValueError: naming the field.
     """
 
     observations: Mapping[str, Array]
@@ -47,7 +48,6 @@ class Demonstration:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        """Checks all fields and brings them to their dtypes."""
         # The actions tell the length.
         actions = to_numpy(self.actions)
         if actions.ndim != 2 or actions.shape[0] < 1 or actions.shape[1] < 1:
@@ -92,7 +92,7 @@ class Demonstration:
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
-        """Steps."""
+        """Return the number of steps, T."""
         return int(self.actions.shape[0])
 
     @property
@@ -117,14 +117,14 @@ class DemonstrationSet(Sequence[Demonstration]):
         demos: at least one.
         env_args: what made the environment (robomimic: `env_name`, `type`, `env_kwargs`).
 
-    Errors: ValueError naming the first demonstration that differs.
+    Raises:
+        ValueError: naming the first demonstration that differs.
     """
 
     demos: tuple[Demonstration, ...]
     env_args: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Compares every demonstration with the first."""
         object.__setattr__(self, "demos", tuple(self.demos))
         if not self.demos:
             raise ArgumentError("demos: expected at least one demonstration, got none")
@@ -132,7 +132,7 @@ class DemonstrationSet(Sequence[Demonstration]):
         check_alike(spaces, [int(demo.actions.shape[1]) for demo in self.demos])
 
     def __len__(self) -> int:
-        """Demonstrations."""
+        """Return the number of demonstrations."""
         return len(self.demos)
 
     @overload
@@ -142,7 +142,7 @@ class DemonstrationSet(Sequence[Demonstration]):
     def __getitem__(self, number: slice) -> tuple[Demonstration, ...]: ...
 
     def __getitem__(self, number: int | slice) -> Demonstration | tuple[Demonstration, ...]:
-        """One demonstration, or several."""
+        """Return one demonstration, or several."""
         return self.demos[number]
 
     @property
@@ -162,7 +162,7 @@ class DemonstrationSet(Sequence[Demonstration]):
 
 
 def check_alike(spaces: Sequence[Mapping[str, ObsSpec]], action_dims: Sequence[int]) -> None:
-    """Compares what every demonstration observes, and the numbers in its actions, with the first.
+    """Compare what every demonstration observes, and the numbers in its actions, with the first.
 
     Raises:
         ArgumentError: naming the first that differs.
@@ -181,5 +181,4 @@ def check_alike(spaces: Sequence[Mapping[str, ObsSpec]], action_dims: Sequence[i
 
 
 def _describe(space: Mapping[str, ObsSpec]) -> dict[str, list[int]]:
-    """Names and shapes, for a message."""
     return {key: list(spec.shape) for key, spec in sorted(space.items())}

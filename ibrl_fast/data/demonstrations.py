@@ -51,7 +51,7 @@ def write_demonstrations(
     *,
     masks: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
-    """Writes a whole file or (on any error) leaves what was there.
+    """Write demonstrations as a whole file; on any error what was there stays.
 
     Args:
         path: the file to write; an older one is replaced.
@@ -59,7 +59,9 @@ def write_demonstrations(
         env_args: what made the environment, stored as JSON; None for the set's own.
         masks: filter key to the numbers of its demonstrations.
 
-    Errors: ValueError for demonstrations that differ or a mask that names one that is not there.
+    Raises:
+        ValueError: demonstrations that differ, or a mask that names one that is not there.
+        FileError: the file cannot be written.
     """
     whole = demos if isinstance(demos, DemonstrationSet) else DemonstrationSet(tuple(demos))
     masks = masks or {}
@@ -86,7 +88,7 @@ def write_demonstrations(
 
 
 def _write_demo(group: h5py.Group, demo: Demonstration) -> None:
-    """One episode; observations twice (before and after each step), as robomimic's loader wants them."""
+    """Write one episode; observations twice, before and after each step, as robomimic's loader wants them."""
     group.attrs["num_samples"] = len(demo)
     if demo.seed is not None:
         group.attrs["seed"] = demo.seed
@@ -115,7 +117,7 @@ def read_demonstrations(
     state_keys: Sequence[str] = (),
     proprio_keys: Sequence[str] = (),
 ) -> DemonstrationSet:
-    """Reads demonstrations in the order of their numbers.
+    """Read demonstrations in the order of their numbers.
 
     Files of other programs have no `terminated` and `truncated`: an episode then counts as terminated where
     its last reward is positive and as truncated otherwise. Without `next_obs` the observation after the last
@@ -130,7 +132,8 @@ def read_demonstrations(
         state_keys: low-dimensional entries of the file that, joined in this order, become `state`.
         proprio_keys: the same for `proprio`.
 
-    Errors: DemonstrationError naming file, demonstration and field.
+    Raises:
+        DemonstrationError: naming file, demonstration and field.
     """
     # A pipe or a device would be waited for.
     kind = kind_of(path)
@@ -151,7 +154,7 @@ def read_demonstrations(
 
 
 def warn_without_success(demos: DemonstrationSet, path: object, say: Callable[[str], object]) -> None:
-    """Says so when no demonstration succeeds: a success is what imitation and the proposals live on.
+    """Warn when no demonstration succeeds: imitation and its proposals are worth what these show.
 
     Args:
         demos: what was read.
@@ -172,7 +175,7 @@ def _read_file(
     max_demos: int | None,
     joined: Mapping[str, Sequence[str]],
 ) -> DemonstrationSet:
-    """The chosen demonstrations of an open file."""
+    """Read the chosen demonstrations of an open file."""
     data = open_group(file, "data")
     try:
         env_args = json.loads(data.attrs.get("env_args", "{}"))
@@ -199,7 +202,7 @@ def _read_file(
 def _demo_names(
     file: h5py.File, data: h5py.Group, filter_key: str | None, max_demos: int | None
 ) -> list[str]:
-    """Names of the chosen demonstrations in the order of their numbers."""
+    """List the names of the chosen demonstrations in the order of their numbers."""
     if max_demos is not None and max_demos < 1:
         raise ArgumentError(f"max_demos: expected at least 1, got {max_demos}")
     if filter_key is None:
@@ -220,7 +223,7 @@ def _demo_names(
 
 
 def _read_demo(layout: DemoLayout, sealed: bool) -> Demonstration:
-    """One episode, whose declared shapes fit each other."""
+    """Read one episode, whose declared shapes fit each other."""
     steps = layout.steps
 
     def values(dataset: h5py.Dataset) -> Array:
@@ -259,7 +262,7 @@ def _read_demo(layout: DemoLayout, sealed: bool) -> Demonstration:
 
 
 def _observation(parts: Sequence[h5py.Dataset], values: Callable[[h5py.Dataset], Array]) -> Array:
-    """One entry in memory: an image turned to CHW, or vectors joined along their features."""
+    """Make one entry in memory: an image turned to CHW, or vectors joined along their features."""
     arrays = [values(part) for part in parts]
     if arrays[0].ndim == 4:
         return np.ascontiguousarray(arrays[0].transpose(0, 3, 1, 2))

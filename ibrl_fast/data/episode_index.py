@@ -51,8 +51,11 @@ class RowLayout:
 
     @property
     def segment_rows(self) -> int:
-        """Rows of one environment's ring: its steps, tails for episodes that average a quarter of the
-        longest, and one episode's room, which is lost where the ring wraps."""
+        """Rows of one environment's ring.
+
+        Its steps, tails for episodes that average a quarter of the longest, and one episode's room, which is
+        lost where the ring wraps.
+        """
         tails = -(-4 * self.steps_per_env // self.max_episode_steps)
         return self.steps_per_env + tails + self.max_episode_steps + 2
 
@@ -80,7 +83,6 @@ class EpisodeIndex:
     """
 
     def __init__(self, layout: RowLayout) -> None:
-        """Starts empty."""
         envs = layout.num_envs
         self.layout = layout
         self.table: IntArray = np.zeros(layout.table_size, dtype=np.int64)
@@ -88,29 +90,34 @@ class EpisodeIndex:
         self.num_demo_steps = 0
         self.touched: list[int] = []
         self.evicted: list[tuple[int, int]] = []
+
         # Table position of each row, -1 where the row is no transition.
         self._slot: IntArray = np.full(layout.rows, -1, dtype=np.int64)
+
+        # Demonstrations as (start, steps), in order.
         self.demos: list[tuple[int, int]] = []
+
         # Per environment: finished episodes (start, steps) oldest first, and the one being written.
         self.finished: list[deque[tuple[int, int]]] = [deque() for _ in range(envs)]
         self.start = [self.segment_start(env) for env in range(envs)]
         self.steps = [0] * envs
         self.running = [False] * envs
         self.held = [0] * envs
+
         # Rows of each region that were ever written, demonstrations first: what a checkpoint must keep.
         self.used = [0] * (envs + 1)
 
     @staticmethod
     def required_bytes(layout: RowLayout) -> int:
-        """Bytes of this bookkeeping's arrays."""
+        """Count the bytes of this bookkeeping's arrays."""
         return 8 * (layout.rows + layout.table_size)
 
     def segment_start(self, env: int) -> int:
-        """First row of an environment's ring."""
+        """Return the first row of an environment's ring."""
         return self.layout.demo_rows + env * self.layout.segment_rows
 
     def add_demo(self, steps: int) -> int:
-        """Reserves the rows of a demonstration and lists its transitions; returns its first row."""
+        """Reserve the rows of a demonstration and list its transitions; return its first row."""
         first = self.used[0]
         rows = np.arange(first, first + steps)
         # Online rows that stand where the table's demonstration part grows move to the table's end.
@@ -125,7 +132,7 @@ class EpisodeIndex:
         return first
 
     def start_episode(self, env: int) -> int:
-        """Opens an episode and returns its first row; one still running is closed where it is."""
+        """Open an episode and return its first row; one still running is closed where it stands."""
         if self.running[env]:
             self.end_episode(env)
         begin = self.segment_start(env)
@@ -137,7 +144,7 @@ class EpisodeIndex:
         return row
 
     def append(self, env: int) -> int:
-        """Turns the running episode's tail into a transition and returns its row."""
+        """Turn the running episode's tail into a transition and return its row."""
         row = self.start[env] + self.steps[env]
         while self.held[env] >= self.layout.steps_per_env:
             self._evict_oldest(env)
@@ -151,28 +158,30 @@ class EpisodeIndex:
         return row
 
     def end_episode(self, env: int) -> None:
-        """Closes the running episode; one without a step leaves no trace."""
+        """Close the running episode; one without a step leaves no trace."""
         if self.steps[env]:
             self.finished[env].append((self.start[env], self.steps[env]))
         self.running[env] = False
 
     def _next_start(self, env: int) -> int:
-        """The row after the newest episode, or the place of an episode that never got a step."""
+        """Return the row after the newest episode, or the place of one that never got a step."""
         return self.start[env] + self.steps[env] + 1 if self.steps[env] else self.start[env]
 
     def _claim(self, env: int, row: int) -> None:
-        """Evicts what occupies a row about to be written: round a ring, the oldest episode is met first."""
+        """Evict what occupies a row about to be written: round a ring, the oldest episode is met first."""
         finished = self.finished[env]
         while finished and finished[0][0] <= row <= finished[0][0] + finished[0][1]:
             self._evict_oldest(env)
         self.used[env + 1] = max(self.used[env + 1], row + 1 - self.segment_start(env))
 
     def _evict_oldest(self, env: int) -> None:
-        """Drops an environment's oldest finished episode; the table's end fills the holes."""
+        """Drop an environment's oldest finished episode; the table's end fills the holes."""
         start, steps = self.finished[env].popleft()
         self.evicted.append((start, start + steps + 1))
         rows = slice(start, start + steps)
         kept = self.size - steps
+
+        # Rows at the table's end that stay move to the freed positions before it.
         slots = self._slot[rows].copy()
         self._slot[rows] = -1
         tail = self.table[kept : self.size]
@@ -182,13 +191,13 @@ class EpisodeIndex:
         self.held[env] -= steps
 
     def _place(self, rows: IntArray, positions: IntArray) -> None:
-        """Writes rows at table positions."""
+        """Write rows at table positions."""
         self.table[positions] = rows
         self._slot[rows] = positions
         self.touched += positions.tolist()
 
     def state(self) -> dict[str, IntArray]:
-        """Everything, as integer arrays (see `load`)."""
+        """Return everything as integer arrays."""
         episodes = [(0, start, steps) for start, steps in self.demos]
         for env, finished in enumerate(self.finished):
             episodes += [(env + 1, start, steps) for start, steps in finished]
@@ -201,7 +210,7 @@ class EpisodeIndex:
         }
 
     def load(self, state: dict[str, IntArray]) -> None:
-        """Restores what `state` returned, on an index with the same layout."""
+        """Restore from `state`, on an index with the same layout."""
         table = state["table"]
         self.size = table.size
         self.table[: self.size] = table

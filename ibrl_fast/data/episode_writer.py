@@ -14,14 +14,15 @@ from ibrl_fast.errors import ArgumentError
 
 
 class EpisodeWriter:
-    """Puts steps into the rows that the index gives out; the values are checked before."""
+    """Put steps, whose values are checked, into the rows that the index gives out."""
 
     def __init__(self, plan: BufferPlan, index: EpisodeIndex, writes: WriteQueue) -> None:
-        """Writes through `writes`."""
+        """Write through `writes`."""
         self._plan, self._index, self._writes = plan, index, writes
 
     def add_demonstrations(self, checked: Sequence[tuple[int, Values, Values]]) -> None:
-        """Stores what `TransitionChecks.demonstrations` returned, if all of it fits."""
+        """Store what `TransitionChecks.demonstrations` returned, if all of it fits."""
+        # All or nothing.
         free_steps = self._plan.demo_capacity - self._index.num_demo_steps
         free_demos = self._plan.num_demos - len(self._index.demos)
         new_steps = sum(steps for steps, _, _ in checked)
@@ -30,6 +31,8 @@ class EpisodeWriter:
                 f"demos: expected at most {free_demos} more with {free_steps} steps in all, "
                 f"got {len(checked)} with {new_steps} steps"
             )
+
+        # Each in rows of its own, its last observation in the tail.
         for steps, values, observed in checked:
             rows = self._index.add_demo(steps) + np.arange(steps + 1)
             observed["episode_step"] = np.arange(steps + 1, dtype=np.int32)
@@ -37,14 +40,15 @@ class EpisodeWriter:
             self.publish(rows[:-1], rows[-1:])
 
     def start_episode(self, envs: Sequence[int], observed: Values) -> None:
-        """Opens an episode in each environment."""
+        """Open an episode in each environment with its first observation."""
         rows = [self._index.start_episode(env) for env in envs]
         observed["episode_step"] = np.zeros(len(envs), dtype=np.int32)
         self._write([(rows, observed)])
         self.publish([], rows)
 
     def append(self, envs: Sequence[int], values: Values, observed: Values) -> None:
-        """Stores a step of each environment: its tail becomes a transition, the next row the new tail."""
+        """Store a step of each environment: its tail becomes a transition, the next row the new tail."""
+        # Every environment has an episode with room for a step.
         index = self._index
         for env in envs:
             if not index.running[env]:
@@ -56,24 +60,28 @@ class EpisodeWriter:
                     f"append: expected an end after max_episode_steps = {index.steps[env]} steps, "
                     f"got one more in environment {env}"
                 )
+
+        # The step goes into the tail's row, what came of it into the row behind.
         observed["episode_step"] = np.asarray([index.steps[env] + 1 for env in envs], dtype=np.int32)
         rows = [index.append(env) for env in envs]
         tails = [row + 1 for row in rows]
         self._write([(rows, values), (tails, observed)])
+
+        # Episodes that are over, and what reads may see from now on.
         for env, ended in zip(envs, (values["terminated"] | values["truncated"]).tolist()):
             if ended:
                 index.end_episode(env)
         self.publish(rows, tails)
 
     def _write(self, groups: Sequence[Group]) -> None:
-        """Writes data into rows that the index has just given out."""
+        """Write data into rows that the index has just given out."""
         for first, stop in self._index.evicted:
             self._writes.retire(first, stop)
         self._index.evicted.clear()
         self._writes.write(groups)
 
     def publish(self, rows: Rows = (), tails: Rows = ()) -> None:
-        """Shows the next read what the index now holds; `rows` became transitions, `tails` hold no step."""
+        """Show the next read what the index now holds; `rows` became transitions, `tails` hold no step."""
         index, writes = self._index, self._writes
         if len(rows):
             writes.publish("is_tail", rows, 0)
@@ -82,5 +90,8 @@ class EpisodeWriter:
         if index.touched:
             writes.publish("table", index.touched, index.table[index.touched])
             index.touched.clear()
+        # All transitions, demonstrations, and where in the table the rest of a mixed batch is drawn from:
+        # online steps, or demonstrations while there are none.
         online = index.size - index.num_demo_steps
-        writes.publish("counts", [0, 1, 2], [index.size, index.num_demo_steps, online])
+        rest = (index.num_demo_steps, online) if online else (0, index.num_demo_steps)
+        writes.publish("counts", [0, 1, 2, 3], [index.size, index.num_demo_steps, *rest])

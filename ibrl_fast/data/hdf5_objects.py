@@ -29,13 +29,13 @@ _KINDS = {h5py.Group: "group", h5py.Dataset: "dataset"}
 
 
 def line(error: BaseException) -> str:
-    """An error's message on one line."""
+    """Put an error's message on one line."""
     return " ".join(str(error).split())
 
 
 @contextmanager
 def located(place: str) -> Iterator[None]:
-    """Puts a place in front of every error raised inside a `with` block."""
+    """Put a place in front of every error raised inside a `with` block."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -45,22 +45,25 @@ def located(place: str) -> Iterator[None]:
 
 
 def exists(parent: h5py.Group, name: str) -> bool:
-    """Whether a group has an entry of that name, wherever it leads."""
+    """Say whether a group has an entry of that name, wherever it leads."""
     return parent.get(name, getlink=True) is not None
 
 
 def open_group(parent: h5py.Group, name: str) -> h5py.Group:
-    """A group that must be there, in this very file."""
+    """Open a group that must be there, in this very file."""
     return _open(parent, name, h5py.Group)
 
 
 def open_dataset(parent: h5py.Group, name: str, steps: int | None = None) -> h5py.Dataset:
-    """An array of numbers that must be there, in this very file and of a plausible size; not yet read.
+    """Open an array of numbers that must be there, in this very file and of a plausible size; read nothing.
 
     Args:
         parent: the group that holds it.
         name: its name there.
-        steps: entries that it must have; any number when absent.
+        steps: entries that it must have; None for any number.
+
+    Raises:
+        ValueError: naming the dataset.
     """
     dataset = open_array(parent, name)
     if dataset.dtype.kind not in "biuf":
@@ -71,7 +74,7 @@ def open_dataset(parent: h5py.Group, name: str, steps: int | None = None) -> h5p
 
 
 def open_array(parent: h5py.Group, name: str) -> h5py.Dataset:
-    """As `open_dataset`, of any type and length."""
+    """Open an array as `open_dataset` does, of any type and length."""
     dataset = _open(parent, name, h5py.Dataset)
     with located(name):
         # Where its values lie.
@@ -99,12 +102,12 @@ def open_array(parent: h5py.Group, name: str) -> h5py.Dataset:
 
 
 def num_bytes(dataset: h5py.Dataset) -> int:
-    """Bytes of an array in memory, by what it declares."""
+    """Count the bytes of an array in memory, by what it declares."""
     return math.prod(dataset.shape) * dataset.dtype.itemsize
 
 
 def _open(parent: h5py.Group, name: str, kind: type[_Object]) -> _Object:
-    """An entry of a group (`a/b`: of its group a) that is no link to anywhere else."""
+    """Open an entry of a group (`a/b`: of its group a) that is no link to anywhere else."""
     first, _, rest = name.strip("/").partition("/")
     if rest:
         with located(first):

@@ -25,7 +25,7 @@ Object: TypeAlias = h5py.Group | h5py.Dataset
 
 
 def write_dataset(parent: h5py.Group, name: str, values: Any, *, by_entry: bool = False) -> None:
-    """Writes an array [n, ...] with its checksums.
+    """Write an array `[n, ...]` with its checksums.
 
     Args:
         parent: the group.
@@ -46,24 +46,24 @@ def write_dataset(parent: h5py.Group, name: str, values: Any, *, by_entry: bool 
 
 
 def read_dataset(dataset: h5py.Dataset, *, sealed: bool) -> np.ndarray[Any, Any]:
-    """All values of a dataset; `sealed`: it must have a checksum."""
+    """Read all values of a dataset and compare its checksum; `sealed`: it must have one."""
     array: np.ndarray[Any, Any] = dataset[()]
     _compare(dataset, zlib.crc32(np.ascontiguousarray(array).data) if is_sealed(dataset) else None, sealed)
     return array
 
 
 def is_sealed(item: Object) -> bool:
-    """Whether a group or dataset carries a checksum of this package."""
+    """Say whether a group or dataset carries a checksum of this package."""
     return SEAL in item.attrs
 
 
 def seal_group(group: h5py.Group) -> None:
-    """Writes the checksum of a group whose content is complete."""
+    """Write the checksum of a group whose content is complete."""
     group.attrs[SEAL] = np.uint32(_group_checksum(group))
 
 
 def check_group(group: h5py.Group, *, sealed: bool) -> None:
-    """Compares a group with its checksum; `sealed`: it must have one."""
+    """Compare a group with its checksum; `sealed`: it must have one."""
     _compare(group, _group_checksum(group) if is_sealed(group) else None, sealed)
 
 
@@ -85,7 +85,7 @@ def _group_checksum(group: h5py.Group) -> int:
 
 
 def _structure(group: h5py.Group) -> dict[str, Any]:
-    """All below a group but values. A group with a checksum of its own stands for what is below it."""
+    """Describe all below a group but values; a group with a checksum stands for what is below it."""
     entries: dict[str, Any] = {"attributes": _attributes(group, without=SEAL)}
     for name in sorted(group):
         with located(name):

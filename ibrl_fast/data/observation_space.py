@@ -20,13 +20,15 @@ class ObsSpec:
     Attributes:
         shape: `[features]` for `state` and `proprio`, `[channels, height, width]` for a camera.
         dtype: `torch.float32` for vectors, `torch.uint8` for images.
+
+    Raises:
+        TypeError, ValueError: neither a float32 vector nor a uint8 image.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
-        """Refuses anything that is neither a float32 vector nor a uint8 image."""
         if not isinstance(self.shape, (tuple, list)):
             raise TypeError(f"shape: expected a tuple, got {type(self.shape).__name__}")
         shape = tuple(check_integer("shape", size, minimum=0) for size in self.shape)
@@ -52,14 +54,15 @@ class ObsSpec:
         return self.dtype == torch.uint8
 
     def stacked_shape(self, stack: int) -> tuple[int, ...]:
-        """Shape of `stack` observations joined along the first feature axis, newest first."""
+        """Return the shape of `stack` observations joined along the first feature axis, newest first."""
         return (stack * self.shape[0], *self.shape[1:])
 
 
 def observation_specs(space: Any) -> dict[str, ObsSpec]:
-    """Specs of a Gymnasium `Dict` of `Box` spaces (of one environment); floating boxes become float32.
+    """Describe a Gymnasium `Dict` of `Box` spaces (of one environment); floating boxes become float32.
 
-    Errors: ValueError for a space that is no `Dict` or an entry that `ObsSpec` refuses.
+    Raises:
+        ValueError: a space that is no `Dict`, or an entry that `ObsSpec` refuses.
     """
     spaces = getattr(space, "spaces", None)
     if not isinstance(spaces, Mapping):

@@ -6,19 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ibrl_fast.data.batch import Batch
-from ibrl_fast.data.batch_request import BatchRequest
 from ibrl_fast.data.buffer_checkpoint import check_state, load_state, save_state
 from ibrl_fast.data.buffer_plan import BufferPlan
 from ibrl_fast.data.buffer_reads import BufferReads
 from ibrl_fast.data.demonstration_set import Demonstration
+from ibrl_fast.data.draw_request import DrawRequest
 from ibrl_fast.data.episode_index import EpisodeIndex
 from ibrl_fast.data.episode_writer import EpisodeWriter
-from ibrl_fast.data.observation_space import ObsSpec
-from ibrl_fast.data.prefetch import Prefetch
-from ibrl_fast.data.row_storage import RowStorage, Storage
+from ibrl_fast.data.row_storage import RowStorage
 from ibrl_fast.data.sampler import BatchSampler
 from ibrl_fast.data.transition_checks import TransitionChecks
 
@@ -32,7 +29,7 @@ class ReplayBuffer:
 
     Threads: all methods may be called from several threads, on CUDA also with different streams; calls take
     place one after the other, each as a whole. From `before_reads` to `after_reads`, both of one thread, the
-    others wait. `draw` and `draw_mixed` alone take no lock and belong there.
+    others wait. `draw` alone takes no lock and belongs there.
 
     Capacity: of each environment the newest `capacity // num_envs` steps are kept. Whole episodes, the oldest
     first, are evicted only when one more step would exceed this, or when episodes average less than a quarter
@@ -43,101 +40,39 @@ class ReplayBuffer:
 
     On a device, new steps are written on a stream of the buffer's own, beside the updates. A CUDA graph
     captures `draw` alone; each replay of it is called between `before_reads` and `after_reads`.
+
+    Attributes:
+        plan: the options that it was built from.
     """
 
-    def __init__(
-        self,
-        observation_space: Mapping[str, ObsSpec],
-        action_dim: int,
-        *,
-        capacity: int,
-        max_episode_steps: int,
-        num_envs: int = 1,
-        demo_capacity: int = 0,
-        num_demos: int = 0,
-        storage: Storage = "device",
-        device: torch.device | str = "cpu",
-        num_il_samples: int = 1,
-        nstep: int = 3,
-        gamma: float = 0.99,
-        bootstrap_on_truncation: bool = True,
-        stacks: Mapping[str, int] | None = None,
-        random_shift_pad: int = 4,
-        image_dtype: torch.dtype = torch.float32,
-        seed: int = 0,
-    ) -> None:
-        """Allocates everything.
+    def __init__(self, plan: BufferPlan) -> None:
+        """Allocate everything.
 
-        Args:
-            observation_space: name to `ObsSpec`; uint8 entries are images.
-            action_dim: numbers in an action.
-            capacity: online steps held, over all environments together.
-            max_episode_steps: longest online episode, in steps.
-            num_envs: environments that append.
-            demo_capacity: demonstration steps that fit, in addition to `capacity`.
-            num_demos: demonstrations that fit (each takes a tail row beside its steps).
-            storage: `device` keeps all on `device`, `pinned` keeps images in pinned host memory that the
-                device reads, `host` keeps and samples all on the host and copies batches over.
-            device: where batches are wanted.
-            num_il_samples: imitation proposals cached for each observation; 0 when there is no imitation
-                policy.
-            nstep: steps summed before the bootstrap.
-            gamma: discount of one step.
-            bootstrap_on_truncation: whether a time limit leaves the bootstrap in place.
-            stacks: observations joined, newest first, per key (1 where absent).
-            random_shift_pad: largest shift of the image augmentation, in pixels (0: none).
-            image_dtype: what images are scaled to, float32 or bfloat16, in [-0.5, 0.5].
-            seed: of row sampling and augmentation.
-
-        Errors: ValueError or TypeError for a wrong parameter; MemoryError, with needed and available bytes,
-        when the buffer cannot fit.
+        Raises:
+            MemoryError: the buffer cannot fit; the message names needed and available bytes.
         """
-        self._plan = BufferPlan(
-            dict(observation_space),
-            action_dim,
-            capacity=capacity,
-            max_episode_steps=max_episode_steps,
-            num_envs=num_envs,
-            demo_capacity=demo_capacity,
-            num_demos=num_demos,
-            storage=storage,
-            device=device,
-            num_il_samples=num_il_samples,
-            nstep=nstep,
-            gamma=gamma,
-            bootstrap_on_truncation=bootstrap_on_truncation,
-            stacks=dict(stacks or {}),
-            random_shift_pad=random_shift_pad,
-            image_dtype=image_dtype,
-            seed=seed,
-        )
+        self.plan = plan
+
+        # Memory: the columns, how they are written, and where in them episodes lie.
         self._storage = RowStorage(
-            self._plan.columns,
-            device=torch.device(device),
-            storage=storage,
-            extra_host_bytes=EpisodeIndex.required_bytes(self._plan.layout),
+            plan.columns,
+            device=torch.device(plan.device),
+            storage=plan.storage,
+            extra_host_bytes=EpisodeIndex.required_bytes(plan.layout),
         )
         self._writes = self._storage.writes
-        self._index = EpisodeIndex(self._plan.layout)
-        self._writer = EpisodeWriter(self._plan, self._index, self._writes)
-        self._sampler = BatchSampler(self._plan, self._storage)
-        self._prefetch = Prefetch(torch.device(device))
-        self._checks = TransitionChecks(self._plan)
+        self._index = EpisodeIndex(plan.layout)
+
+        # The way in: a caller's arrays are checked, then written where the index says.
+        self._checks = TransitionChecks(plan)
+        self._writer = EpisodeWriter(plan, self._index, self._writes)
+
+        # The way out: batches are drawn while nobody writes.
+        self._sampler = BatchSampler(plan, self._storage)
         self._reads = BufferReads(self._writes)
         self._lock = self._reads.lock
 
-    @staticmethod
-    def required_bytes(observation_space: Mapping[str, ObsSpec], action_dim: int, **parameters: Any) -> int:
-        """Exactly the bytes that a buffer with these parameters (those of `__init__`) allocates.
-
-        Beside them, on a device: batches, 8 bytes per row, pinned staging of a few times the largest append.
-        """
-        return BufferPlan(dict(observation_space), action_dim, **parameters).required_bytes
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes allocated."""
-        return self._storage.nbytes + EpisodeIndex.required_bytes(self._plan.layout)
+    # ---- what it holds
 
     def __len__(self) -> int:
         """Transitions that can be sampled, demonstrations included."""
@@ -151,32 +86,25 @@ class ReplayBuffer:
             return self._index.num_demo_steps
 
     @property
-    def num_online_steps(self) -> int:
-        """Online transitions held."""
-        with self._lock:
-            return self._index.size - self._index.num_demo_steps
-
-    @property
     def seed(self) -> int:
-        """Of row sampling and augmentation."""
+        """Seed of row sampling and augmentation; that of a loaded state after `load_state_dict`."""
         return self._sampler.seed
 
-    def is_demo(self, rows: Tensor) -> Tensor:
-        """Which of a batch's `rows` [batch] come from demonstrations: [batch] bool."""
-        return rows < self._plan.layout.demo_rows
+    # ---- new steps
 
     def add_demonstrations(
         self, demos: Sequence[Demonstration], il_actions: Sequence[Any] | None = None
     ) -> None:
-        """Stores demonstrations for good, all of them or (on any error) none.
+        """Store demonstrations for good, all of them or (on any error) none.
 
         Args:
             demos: their observations must contain this buffer's keys; further ones are not stored.
-            il_actions: per demonstration [T + 1, samples, action_dim], the imitation policy's proposals at
-                every observation; None with `num_il_samples=0`.
+            il_actions: per demonstration of T steps `[T + 1, samples, action_dim]`, in [-1, 1]: the imitation
+                policy's actions at every observation; None with `num_il_samples=0`.
 
-        Errors: ValueError or TypeError naming the demonstration and the field; ValueError where they do not
-        fit.
+        Raises:
+            TypeError, ValueError: naming the demonstration and the field, or more than there is room for.
+            RuntimeError: reads are under way in this thread.
         """
         checked = self._checks.demonstrations(demos, il_actions)
         with self._lock:
@@ -186,15 +114,20 @@ class ReplayBuffer:
     def start_episode(
         self, env_ids: Sequence[int] | None, obs: Mapping[str, Any], il_action: Any = None
     ) -> None:
-        """Stores the first observation of new episodes.
+        """Store the first observation of new episodes.
 
         An environment whose episode still runs has it closed where it stands: its last step keeps its
         bootstrap.
 
         Args:
             env_ids: which environments, N of them; None for all.
-            obs: per key [N, ...].
-            il_action: [N, samples, action_dim], the proposals at `obs`; None with `num_il_samples=0`.
+            obs: per key `[N, features]` float32 or `[N, channels, height, width]` uint8.
+            il_action: `[N, samples, action_dim]`, in [-1, 1], the imitation policy's actions at `obs`; None
+                with `num_il_samples=0`.
+
+        Raises:
+            TypeError, ValueError: naming the field, and the buffer is unchanged.
+            RuntimeError: reads are under way in this thread.
         """
         envs = self._checks.envs(env_ids)
         observed = self._checks.observation("", len(envs), obs, il_action)
@@ -212,19 +145,23 @@ class ReplayBuffer:
         il_action_next: Any = None,
         env_ids: Sequence[int] | None = None,
     ) -> None:
-        """Stores one step of N environments, whose episodes end where it terminated or was truncated.
+        """Store one step of N environments, whose episodes end where it terminated or was truncated.
 
         Args:
-            action: [N, action_dim], in [-1, 1].
-            reward: [N].
-            terminated: [N] bool, the task ended (no bootstrap).
-            truncated: [N] bool, a time limit ended the episode.
-            next_obs: per key [N, ...]; where the episode ended, its true final observation.
-            il_action_next: [N, samples, action_dim], the proposals at `next_obs`; None with
-                `num_il_samples=0`.
-            env_ids: which environments; None for all.
+            action: `[N, action_dim]`, in [-1, 1].
+            reward: `[N]`.
+            terminated: `[N]` bool, the task ended (no bootstrap).
+            truncated: `[N]` bool, a time limit ended the episode.
+            next_obs: per key `[N, ...]` as in `start_episode`; where the episode ended, its true final
+                observation.
+            il_action_next: `[N, samples, action_dim]`, in [-1, 1], the imitation policy's actions at
+                `next_obs`; None with `num_il_samples=0`.
+            env_ids: which environments, N of them; None for all.
 
-        Errors: ValueError or TypeError naming the field, and the buffer is unchanged.
+        Raises:
+            TypeError, ValueError: naming the field, or an environment without an episode, or one that is
+                longer than `max_episode_steps`; the buffer is unchanged.
+            RuntimeError: reads are under way in this thread.
         """
         envs = self._checks.envs(env_ids)
         count = len(envs)
@@ -234,107 +171,97 @@ class ReplayBuffer:
             self._reads.check_ended("append")
             self._writer.append(envs, values, observed)
 
-    def sample(self, batch_size: int) -> Batch:
-        """A batch drawn uniformly, with replacement, from all transitions; the prepared one, if there is one.
+    # ---- batches
 
-        Errors: ValueError when the buffer is empty, or a batch of another kind is prepared.
+    def sample(self, batch_size: int, demo_fraction: float | None = None) -> Batch:
+        """Draw a batch uniformly, with replacement.
+
+        Args:
+            batch_size: transitions, at least 1.
+            demo_fraction: None draws from all transitions alike. A number in [0, 1] is the share of
+                demonstrations: the first `batch_size * demo_fraction` rows (rounded) are theirs, the rest
+                online steps. While no online step is held (a warm-up), the rest are demonstrations, too.
+
+        Raises:
+            TypeError, ValueError: a wrong size or fraction, an empty buffer, or demonstrations are wanted and
+                none is held.
+            RuntimeError: reads are under way in this thread.
         """
-        return self._sample(BatchRequest.of(batch_size))
-
-    def sample_mixed(self, batch_size: int, demo_fraction: float) -> Batch:
-        """A batch whose first `batch_size * demo_fraction` (rounded) transitions are demonstrations.
-
-        The others are online ones. A prepared batch is handed over, as by `sample`.
-
-        Errors: ValueError for a fraction outside [0, 1], when a part is wanted of which there is none, or
-        when a batch of another kind is prepared.
-        """
-        return self._sample(BatchRequest.of(batch_size, demo_fraction))
-
-    def prefetch(self, batch_size: int, demo_fraction: float | None = None) -> None:
-        """Prepares the batch that the next `sample` (with a fraction: `sample_mixed`) of this size returns.
-
-        It is drawn now, and does not see steps appended later: the batches of a run depend on the seed and
-        the order of calls alone. On a device it is made on a stream of its own, beside updates that are
-        queued; the host does not wait. `state_dict` contains it.
-
-        Errors: those of `sample`; ValueError when a batch is prepared already.
-        """
-        request = BatchRequest.of(batch_size, demo_fraction)
+        request = DrawRequest.of(batch_size, demo_fraction)
         with self._lock:
-            self._prefetch.put(request, lambda: self._read(request))
+            request.check_held(self._index)
+            with self._reads.around():
+                return self._sampler.draw(request.batch_size, request.demo_size)
 
     @property
     def draws_on_device(self) -> bool:
         """Whether `draw` runs on the learner's device; else batches are gathered on the host and copied."""
         return self._sampler.draws_on_device
 
-    def draw(self, batch_size: int) -> Batch:
-        """What `sample` returns, as tensor code alone: no lock, no check, no event; for graphs.
+    def draw(self, batch_size: int, demo_fraction: float | None = None) -> Batch:
+        """Draw what `sample` returns as tensor code alone, for graphs: no lock, no event, contents unchecked.
 
-        The random counter is read and advanced in device memory. Calls, and replays of a captured one, stand
-        between `before_reads` and `after_reads`, and the buffer is not empty.
+        The random counter and the numbers of demonstrations and online steps are read in device memory, so
+        that a graph captured before the first online step is right after it. Calls, and replays of a captured
+        one, stand between `before_reads` and `after_reads`, where `check_can_sample` has passed.
         """
-        return self._sampler.draw(batch_size)
+        request = DrawRequest.of(batch_size, demo_fraction)
+        return self._sampler.draw(request.batch_size, request.demo_size)
 
-    def draw_mixed(self, batch_size: int, demo_fraction: float) -> Batch:
-        """What `sample_mixed` returns, in the way of `draw`."""
-        return self._sampler.draw(batch_size, BatchRequest.of(batch_size, demo_fraction).demo_size)
+    def check_can_sample(self, batch_size: int, demo_fraction: float | None = None) -> None:
+        """Raise what `sample` would for these arguments; no batch is drawn."""
+        request = DrawRequest.of(batch_size, demo_fraction)
+        with self._lock:
+            request.check_held(self._index)
+
+    # ---- reads of captured draws
 
     def before_reads(self) -> None:
-        """Begins reads on the current stream: those queued from now on see all steps appended so far.
+        """Begin reads on the current stream: those queued from now on see all steps appended so far.
 
         The stream waits for writes under way, the host does not. Until `after_reads`, other threads' calls
-        wait, and appends of this thread are RuntimeErrors.
+        wait.
+
+        Raises:
+            RuntimeError: reads are under way in this thread already, or the stream is being captured.
         """
         self._reads.begin()
 
     def after_reads(self) -> None:
-        """Ends reads: those between `before_reads` and here are queued, on the stream that was current there.
+        """End reads: those since `before_reads` are queued, on the stream that was current there.
 
         Rows that they may reach are overwritten only when they are done.
 
-        Errors: RuntimeError where this thread has not called `before_reads`.
+        Raises:
+            RuntimeError: this thread has not called `before_reads`.
         """
         self._reads.end()
 
+    # ---- checkpoints
+
     def state_dict(self) -> dict[str, Any]:
-        """Everything that later samples and appends depend on, bit for bit, as tensors, numbers and strings.
+        """Return all that later samples and appends depend on, bit for bit: tensors, numbers and strings.
 
         The size is that of the rows written so far.
         """
-        with self._lock:
-            with self._reads.around():
-                self._writes.finish()
-                state = save_state(self._plan, self._storage, self._index, self._sampler.seed)
-            return state | {"prefetched": self._prefetch.state()}
+        with self._lock, self._reads.around():
+            self._writes.finish()
+            return save_state(self.plan, self._storage, self._index, self._sampler.seed)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores what `state_dict` returned, in a buffer of the same sizes (storage and device may differ).
+        """Restore from `state_dict`, in a buffer of the same sizes (storage and device may differ).
 
         The state may come from anywhere: all of it is checked before anything changes.
 
-        Errors: ValueError naming the field that no buffer of these sizes could have saved, and the buffer is
-        unchanged.
+        Raises:
+            ValueError: naming the field that no buffer of these sizes could have saved; nothing is changed.
         """
-        check_state(self._plan, state)
+        check_state(self.plan, state)
         with self._lock:
             with self._reads.around():
+                # No write or read is on its way while every row gets another value.
                 self._writes.finish()
-                prefetched = self._prefetch.restored(state.get("prefetched", {}))
-                load_state(self._plan, self._storage, self._index, state)
+                load_state(self.plan, self._storage, self._index, state)
                 self._writes.replace()
             self._writer.publish()
             self._sampler.seed = int(state["seed"])
-            self._prefetch.load(prefetched)
-
-    def _sample(self, request: BatchRequest) -> Batch:
-        """The prepared batch, or a new one."""
-        with self._lock:
-            return self._read(request) if self._prefetch.is_empty else self._prefetch.take(request)
-
-    def _read(self, request: BatchRequest) -> Batch:
-        """Draws on the current stream."""
-        request.check_held(self._index)
-        with self._reads.around():
-            return self._sampler.draw(request.batch_size, request.demo_size)

@@ -9,28 +9,28 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ibrl_fast.data.streams import streams_of
 from ibrl_fast.data.write_queue import make_write_queue
 from ibrl_fast.memory import available_host_bytes
-from ibrl_fast.ops.streams import streams_of
 
 Storage = Literal["device", "pinned", "host"]
 ColumnShapes = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 
 
 def column_bytes(shape: Sequence[int], dtype: torch.dtype) -> int:
-    """Bytes of a dense tensor."""
+    """Count the bytes of a dense tensor."""
     return math.prod(shape) * dtype.itemsize
 
 
 def available_bytes(device: torch.device) -> int:
-    """Bytes that can still be allocated on a CUDA device, or on the host within its cgroup."""
+    """Count the bytes that can still be allocated on a CUDA device, or on the host within its cgroup."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return available_host_bytes()
 
 
 def require_memory(needed: Mapping[torch.device, int]) -> None:
-    """Raises MemoryError, naming needed and available bytes, where a buffer cannot fit."""
+    """Raise MemoryError, naming needed and available bytes, where a buffer cannot fit."""
     for device, size in needed.items():
         free = available_bytes(device)
         if size > free:
@@ -44,18 +44,23 @@ class RowStorage:
     """Named columns over the same rows.
 
     Attributes:
-        tensors: name to column [rows, ...], where samplers read it.
+        tensors: name to column `[rows, ...]`, where samplers read it.
         writes: the way to change them.
     """
 
     def __init__(
         self, shapes: ColumnShapes, *, device: torch.device, storage: Storage, extra_host_bytes: int = 0
     ) -> None:
-        """Allocates every column; images go to pinned host memory with `storage="pinned"`.
+        """Allocate every column; no row holds a step yet.
 
-        `extra_host_bytes` are what the caller allocates beside the columns. No row holds a step yet.
+        Args:
+            shapes: shape `[rows, ...]` and dtype of every column, by name.
+            device: where batches are wanted.
+            storage: `pinned` puts images into pinned host memory, `host` all columns into host memory.
+            extra_host_bytes: what the caller allocates beside the columns.
 
-        Errors: MemoryError, naming needed and available bytes, when it cannot fit.
+        Raises:
+            MemoryError: it cannot fit; the message names needed and available bytes.
         """
         placed = {
             name: self.placement(dtype, device=device, storage=storage) for name, (_, dtype) in shapes.items()
@@ -80,7 +85,7 @@ class RowStorage:
 
     @staticmethod
     def placement(dtype: torch.dtype, *, device: torch.device, storage: Storage) -> torch.device:
-        """Where a column lives: all on the device, only images on the host (pinned), or all on the host."""
+        """Say where a column lives: all on the device, images on the host (pinned), or all on the host."""
         on_host = storage == "host" or (storage == "pinned" and dtype == torch.uint8)
         return torch.device("cpu") if on_host else device
 

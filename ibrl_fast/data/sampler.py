@@ -17,21 +17,28 @@ _MOST_SOURCES = 16
 
 
 class BatchSampler:
-    """Draws batches with tensor operations alone; see `ReplayBuffer.draw`.
+    """Draw batches with tensor operations alone; see `ReplayBuffer.draw`.
 
     Attributes:
         seed: of all draws; a batch is a function of it and of the counter column.
     """
 
     def __init__(self, plan: BufferPlan, storage: RowStorage) -> None:
-        """Reads from `storage`, whose columns are those of `plan`."""
+        """Read from `storage`, whose columns are those of `plan`."""
         self._plan = plan
         tensors = storage.tensors
+
+        # What rows are drawn from: the table, how much of it is what, and the random counter. All of them are
+        # read where they lie, so that a captured draw follows a buffer that grows.
         self._table, self._counter = tensors["table"], tensors["counter"]
-        self._all_count, self._demo_count, self._online_count = tensors["counts"].split(1)
+        self._all_count, self._demo_count, self._rest_begin, self._rest_count = tensors["counts"].split(1)
+
+        # What n-step returns are summed from, and what stacks stop at.
         self._reward, self._is_tail = tensors["reward"], tensors["is_tail"]
         self._terminated, self._truncated = tensors["terminated"], tensors["truncated"]
         self._episode_step = tensors["episode_step"]
+
+        # Images are gathered and shifted one camera at a time.
         stacks = {key: plan.stacks.get(key, 1) for key in plan.observation_space}
         self._images = [
             (key, tensors[f"obs/{key}"], stacks[key])
@@ -49,6 +56,8 @@ class BatchSampler:
         now, later = [*observed, *proposals, tensors["action"]], [*observed, *proposals]
         self._sources, self._num_now, self._num_later = [*now, *later], len(now), len(later)
         self._stacks = [*observed_stacks, 1, 1][: len(now)] + [*observed_stacks, 1][: len(later)]
+
+        # What stands in a batch for proposals where there are none, and the way to the learner's device.
         self._no_proposals = torch.zeros((1, 0, plan.action_dim), device=self._counter.device)
         moves = self._counter.device.type != torch.device(plan.device).type
         self._upload = BatchUpload(plan) if moves else None
@@ -61,7 +70,7 @@ class BatchSampler:
 
     @seed.setter
     def seed(self, seed: int) -> None:
-        """Gives each draw its own stream: two for rows, then one per camera."""
+        """Give each draw its own stream of random numbers: two for rows, then one per camera."""
         self._seed = seed
         words = np.random.SeedSequence(seed).generate_state(2 + len(self._images), np.uint64)
         self._streams = [int(word >> np.uint64(1)) for word in words]
@@ -72,13 +81,14 @@ class BatchSampler:
         return self._upload is None
 
     def draw(self, batch_size: int, demo_size: int | None = None) -> Batch:
-        """A batch of all transitions, or of `demo_size` demonstrations and online ones after them."""
+        """Draw from all transitions, or `demo_size` demonstrations and the rest of the batch online ones."""
         if self._upload is None:
             return self._draw(batch_size, demo_size, None)
         return self._upload.send(batch_size, lambda out: self._draw(batch_size, demo_size, out))
 
     def _draw(self, batch_size: int, demo_size: int | None, out: Batch | None) -> Batch:
-        """A batch where the columns are sampled, written into `out` where given; advances the counter."""
+        """Make a batch where the columns lie, in `out` where given."""
+        # Rows: all from one run of the table, or demonstrations first and the rest behind them.
         rows = None if out is None else out.rows
         if demo_size is None:
             rows = self._draw_rows(batch_size, rows, self._all_count, None, stream=0)
@@ -86,9 +96,11 @@ class BatchSampler:
             if rows is None:
                 rows = torch.empty(batch_size, dtype=torch.int64, device=self._table.device)
             self._draw_rows(demo_size, rows[:demo_size], self._demo_count, None, stream=0)
-            online = batch_size - demo_size, rows[demo_size:], self._online_count, self._demo_count
-            self._draw_rows(*online, stream=1)
+            rest = batch_size - demo_size, rows[demo_size:], self._rest_count, self._rest_begin
+            self._draw_rows(*rest, stream=1)
         assert rows is not None
+
+        # Their transitions, and another position in the random streams for the next draw.
         batch = self._gather(rows, out)
         self._counter.add_(1)
         return batch
@@ -96,15 +108,17 @@ class BatchSampler:
     def _draw_rows(
         self, size: int, rows: Tensor | None, count: Tensor, begin: Tensor | None, *, stream: int
     ) -> Tensor | None:
-        """Draws `size` rows from `count` entries of the table, into `rows` where given."""
+        """Draw `size` rows from the `count` entries of the table after `begin`, into `rows` where given."""
         if size == 0:
             return rows
         seed, counter = self._streams[stream], self._counter
         return ops.sample_rows(self._table, count, size, seed=seed, counter=counter, begin=begin, out=rows)
 
     def _gather(self, rows: Tensor, out: Batch | None) -> Batch:
-        """The batch of these rows, written into `out` where given."""
+        """Make the batch of these rows `[batch]`, in `out` where given."""
         plan = self._plan
+
+        # n-step returns: rewards summed up to the bootstrap, and the row that is bootstrapped from.
         reward, discount, next_rows = ops.nstep_return(
             self._reward,
             self._terminated,
@@ -117,7 +131,7 @@ class BatchSampler:
             out=None if out is None else (out.reward, out.discount, torch.empty_like(rows)),
         )
 
-        # Vectors, proposals and actions.
+        # Vectors, proposals and actions of the drawn rows, vectors and proposals of the later ones.
         all_rows = [rows] * self._num_now + [next_rows] * self._num_later
         targets = None if out is None else self._vectors_of(out)
         gathered: list[Tensor] = []
@@ -164,7 +178,7 @@ class BatchSampler:
         )
 
     def _vectors_of(self, batch: Batch) -> list[Tensor]:
-        """What `ops.replay_gather` makes of a batch, in the order of its sources."""
+        """List what `ops.replay_gather` fills in a batch, in the order of its sources."""
         has_proposals = self._plan.num_il_samples > 0
         return [
             *(batch.obs[key] for key in self._keys),

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from ibrl_fast.ops.streams import Streams
+from ibrl_fast.data.streams import Streams
 
 _SMALLEST = 1 << 16
 
@@ -17,13 +17,12 @@ class Slot:
     """One buffer of a ring.
 
     Attributes:
-        memory: uint8 [bytes], pinned.
+        memory: `[bytes]` uint8, pinned.
         array: the same bytes for numpy.
         read: the event after which the buffer may be filled again; None before its first use.
     """
 
     def __init__(self, memory: Tensor) -> None:
-        """Takes over `memory`."""
         self.memory = memory
         self.array: npt.NDArray[np.uint8] = memory.numpy()
         self.read: Any = None
@@ -33,13 +32,13 @@ class StagingRing:
     """Buffers used in turn; the host waits only when the device is a whole ring behind."""
 
     def __init__(self, streams: Streams, slots: int) -> None:
-        """Begins with empty buffers; each grows to what is put into it."""
+        """Begin with empty buffers; each grows to what is put into it."""
         self._streams = streams
         self._slots = [Slot(streams.pinned(0)) for _ in range(slots)]
         self._next = 0
 
     def take(self, num_bytes: int) -> Slot:
-        """The next buffer, with room for `num_bytes`, free to be filled."""
+        """Return the next buffer, with room for `num_bytes`, once it is free to be filled."""
         slot = self._slots[self._next]
         self._next = (self._next + 1) % len(self._slots)
         if slot.read is not None:
@@ -53,11 +52,11 @@ class StagingRing:
         return slot
 
     def sent(self, slot: Slot, stream: Any) -> None:
-        """Notes that work on `stream`, queued by now, reads the buffer."""
+        """Note that work on `stream`, queued by now, reads the buffer."""
         slot.read = self._streams.record(stream, slot.read)
 
     def drain(self) -> None:
-        """Returns when the device has read all buffers."""
+        """Wait until the device has read all buffers."""
         for slot in self._slots:
             if slot.read is not None:
                 self._streams.finish(slot.read)

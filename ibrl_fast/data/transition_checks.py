@@ -18,10 +18,10 @@ Values = dict[str, npt.NDArray[Any]]
 
 
 class TransitionChecks:
-    """Turns a caller's arrays into column values, or raises one error that names the field."""
+    """Turn a caller's arrays into column values, or raise one error that names the field."""
 
     def __init__(self, plan: BufferPlan) -> None:
-        """Prepares the checks of every column of `plan`."""
+        """Prepare the checks of every column of `plan`."""
         self._plan = plan
         self._all_envs = list(range(plan.num_envs))
         self._entries = [
@@ -30,7 +30,7 @@ class TransitionChecks:
         ]
 
     def envs(self, env_ids: Sequence[int] | None) -> list[int]:
-        """Environment numbers, each once; None for all."""
+        """Return environment numbers, each once; None for all."""
         if env_ids is None:
             return self._all_envs
         given = env_ids.tolist() if isinstance(env_ids, (np.ndarray, Tensor)) else env_ids
@@ -46,7 +46,7 @@ class TransitionChecks:
     def step(
         self, name: str, count: int, action: Any, reward: Any, terminated: Any, truncated: Any
     ) -> Values:
-        """What is stored with `count` steps; `name` begins the field's name in an error."""
+        """Return what is stored with `count` steps; `name` begins the field's name in an error."""
         return {
             "action": check_action(f"{name}action", action, (count, self._plan.action_dim)),
             "reward": check_vector(f"{name}reward", reward, (count,)),
@@ -55,7 +55,7 @@ class TransitionChecks:
         }
 
     def observation(self, name: str, count: int, obs: Mapping[str, Any], il_action: Any) -> Values:
-        """What is stored with `count` observations; `name` begins the field's name in an error."""
+        """Return what is stored with `count` observations; `name` begins the field's name in an error."""
         if not isinstance(obs, Mapping):
             raise TypeError(f"{name}obs: expected a dict, got {type(obs).__name__}")
         values: Values = {}
@@ -76,7 +76,7 @@ class TransitionChecks:
     def demonstrations(
         self, demos: Sequence[Demonstration], il_actions: Sequence[Any] | None
     ) -> list[tuple[int, Values, Values]]:
-        """Per demonstration its steps, and what is stored with its steps and its observations."""
+        """Return per demonstration T, what is stored with its T steps, and with its T + 1 observations."""
         samples = self._plan.num_il_samples
         if (il_actions is None) != (samples == 0):
             raise ArgumentError(

@@ -32,8 +32,8 @@ from torch import Tensor
 
 from ibrl_fast import ops
 from ibrl_fast.data.staging import Slot, StagingRing
+from ibrl_fast.data.streams import Streams
 from ibrl_fast.ops.scatter_rows import ALIGNMENT, Scatter, row_setter
-from ibrl_fast.ops.streams import Streams
 
 Rows = Sequence[int] | npt.NDArray[np.int64]
 Values = Mapping[str, npt.NDArray[Any]]
@@ -50,41 +50,43 @@ class WriteQueue:
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        """Writes to these columns [rows, ...], by name."""
+        """Write to these columns `[rows, ...]`, by name."""
         self._set = {name: row_setter(tensor) for name, tensor in tensors.items()}
 
     def retire(self, first: int, stop: int) -> None:
-        """Notes that the rows from `first` to before `stop` were evicted."""
+        """Note that the rows from `first` to before `stop` were evicted."""
 
     def write(self, groups: Sequence[Group]) -> None:
-        """Sets data columns: per group the rows, and per column values [rows, ...] of its dtype."""
+        """Set data columns: per group its rows, and per column values `[rows, ...]` of the column's dtype."""
         for rows, values in groups:
             for name, value in values.items():
                 self._set[name](rows, value)
 
     def publish(self, name: str, rows: Rows, values: npt.ArrayLike) -> None:
-        """Sets a published column's values [rows], or one value for all of them, for the reads to come."""
+        """Set a published column's values `[rows]`, or one value for all of them, for the reads to come."""
         self._set[name](rows, values)
 
     def before_reads(self) -> None:
-        """Lets reads queued from now on, on the current stream, see all writes."""
+        """Let reads queued from now on, on the current stream, see all writes."""
 
     def after_reads(self) -> None:
-        """Ends what `before_reads` began: the reads are queued."""
+        """End what `before_reads` began: the reads are queued."""
 
     def finish(self) -> None:
-        """Returns when all writes and earlier reads have happened; called inside reads."""
+        """Wait until all writes and earlier reads have happened; called inside reads."""
 
     def replace(self) -> None:
-        """Forgets what was retired: the caller has put other values into every row; called inside reads."""
+        """Forget what was retired: the caller has put other values into every row; called inside reads."""
 
 
 class DeviceWriteQueue(WriteQueue):
     """Columns that a device reads: writes are packed into one staging buffer and scattered by one kernel."""
 
     def __init__(self, tensors: Mapping[str, Tensor], num_rows: int, streams: Streams) -> None:
-        """Writes to these columns, already filled by work on the current stream."""
+        """Write to these columns `[rows, ...]`, already filled by work on the current stream."""
         self._tensors, self._streams = tensors, streams
+
+        # The columns' dtypes, and host memory that data and what is published are packed into.
         self._dtypes = {
             name: np.dtype(str(tensor.dtype).removeprefix("torch.")) for name, tensor in tensors.items()
         }
@@ -93,7 +95,8 @@ class DeviceWriteQueue(WriteQueue):
         # Published values by column and row, for the next read; later ones replace earlier ones.
         self._pending: dict[str, dict[int, Any]] = {}
 
-        # Reads are numbered; number 0 is the work that filled the columns.
+        # Reads are numbered, each with the event that ends it; number 0 is the work that filled the columns.
+        # Per row: the last read that may still reach it.
         self._reader, self._writer = streams.current(), streams.new_stream()
         self._reads = deque([(0, streams.record(self._reader))])
         self._number = 0
@@ -103,44 +106,53 @@ class DeviceWriteQueue(WriteQueue):
         self._waited = 0
         streams.wait(self._writer, self._reads[0][1])
         self._unseen: Any = None
+
+        # Memory outlives this object until the device is done with it.
         streams.keep(tensors.values(), self._writer)
         weakref.finalize(
             self, _drain, streams, (self._staging, self._publications), self._reads
         ).atexit = False
 
     def retire(self, first: int, stop: int) -> None:
-        """Remembers the newest read, which may reach these rows; later ones cannot."""
+        """Remember the newest read, which may reach these rows; later ones cannot."""
         self._last_read[first:stop] = self._number
 
     def write(self, groups: Sequence[Group]) -> None:
-        """Queues one copy on the writer's stream, behind the reads that may reach the rows."""
+        """Queue one copy on the writer's stream, behind the reads that may reach the rows."""
+        # Wait, on the device, for the last of these reads, unless an earlier write has.
         groups = [(np.asarray(rows, dtype=np.int64), values) for rows, values in groups]
         needed = max(int(self._last_read[rows].max(initial=0)) for rows, _ in groups)
         if needed > self._waited:
             self._waited, event = next(read for read in self._reads if read[0] >= needed)
             self._streams.wait(self._writer, event)
+
+        # The next read waits for this copy.
         self._unseen = self._send(self._writer, self._staging, groups).read
 
     def publish(self, name: str, rows: Rows, values: npt.ArrayLike) -> None:
-        """Keeps the values for the next read."""
+        """Keep the values for the next read."""
         pending = self._pending.setdefault(name, {})
         numbers = itertools.repeat(values) if isinstance(values, int) else np.asarray(values).tolist()
         pending.update(zip(rows if isinstance(rows, list) else np.asarray(rows).tolist(), numbers))
 
     def before_reads(self) -> None:
-        """Lets the current stream wait for reads elsewhere and for writes, then queues the publication."""
+        """Let the current stream wait for reads elsewhere and for writes, then queue the publication."""
         current = self._streams.current()
         if self._streams.is_capturing():
             raise RuntimeError(
                 "before_reads: expected a stream that is not being captured; capture `draw` alone, and call "
                 "before_reads and after_reads around every replay"
             )
+
+        # Reads run one after the other, whatever streams they are on, and behind all data.
         if current != self._reader:
             self._streams.wait(current, self._reads[-1][1])
             self._reader = current
         if self._unseen is not None:
             self._streams.wait(current, self._unseen)
             self._unseen = None
+
+        # What is published goes in front of this read.
         if self._pending:
             groups = [
                 (
@@ -154,23 +166,23 @@ class DeviceWriteQueue(WriteQueue):
         self._number += 1
 
     def after_reads(self) -> None:
-        """Records the event that writes into evicted rows wait for."""
+        """Record the event that writes into evicted rows wait for."""
         spare = self._reads.popleft()[1] if len(self._reads) == _READS_KEPT else None
         self._reads.append((self._number, self._streams.record(self._reader, spare)))
 
     def finish(self) -> None:
-        """Waits for writes, for the publication of the reads that have begun, and for the reads before."""
+        """Wait for writes, for the publication of the reads that have begun, and for the reads before."""
         self._staging.drain()
         self._publications.drain()
         self._streams.finish(self._reads[-1][1])
 
     def replace(self) -> None:
-        """Lets every write wait for the current stream's work so far, and publishes nothing old."""
+        """Let every write wait for the current stream's work so far, and publish nothing old."""
         self._pending.clear()
         self._last_read.fill(self._number)
 
     def _send(self, stream: Any, ring: StagingRing, groups: Sequence[Group]) -> Slot:
-        """Packs rows and values into a staging buffer and queues the kernel that writes them."""
+        """Pack rows and values into a staging buffer and queue the kernel that writes them."""
         # Where each piece lies: a group's rows once, then its values, column by column.
         pieces: list[tuple[int, npt.NDArray[Any]]] = []
         scatters: list[Scatter] = []
@@ -190,6 +202,7 @@ class DeviceWriteQueue(WriteQueue):
                     Scatter(self._tensors[name], rows_at, place(np.ascontiguousarray(value)), len(rows))
                 )
 
+        # Packed here, read by the kernel there; the ring keeps the buffer until it was.
         slot = ring.take(end)
         for at, array in pieces:
             slot.array[at : at + array.nbytes] = array.reshape(-1).view(np.uint8)
@@ -206,5 +219,5 @@ def _drain(streams: Streams, rings: Sequence[StagingRing], reads: deque[tuple[in
 
 
 def make_write_queue(tensors: Mapping[str, Tensor], num_rows: int, streams: Streams) -> WriteQueue:
-    """The queue that fits where the columns are read."""
+    """Make the queue that fits where the columns `[rows, ...]` are read."""
     return DeviceWriteQueue(tensors, num_rows, streams) if streams.asynchronous else WriteQueue(tensors)

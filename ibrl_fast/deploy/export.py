@@ -1,4 +1,4 @@
-"""From a trained agent to one policy module, and from that to one file: TorchScript or AOTInductor."""
+"""From a trained learner to one policy module, and from that to one file: TorchScript or AOTInductor."""
 
 from __future__ import annotations
 
@@ -12,21 +12,28 @@ from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from subprocess import SubprocessError
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ibrl_fast.agents import IBRLAgent, TD3Agent
 from ibrl_fast.deploy.contract import ObservationContract, ObservationField
 from ibrl_fast.deploy.policy import Format, native_target
-from ibrl_fast.deploy.policy_module import IL_SOURCE, RL_SOURCE, EncodedActor, HybridPolicy, SinglePolicy
 from ibrl_fast.errors import ArgumentError, UserError
 from ibrl_fast.files import write_bytes
+from ibrl_fast.nn.policies import IL_SOURCE, SinglePolicy
 
 MAX_BATCH = 65536
 """Largest batch of an AOTInductor package."""
+
+
+@runtime_checkable
+class HasPolicy(Protocol):
+    """What can hand out its policy: every learner, and the imitation policy."""
+
+    def policy(self) -> nn.Module:
+        """A scriptable module with `act` and `contract_json` (nn/policies.py)."""
 
 
 class ExportError(UserError, RuntimeError):
@@ -74,40 +81,27 @@ def contract_from_space(
     )
 
 
-def make_policy_module(
-    agent: TD3Agent | nn.Module, contract: ObservationContract
-) -> HybridPolicy | SinglePolicy:
-    """The policy that evaluation during training, export and robots run; equal to `agent.eval_action`.
+def make_policy_module(source: HasPolicy | nn.Module, contract: ObservationContract) -> nn.Module:
+    """The policy that evaluation during training, export and robots run: actions without exploration.
 
     Args:
-        agent: an IBRL or TD3 agent, or an imitation policy (obs dict to action); its modules are shared.
+        source: a learner, an imitation policy, what their `policy` returns, or any module that maps an obs
+            dict to actions `[N, action_dim]` (it counts as an imitation policy); modules are shared.
         contract: its observations; each must be read by the networks.
 
     Raises:
-        TypeError: another kind of agent.
+        TypeError: another kind of source.
         ValueError: a contract that does not fit the networks.
     """
-    module: HybridPolicy | SinglePolicy
-    if isinstance(agent, IBRLAgent) and agent.config.actor_proposal:
-        rule = agent.acting_rule
-        module = HybridPolicy(
-            agent.encoder,
-            agent.actor,
-            agent.target_critic,
-            agent.bc_policy,
-            contract,
-            rule=rule.kind,
-            std_factor=rule.std_factor,
-            margin=rule.margin,
-        )
-    elif isinstance(agent, TD3Agent):
-        module = SinglePolicy(EncodedActor(agent.encoder, agent.actor), RL_SOURCE, contract)
-    elif isinstance(agent, nn.Module):
-        module = SinglePolicy(agent, IL_SOURCE, contract)
+    if isinstance(source, nn.Module) and hasattr(source, "contract_json"):
+        module = source
+    elif isinstance(source, HasPolicy):
+        module = source.policy()
+    elif isinstance(source, nn.Module):
+        module = SinglePolicy(source, IL_SOURCE)
     else:
-        raise TypeError(
-            f"agent: expected an IBRL or TD3 agent or an imitation policy, got {type(agent).__name__}"
-        )
+        raise TypeError(f"source: expected a learner or a policy, got {type(source).__name__}")
+    module.contract_json = contract.to_json()  # type: ignore[assignment]  # a TorchScript attribute
     _check_fits(module, contract)
     return module
 
@@ -122,7 +116,7 @@ def script_policy(module: nn.Module) -> torch.jit.ScriptModule:
 
 
 def export_policy(
-    agent_or_module: TD3Agent | nn.Module,
+    source: HasPolicy | nn.Module,
     path: str | PathLike[str],
     format: Format = "torchscript",
     contract: ObservationContract | None = None,
@@ -130,22 +124,22 @@ def export_policy(
     """Write one policy file; `load_policy` reads either format.
 
     Args:
-        agent_or_module: a policy module, or what `make_policy_module` takes (then with its contract).
+        source: what `make_policy_module` returned, or what it takes (then with its contract).
         path: the file to write; folders above it are made.
         format: `torchscript` or `aoti`; see `export_torchscript` and `export_aoti`.
-        contract: needed for an agent alone.
+        contract: needed for what is no policy module yet.
 
     Returns:
         The path.
     """
-    if isinstance(agent_or_module, (HybridPolicy, SinglePolicy)):
+    if isinstance(source, nn.Module) and getattr(source, "contract_json", None):
         if contract is not None:
             raise ArgumentError("contract: expected None beside a policy module, which has its own, got one")
-        module: nn.Module = agent_or_module
+        module = source
     elif contract is None:
-        raise ArgumentError("contract: expected an ObservationContract for an agent, got None")
+        raise ArgumentError("contract: expected an ObservationContract for a policy without one, got None")
     else:
-        module = make_policy_module(agent_or_module, contract)
+        module = make_policy_module(source, contract)
     if format == "torchscript":
         return export_torchscript(module, path)
     if format == "aoti":
@@ -278,12 +272,12 @@ def _example(module: nn.Module, contract: ObservationContract, batch: int) -> di
     }
 
 
-def _check_fits(module: HybridPolicy | SinglePolicy, contract: ObservationContract) -> None:
+def _check_fits(module: nn.Module, contract: ObservationContract) -> None:
     """Run the networks once, and refuse a contract that they do not fulfil."""
     shapes = {key: spec.stacked_shape for key, spec in contract.observations.items()}
     obs = _ReadKeys(_example(module, contract, 2))
     try:
-        action, _ = module.act(obs)
+        action, _ = module.act(obs)  # type: ignore[operator]
     except KeyError as error:
         raise ArgumentError(
             f"contract: expected the observation {error} that the networks read, got {shapes}"

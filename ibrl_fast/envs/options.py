@@ -259,6 +259,7 @@ def _check_bool(name: str, value: object) -> None:
 
 
 def check_integer(name: str, value: object, *, minimum: int, maximum: int | None = None) -> None:
+    """Raise unless it is an integer from `minimum` to `maximum` (None: to the bound of that option)."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise OptionTypeError(f"{name}: expected int, got {describe(value)}")
     most = _MOST.get(name) if maximum is None else maximum
@@ -269,5 +270,6 @@ def check_integer(name: str, value: object, *, minimum: int, maximum: int | None
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise ArgumentError unless it is one of the choices."""
     if not isinstance(value, str) or value not in choices:
         raise ArgumentError(f"{name}: expected one of {', '.join(choices)}, got {describe(value)}")

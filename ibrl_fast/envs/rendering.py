@@ -36,8 +36,13 @@ class RenderDeviceError(ArgumentError, RuntimeError):
 
 
 class GLContextLike(Protocol):
-    def make_current(self) -> None: ...
-    def free(self) -> None: ...
+    """An OpenGL context."""
+
+    def make_current(self) -> None:
+        """Make it the calling thread's."""
+
+    def free(self) -> None:
+        """Give it back; it is not used again."""
 
 
 # ---- the choice of a platform ----

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ibrl_fast.nn.bases import Actor
 from ibrl_fast.nn.config import ActorConfig
 from ibrl_fast.nn.layers import MLP, Linear, orthogonal_
 
 
-class StateActor(nn.Module):
+class StateActor(Actor):
     """An MLP with tanh (paper Fig. 20).
 
     Args:
@@ -36,7 +37,7 @@ class StateActor(nn.Module):
         return torch.tanh(self.mlp(features, dropout_mask))
 
 
-class PixelActor(nn.Module):
+class PixelActor(Actor):
     """Compresses the flattened tokens, appends proprioception, then an MLP with tanh (paper Fig. 19).
 
     Args:

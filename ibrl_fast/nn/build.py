@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn.actors import PixelActor, StateActor
+from ibrl_fast.nn.bases import Actor, CriticEnsemble
 from ibrl_fast.nn.config import (
     ActorConfig,
     BCNetworkConfig,
@@ -20,6 +21,8 @@ from ibrl_fast.nn.config import (
 from ibrl_fast.nn.critics import PixelCriticEnsemble, StateCriticEnsemble
 from ibrl_fast.nn.encoders import DrQEncoder, ResNet18Encoder, ViTEncoder
 from ibrl_fast.nn.observations import ObservationScaler, PixelEncoder, StateEncoder
+from ibrl_fast.nn.policies import IL_SOURCE, SinglePolicy
+from ibrl_fast.nn.residual_actors import PixelResidualActor, StateResidualActor
 
 EncoderConfig = ViTConfig | DrQConfig | ResNet18Config
 Shapes = Mapping[str, tuple[int, ...]]
@@ -32,14 +35,14 @@ class Networks:
 
     Attributes:
         encoder: obs dict to features; shared by actor and critics.
-        actor: features to action.
+        actor: features (and a base action, where it is residual) to action.
         critic: features and proposals to values.
         shapes: per key what the encoder reads, after stacking.
     """
 
     encoder: nn.Module
-    actor: nn.Module
-    critic: nn.Module
+    actor: Actor
+    critic: CriticEnsemble
     shapes: dict[str, tuple[int, ...]]
 
 
@@ -52,18 +55,22 @@ class BCPolicy(nn.Module):
         shapes: per key what the encoder reads, after stacking.
     """
 
-    def __init__(self, encoder: nn.Module, actor: nn.Module, shapes: Shapes) -> None:
+    def __init__(self, encoder: nn.Module, actor: Actor, shapes: Shapes) -> None:
         super().__init__()
         self.shapes = {key: list(shape) for key, shape in shapes.items()}
-        self.action_dim = int(actor.action_dim)  # type: ignore[arg-type]
+        self.action_dim = actor.action_dim
         self.encoder = encoder
         self.actor = actor
-        self.dropout = float(actor.dropout)  # type: ignore[arg-type]
-        self.dropout_width = int(actor.dropout_width)  # type: ignore[arg-type]
+        self.dropout = actor.dropout
+        self.dropout_width = actor.dropout_width
 
     def forward(self, obs: dict[str, Tensor], dropout_mask: Tensor | None = None) -> Tensor:
         """Map obs, each `[batch, ...]`, to actions `[batch, action_dim]` in [-1, 1]; no mask, no dropout."""
         return self.actor(self.encoder(obs), dropout_mask)
+
+    def policy(self) -> SinglePolicy:
+        """What evaluation, export and robots run."""
+        return SinglePolicy(self, IL_SOURCE)
 
 
 def build_encoder(config: EncoderConfig | None, shapes: Shapes, scalers: Scalers | None = None) -> nn.Module:
@@ -109,16 +116,22 @@ def build_encoder(config: EncoderConfig | None, shapes: Shapes, scalers: Scalers
     return PixelEncoder(trunk, list(images), proprio)
 
 
-def build_actor(encoder: nn.Module, action_dim: int, config: ActorConfig) -> nn.Module:
-    """Make the actor that reads an encoder's features."""
+def build_actor(encoder: nn.Module, action_dim: int, config: ActorConfig, *, residual: bool = False) -> Actor:
+    """Make the actor that reads an encoder's features, and a base action where it is residual."""
     if isinstance(encoder, PixelEncoder):
-        return PixelActor(encoder.num_tokens, encoder.token_dim, encoder.proprio_dim, action_dim, config)
+        kind = PixelResidualActor if residual else PixelActor
+        return kind(encoder.num_tokens, encoder.token_dim, encoder.proprio_dim, action_dim, config)
     assert isinstance(encoder, StateEncoder)
-    return StateActor(encoder.feature_dim, action_dim, config)
+    return (StateResidualActor if residual else StateActor)(encoder.feature_dim, action_dim, config)
 
 
 def build_networks(
-    config: NetworkConfig, shapes: Shapes, action_dim: int, *, scalers: Scalers | None = None
+    config: NetworkConfig,
+    shapes: Shapes,
+    action_dim: int,
+    *,
+    scalers: Scalers | None = None,
+    residual: bool = False,
 ) -> Networks:
     """Make encoder, actor and critics for observations of these stacked shapes.
 
@@ -127,12 +140,13 @@ def build_networks(
         shapes: per key `(features,)` or `(channels, height, width)`, after stacking, in the order wanted.
         action_dim: action components.
         scalers: fixed transforms of some of the vector keys.
+        residual: the actor corrects a base action (nn.residual_actors).
     """
     if action_dim < 1:
         raise ArgumentError(f"action_dim: expected >= 1, got {action_dim}")
     encoder = build_encoder(config.encoder, shapes, scalers)
-    actor = build_actor(encoder, action_dim, config.actor)
-    critic: nn.Module
+    actor = build_actor(encoder, action_dim, config.actor, residual=residual)
+    critic: CriticEnsemble
     if isinstance(encoder, PixelEncoder):
         critic = PixelCriticEnsemble(
             encoder.num_tokens, encoder.token_dim, encoder.proprio_dim, action_dim, config.critic

@@ -5,16 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ibrl_fast.nn.bases import CriticEnsemble
 from ibrl_fast.nn.config import CriticConfig
 from ibrl_fast.nn.layers import EnsembleLayerNorm, EnsembleLinear, EnsembleMLP, orthogonal_, pick
-from ibrl_fast.ops.spatial_embedding import (
-    prefers_spatial_embedding,
-    spatial_embedding,
-    spatial_embedding_reference,
+from ibrl_fast.nn.reduce_tokens import (
+    prefers_reduce_tokens,
+    reduce_tokens,
+    reduce_tokens_reference,
 )
 
 
-class StateCriticEnsemble(nn.Module):
+class StateCriticEnsemble(CriticEnsemble):
     """E MLPs on state and action, in one batched pass (paper Fig. 20).
 
     Args:
@@ -95,10 +96,10 @@ class SpatialEmbedding(nn.Module):
         ).view(members, proposals, batch, embed_dim)
         given = (tokens, extra_part, patch_weight, norm_weight, norm_bias, channel_weight)
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
-            return spatial_embedding_reference(*given)
-        if prefers_spatial_embedding(extra_part):
-            return spatial_embedding(*given)
-        return spatial_embedding_reference(*given)
+            return reduce_tokens_reference(*given)
+        if prefers_reduce_tokens(extra_part):
+            return reduce_tokens(*given)
+        return reduce_tokens_reference(*given)
 
 
 class TokenTrunk(nn.Module):
@@ -128,7 +129,7 @@ class TokenTrunk(nn.Module):
         return embedded.unsqueeze(1).expand(-1, extra.shape[0], -1, -1)
 
 
-class PixelCriticEnsemble(nn.Module):
+class PixelCriticEnsemble(CriticEnsemble):
     """E critics on image tokens: reduces the tokens, then an MLP that sees proprioception and action again.
 
     Args:

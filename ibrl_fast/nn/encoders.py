@@ -8,9 +8,8 @@ from torch.nn import functional as F
 
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn.config import DrQConfig, ResNet18Config, ViTConfig
+from ibrl_fast.nn.fast_layers import attention, image_layout
 from ibrl_fast.nn.layers import Linear
-from ibrl_fast.ops.attention import attention
-from ibrl_fast.ops.image_layout import image_layout
 
 
 def _conv_size(size: int, kernel: int, stride: int, padding: int = 0) -> int:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ibrl_fast.ops.ensemble_mlp import ensemble_mlp, prefers_ensemble_mlp
-from ibrl_fast.ops.linear import linear
+from ibrl_fast.nn.ensemble_mlp import ensemble_mlp, prefers_ensemble_mlp
+from ibrl_fast.nn.fast_layers import linear
 
 
 def pick(parameter: Tensor, subset: Tensor | None) -> Tensor:

@@ -1,6 +1,7 @@
-"""Fused operations of the method, each with a torch reference, a CPU kernel and a CUDA kernel.
+"""Fused operations, one file each: a reference in torch, argument checks, a CPU kernel and a CUDA kernel.
 
-All take ``out=`` tensors, are usable under ``torch.compile`` and, on CUDA, inside a captured graph.
+All write into tensors of the caller where asked to, are usable under `torch.compile` and, on CUDA, inside a
+captured graph. `ensemble_norm_relu` is for CUDA: its CPU kernel is what tests run, and no layer calls it.
 """
 
 from ibrl_fast.ops.adam_update import adam_update
@@ -8,7 +9,6 @@ from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu
 from ibrl_fast.ops.ibrl_select import ibrl_select
 from ibrl_fast.ops.ibrl_target import ibrl_target
 from ibrl_fast.ops.nstep_return import nstep_return
-from ibrl_fast.ops.polyak_update import polyak_update
 from ibrl_fast.ops.random_shift_gather import random_shift_gather
 from ibrl_fast.ops.replay_gather import replay_gather
 from ibrl_fast.ops.sample_rows import sample_rows
@@ -21,7 +21,6 @@ __all__ = [
     "ibrl_select",
     "ibrl_target",
     "nstep_return",
-    "polyak_update",
     "random_shift_gather",
     "replay_gather",
     "sample_rows",

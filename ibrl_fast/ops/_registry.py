@@ -1,41 +1,34 @@
 """How an op reaches torch: its schema, its CPU and CUDA launches and its fake kernel, registered from Python.
 
-Kernels get addresses, sizes and strides, so the extension does not link torch. Every op writes into tensors
-that it is given (``Tensor(a!)`` in the schema) and returns nothing: it never allocates, and its fake kernel
-has nothing to do.
+Kernels get addresses, sizes and strides, so the extension does not link torch. They go by name: an op's
+`_fields` returns a dict, whose type in `_core.pyi` is written from what the extension says it reads, and the
+extension refuses a dict that misses a name or has another.
+
+Every op writes into tensors that it is given (`Tensor(a!)` in the schema) and returns nothing: it never
+allocates, and its fake kernel has nothing to do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ibrl_fast import _core
-from ibrl_fast.errors import ArgumentError
 
 _LIBRARY = torch.library.Library("ibrl_fast", "DEF")
 
 # The element type codes of csrc/common/dtype.h.
 DTYPE_CODES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 
-MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
-
-# Kernels count in 32 bits where a division or a random number asks for it.
-MAX_COUNT = 2**31 - 1
-
-# The widest rows that the CUDA kernels normalise: kMaxRowWidth in csrc/kernels/row_columns.cuh.
-MAX_CUDA_WIDTH = 2048
-
 
 def register(
     name: str,
     schema: str,
-    arguments: Callable[..., tuple[Any, ...]],
+    fields: Callable[..., Mapping[str, Any]],
     device_of: int = 0,
     explain: Callable[..., Exception | None] | None = None,
 ) -> Any:
@@ -47,15 +40,15 @@ def register(
     Args:
         name: the op's stem; ``_core`` has ``{name}_cpu`` and, when built with CUDA, ``{name}_cuda``.
         schema: the op's arguments in torch's schema language.
-        arguments: turns the op's arguments into the kernel's: addresses, sizes and strides.
+        fields: turns the op's arguments into the kernel's fields by name: addresses, sizes and strides.
         device_of: position of the argument (a tensor or a list of them) whose device the kernel runs on.
         explain: turns the place of a bad value and the op's arguments into the error; None for one of rows.
     """
     _LIBRARY.define(f"{name}({schema}) -> ()")
     cpu_kernel = getattr(_core, f"{name}_cpu")
     cuda_kernel = getattr(_core, f"{name}_cuda", None)
-    _LIBRARY.impl(name, partial(launch_cpu, name, cpu_kernel, arguments, explain), "CPU")
-    _LIBRARY.impl(name, partial(launch_cuda, name, cuda_kernel, arguments, device_of), "CUDA")
+    _LIBRARY.impl(name, partial(launch_cpu, name, cpu_kernel, fields, explain), "CPU")
+    _LIBRARY.impl(name, partial(launch_cuda, name, cuda_kernel, fields, device_of), "CUDA")
     torch.library.register_fake(f"ibrl_fast::{name}", _write_nothing, lib=_LIBRARY)
     return getattr(torch.ops.ibrl_fast, name).default
 
@@ -63,12 +56,12 @@ def register(
 def launch_cpu(
     name: str,
     kernel: Callable[..., int | None],
-    arguments: Callable[..., Any],
+    fields: Callable[..., Mapping[str, Any]],
     explain: Callable[..., Exception | None] | None,
     *args: Any,
 ) -> None:
     """Runs a CPU kernel on torch's number of threads; it returns the place of a bad value, if any."""
-    bad = kernel(*arguments(*args), torch.get_num_threads())
+    bad = kernel(fields(*args), torch.get_num_threads())
     if bad is not None and bad >= 0:
         error = None if explain is None else explain(bad, *args)
         rows = f"{name}: rows: entry {bad} is out of range or names a row that holds no step"
@@ -76,7 +69,11 @@ def launch_cpu(
 
 
 def launch_cuda(
-    name: str, kernel: Callable[..., None] | None, arguments: Callable[..., Any], device_of: int, *args: Any
+    name: str,
+    kernel: Callable[..., None] | None,
+    fields: Callable[..., Mapping[str, Any]],
+    device_of: int,
+    *args: Any,
 ) -> None:
     """Queues a CUDA kernel on the current stream of the device that its tensors are on."""
     if kernel is None:
@@ -86,7 +83,7 @@ def launch_cuda(
         )
     given = args[device_of]
     device = (given[0] if isinstance(given, (list, tuple)) else given).device.index
-    kernel(*arguments(*args), device, torch._C._cuda_getCurrentRawStream(device))
+    kernel(fields(*args), device, torch._C._cuda_getCurrentRawStream(device))
 
 
 def _write_nothing(*args: Any) -> None:
@@ -94,153 +91,6 @@ def _write_nothing(*args: Any) -> None:
     return None
 
 
-def as_counter(counter: Tensor | int, device: torch.device, name: str = "counter") -> Tensor:
-    """The random counter as int64 [1] on ``device``; an int is written there without synchronising."""
-    if not isinstance(counter, Tensor):
-        counter = check_integer(name, counter, MIN_INT64)
-        return torch.full((1,), counter, dtype=torch.int64, device=device)
-    check_tensor(name, counter, (1,), (torch.int64,), device)
-    return counter
-
-
-def check_tensor(
-    name: str,
-    tensor: Tensor,
-    shape: Sequence[int | str],
-    dtypes: Sequence[torch.dtype] | None = None,
-    device: torch.device | None = None,
-) -> None:
-    """Raises ``ValueError`` unless shape (a str matches any size), dtype and device are as expected."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
-    if tensor.layout is not torch.strided:
-        raise ArgumentError(f"{name}: expected a dense tensor, got one of layout {tensor.layout}")
-    got = tensor.shape
-    if got != shape and (
-        len(got) != len(shape) or any(g != w for g, w in zip(got, shape) if not isinstance(w, str))
-    ):
-        raise ArgumentError(f"{name}: expected {_shape_text(shape)}, got {_shape_text(got)}")
-    if dtypes is not None and tensor.dtype not in dtypes:
-        expected = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
-        raise ArgumentError(f"{name}: expected {expected}, got {str(tensor.dtype).removeprefix('torch.')}")
-    if device is not None and tensor.device != device:
-        raise ArgumentError(f"{name}: expected a tensor on {device}, got one on {tensor.device}")
-
-
-def check_integer(name: str, value: Any, minimum: int, maximum: int = MAX_INT64) -> int:
-    """An integer (numpy's too) in ``minimum .. maximum`` as int; ``TypeError`` or ``ValueError`` else."""
-    if type(value) is not int:
-        if not isinstance(value, (int, np.integer, torch.SymInt)):
-            raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
-        value = value if isinstance(value, torch.SymInt) else int(value)
-    if not minimum <= value <= maximum:
-        unbounded = maximum == MAX_INT64 and value < minimum
-        expected = f"{minimum} or more" if unbounded else f"{minimum} to {maximum}"
-        raise ArgumentError(f"{name}: expected {expected}, got {value}")
-    return value
-
-
-def check_number(name: str, value: Any) -> float:
-    """A number (numpy's too); ``TypeError`` for anything else."""
-    if isinstance(value, float):
-        return value
-    if not isinstance(value, (int, np.floating, np.integer, torch.SymFloat)):
-        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    if isinstance(value, int) and abs(value) > 2**1000:
-        raise ArgumentError(f"{name}: expected a number that float64 holds, got a larger one")
-    return float(value)
-
-
-def check_list(name: str, value: Any, length: int | None = None) -> list[Any]:
-    """A list or tuple, of a length where given, as a list; ``TypeError`` or ``ValueError`` otherwise."""
-    if not isinstance(value, (list, tuple)):
-        raise TypeError(f"{name}: expected a list or tuple, got {type(value).__name__}")
-    if length is not None and len(value) != length:
-        raise ArgumentError(f"{name}: expected {length} entries, got {len(value)}")
-    return list(value)
-
-
-def check_apart(name: str, outs: Sequence[Tensor | None], given: Sequence[Tensor | None] = ()) -> None:
-    """Raises ``ValueError`` where what is written shares memory with anything else of the call.
-
-    Args:
-        name: begins the error.
-        outs: what is written.
-        given: what is read, or written by others.
-    """
-    if torch.compiler.is_compiling():
-        return
-    written = [_span(tensor) for tensor in outs if tensor is not None]
-    for place, (begin, end) in enumerate(written):
-        apart = all(end <= other or stop <= begin for other, stop in written[:place])
-        for tensor in given:
-            # most begin behind the end, and need no look at their strides
-            if apart and tensor is not None and tensor.data_ptr() < end:
-                apart = _span(tensor)[1] <= begin
-        if not apart:
-            raise ArgumentError(
-                f"{name}: expected memory of its own, got a tensor that overlaps another of the call"
-            )
-
-
-def _span(tensor: Tensor) -> tuple[int, int]:
-    """First address of a tensor's elements, and the one after the last; nothing where there is no memory."""
-    begin = tensor.data_ptr()
-    if begin == 0 or tensor.numel() == 0:
-        return begin, begin
-    if tensor.is_contiguous():
-        return begin, begin + tensor.nbytes
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
-    return begin, begin + (last + 1) * tensor.element_size()
-
-
-def check_rows(name: str, rows: Tensor) -> None:
-    """Checks row indices: int64 [B]."""
-    check_tensor(name, rows, ("B",), (torch.int64,))
-
-
-def check_stored(
-    name: str,
-    stored: Tensor,
-    dtypes: Sequence[torch.dtype],
-    device: torch.device,
-    shape: Sequence[int | str] | None = None,
-) -> None:
-    """Checks a tensor read row by row: each row contiguous, on ``device`` or in pinned host memory."""
-    if not isinstance(stored, Tensor):
-        raise TypeError(f"{name}: expected a tensor, got {type(stored).__name__}")
-    check_tensor(name, stored, stored.shape if shape is None and stored.dim() else shape or ("N",), dtypes)
-    if not stored.is_contiguous() and stored.shape[0] > 0 and not stored[0].is_contiguous():
-        raise ArgumentError(f"{name}: expected contiguous rows, got strides {tuple(stored.stride())}")
-    if stored.device != device and not (
-        device.type == "cuda" and stored.device.type == "cpu" and stored.is_pinned()
-    ):
-        raise ArgumentError(
-            f"{name}: expected a tensor on {device} or in pinned host memory, got one on {stored.device}"
-        )
-
-
-def check_out(
-    name: str, out: Tensor, shape: Sequence[int], dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Checks a tensor to write into: shape, dtype, device and that it is contiguous; returns it."""
-    check_tensor(name, out, shape, (dtype,), device)
-    if not out.is_contiguous():
-        raise ArgumentError(f"{name}: expected a contiguous tensor, got strides {tuple(out.stride())}")
-    return out
-
-
-def is_dense(tensor: Tensor) -> bool:
-    """Whether the elements fill one block of memory, in whatever order (channels_last, for example)."""
-    if tensor.is_contiguous():
-        return True
-    expected = 1
-    for stride, size in sorted((s, n) for s, n in zip(tensor.stride(), tensor.shape) if n != 1):
-        if stride != expected:
-            return False
-        expected *= size
-    return True
-
-
-def _shape_text(shape: Sequence[int | str]) -> str:
-    return "[" + ", ".join(str(size) for size in shape) + "]"
+def address_of(tensor: Tensor | None) -> int:
+    """Address of a tensor's first element; 0 for None."""
+    return 0 if tensor is None else tensor.data_ptr()

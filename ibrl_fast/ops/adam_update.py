@@ -8,16 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import (
-    check_integer,
-    check_list,
-    check_number,
-    check_out,
-    check_tensor,
-    is_dense,
-    register,
-)
+from ibrl_fast.ops._registry import address_of, register
+from ibrl_fast.ops.checks import check_integer, check_list, check_number, check_out, check_tensor, is_dense
 
 _DTYPES = (torch.float32, torch.float64)
 
@@ -147,7 +141,7 @@ def adam_update(
         )  # fmt: skip
 
 
-def _arguments(
+def _fields(
     values: Tensor,
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
@@ -160,25 +154,26 @@ def _arguments(
     beta2: float,
     eps: float,
     rho: float,
-) -> tuple[Any, ...]:
-    return (
-        values.data_ptr(),
-        exp_avg.data_ptr(),
-        exp_avg_sq.data_ptr(),
-        step.data_ptr(),
-        [gradient.data_ptr() for gradient in gradients],
-        offsets,
-        [gradient.numel() for gradient in gradients],
-        0 if target is None else target.data_ptr(),
-        len(values) - (0 if target is None else len(target)),
-        len(values),
-        learning_rate,
-        beta1,
-        beta2,
-        eps,
-        rho,
-        values.dtype == torch.float64,
-    )
+) -> _core.AdamUpdateFields:
+    size = len(values)
+    return {
+        "values": values.data_ptr(),
+        "exp_avg": exp_avg.data_ptr(),
+        "exp_avg_sq": exp_avg_sq.data_ptr(),
+        "step": step.data_ptr(),
+        "gradient": [gradient.data_ptr() for gradient in gradients],
+        "offset": offsets,
+        "count": [gradient.numel() for gradient in gradients],
+        "target": address_of(target),
+        "target_begin": size - (0 if target is None else len(target)),
+        "size": size,
+        "learning_rate": learning_rate,
+        "beta1": beta1,
+        "beta2": beta2,
+        "eps": eps,
+        "rho": rho,
+        "is_float64": values.dtype == torch.float64,
+    }
 
 
 def _explain(
@@ -191,6 +186,6 @@ _adam_update = register(
     "adam_update",
     "Tensor(a!) values, Tensor(b!) exp_avg, Tensor(c!) exp_avg_sq, Tensor(d!) step, Tensor(e!)? target, "
     "Tensor[] gradients, int[] offsets, float learning_rate, float beta1, float beta2, float eps, float rho",
-    _arguments,
+    _fields,
     explain=_explain,
 )

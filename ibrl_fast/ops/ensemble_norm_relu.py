@@ -1,4 +1,7 @@
-"""A hidden layer of an ensemble after its matrix product: bias, LayerNorm and ReLU in one pass."""
+"""A hidden layer of an ensemble after its matrix product: bias, LayerNorm and ReLU in one pass, for CUDA.
+
+The CPU kernel is slower than eager torch: it lets tests run the CUDA formulas without a GPU.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import (
-    DTYPE_CODES,
-    MAX_CUDA_WIDTH,
-    check_apart,
-    check_out,
-    check_tensor,
-    register,
-)
+from ibrl_fast.ops._registry import DTYPE_CODES, address_of, register
+from ibrl_fast.ops.checks import MAX_CUDA_WIDTH, check_apart, check_out, check_tensor
 
 _EPS = 1e-5
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -104,11 +102,7 @@ class _EnsembleNormRelu(torch.autograd.Function):
         return grad_x, *grads
 
 
-def _addresses(*tensors: Tensor | None) -> tuple[int, ...]:
-    return tuple(0 if tensor is None else tensor.data_ptr() for tensor in tensors)
-
-
-def _arguments(
+def _fields(
     x: Tensor,
     bias: Tensor,
     norm_weight: Tensor,
@@ -117,12 +111,25 @@ def _arguments(
     out: Tensor,
     mean: Tensor,
     rstd: Tensor,
-) -> tuple[Any, ...]:
-    addresses = _addresses(x, bias, norm_weight, norm_bias, out, mean, rstd)
-    return (*addresses, *x.shape, eps, DTYPE_CODES[x.dtype])
+) -> _core.EnsembleNormReluFields:
+    num_critics, batch, width = x.shape
+    return {
+        "x": x.data_ptr(),
+        "bias": bias.data_ptr(),
+        "norm_weight": norm_weight.data_ptr(),
+        "norm_bias": norm_bias.data_ptr(),
+        "out": out.data_ptr(),
+        "mean": mean.data_ptr(),
+        "rstd": rstd.data_ptr(),
+        "num_critics": num_critics,
+        "batch": batch,
+        "width": width,
+        "eps": eps,
+        "dtype": DTYPE_CODES[x.dtype],
+    }
 
 
-def _backward_arguments(
+def _backward_fields(
     grad_out: Tensor,
     x: Tensor,
     bias: Tensor,
@@ -135,22 +142,38 @@ def _backward_arguments(
     grad_norm_weight: Tensor | None,
     grad_norm_bias: Tensor | None,
     scratch: Tensor | None,
-) -> tuple[Any, ...]:
-    read = (grad_out, x, bias, norm_weight, norm_bias, mean, rstd)
-    written = (grad_x, grad_bias, grad_norm_weight, grad_norm_bias, scratch)
-    return (*_addresses(*read, *written), *x.shape, DTYPE_CODES[x.dtype])
+) -> _core.EnsembleNormReluBackwardFields:
+    num_critics, batch, width = x.shape
+    return {
+        "grad_out": grad_out.data_ptr(),
+        "x": x.data_ptr(),
+        "bias": bias.data_ptr(),
+        "norm_weight": norm_weight.data_ptr(),
+        "norm_bias": norm_bias.data_ptr(),
+        "mean": mean.data_ptr(),
+        "rstd": rstd.data_ptr(),
+        "grad_x": grad_x.data_ptr(),
+        "grad_bias": address_of(grad_bias),
+        "grad_norm_weight": address_of(grad_norm_weight),
+        "grad_norm_bias": address_of(grad_norm_bias),
+        "scratch": address_of(scratch),
+        "num_critics": num_critics,
+        "batch": batch,
+        "width": width,
+        "dtype": DTYPE_CODES[x.dtype],
+    }
 
 
 _ensemble_norm_relu = register(
     "ensemble_norm_relu",
     "Tensor x, Tensor bias, Tensor norm_weight, Tensor norm_bias, float eps, Tensor(a!) out, "
     "Tensor(b!) mean, Tensor(c!) rstd",
-    _arguments,
+    _fields,
 )
 _ensemble_norm_relu_backward = register(
     "ensemble_norm_relu_backward",
     "Tensor grad_out, Tensor x, Tensor bias, Tensor norm_weight, Tensor norm_bias, Tensor mean, Tensor rstd, "
     "Tensor(a!) grad_x, Tensor(b!)? grad_bias, Tensor(c!)? grad_norm_weight, Tensor(d!)? grad_norm_bias, "
     "Tensor(e!)? scratch",
-    _backward_arguments,
+    _backward_fields,
 )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import MIN_INT64, as_counter, check_apart, check_integer, check_tensor, register
-from ibrl_fast.ops.proposals import check_values, choose_proposal_reference, outputs, value_arguments
+from ibrl_fast import _core
+from ibrl_fast.ops import _philox as philox
+from ibrl_fast.ops._proposals import (
+    check_values,
+    choose_proposal_reference,
+    no_critic,
+    outputs,
+    proposal_fields,
+)
+from ibrl_fast.ops._registry import register
+from ibrl_fast.ops.checks import MIN_INT64, as_counter, check_apart, check_integer, check_tensor
 
 _ACTION_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -76,7 +82,7 @@ def ibrl_select(
     return out
 
 
-def _arguments(
+def _fields(
     q: Tensor,
     actions: Tensor,
     subset: Tensor,
@@ -85,21 +91,29 @@ def _arguments(
     counter: Tensor,
     action: Tensor,
     choice: Tensor,
-) -> tuple[Any, ...]:
-    return (
-        *value_arguments(q, subset, beta, seed, counter),
-        actions.data_ptr(),
-        *actions.stride(),
-        actions.shape[2],
-        actions.element_size(),
-        action.data_ptr(),
-        choice.data_ptr(),
-    )
+) -> _core.IbrlSelectFields:
+    stride_proposal, stride_batch, stride_dim = actions.stride()
+    return {
+        **proposal_fields(q, subset, beta, seed, counter),
+        "actions": actions.data_ptr(),
+        "action_stride_proposal": stride_proposal,
+        "action_stride_batch": stride_batch,
+        "action_stride_dim": stride_dim,
+        "action_dim": actions.shape[2],
+        "action_bytes": actions.element_size(),
+        "action": action.data_ptr(),
+        "choice": choice.data_ptr(),
+    }
+
+
+def _explain(bad: int, q: Tensor, actions: Tensor, subset: Tensor, *_: object) -> Exception:
+    return no_critic(subset, bad, q)
 
 
 _ibrl_select = register(
     "ibrl_select",
     "Tensor q, Tensor actions, Tensor subset, float? beta, int seed, Tensor counter, "
     "Tensor(a!) action, Tensor(b!) choice",
-    _arguments,
+    _fields,
+    explain=_explain,
 )

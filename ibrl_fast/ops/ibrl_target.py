@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
-from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import MIN_INT64, as_counter, check_apart, check_integer, check_tensor, register
-from ibrl_fast.ops.proposals import (
+from ibrl_fast import _core
+from ibrl_fast.ops import _philox as philox
+from ibrl_fast.ops._proposals import (
     check_values,
     choose_proposal_reference,
+    no_critic,
     outputs,
-    value_arguments,
+    proposal_fields,
     value_dtype,
 )
+from ibrl_fast.ops._registry import register
+from ibrl_fast.ops.checks import MIN_INT64, as_counter, check_apart, check_integer, check_tensor
 
 
 def ibrl_target_reference(
@@ -45,8 +46,7 @@ def ibrl_target(
     counter: Tensor | int = 0,
     out: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """``reward + discount * max_p min_{k in subset} q[p, k]``, or with a softmax draw in the place of the
-    max.
+    """Compute ``reward + discount * max_p min_{k in subset} q[p, k]``, or with a softmax draw for the max.
 
     No gradient flows through it. A NaN in q reaches the target. Source: IBRL Algorithm 1, Eq. 2 (greedy) and
     4 (soft).
@@ -84,7 +84,7 @@ def ibrl_target(
     return out
 
 
-def _arguments(
+def _fields(
     q: Tensor,
     reward: Tensor,
     discount: Tensor,
@@ -94,21 +94,26 @@ def _arguments(
     counter: Tensor,
     target: Tensor,
     choice: Tensor,
-) -> tuple[Any, ...]:
-    return (
-        *value_arguments(q, subset, beta, seed, counter),
-        reward.data_ptr(),
-        discount.data_ptr(),
-        reward.stride(0),
-        discount.stride(0),
-        target.data_ptr(),
-        choice.data_ptr(),
-    )
+) -> _core.IbrlTargetFields:
+    return {
+        **proposal_fields(q, subset, beta, seed, counter),
+        "reward": reward.data_ptr(),
+        "discount": discount.data_ptr(),
+        "reward_stride": reward.stride(0),
+        "discount_stride": discount.stride(0),
+        "target": target.data_ptr(),
+        "choice": choice.data_ptr(),
+    }
+
+
+def _explain(bad: int, q: Tensor, reward: Tensor, discount: Tensor, subset: Tensor, *_: object) -> Exception:
+    return no_critic(subset, bad, q)
 
 
 _ibrl_target = register(
     "ibrl_target",
     "Tensor q, Tensor reward, Tensor discount, Tensor subset, float? beta, int seed, Tensor counter, "
     "Tensor(a!) target, Tensor(b!) choice",
-    _arguments,
+    _fields,
+    explain=_explain,
 )

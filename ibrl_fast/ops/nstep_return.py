@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import (
-    check_apart,
-    check_integer,
-    check_list,
-    check_number,
-    check_out,
-    check_tensor,
-    register,
-)
+from ibrl_fast.ops._registry import register
+from ibrl_fast.ops.checks import check_apart, check_integer, check_list, check_number, check_out, check_tensor
 
 _FLAGS = (torch.bool, torch.uint8)
 
@@ -120,13 +112,35 @@ def nstep_return(
     return out
 
 
-def _arguments(*args: Any) -> tuple[Any, ...]:
-    # the tensors' addresses in the kernel's order, then sizes and settings
-    inputs, (nstep, gamma, bootstrap_on_truncation), outputs = args[:5], args[5:8], args[8:]
-    reward, rows = inputs[0], inputs[4]
-    addresses = [tensor.data_ptr() for tensor in (*inputs, *outputs)]
-    sizes = (reward.shape[0], rows.shape[0])
-    return (*addresses, *sizes, nstep, gamma, bootstrap_on_truncation, reward.dtype == torch.float64)
+def _fields(
+    reward: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    is_tail: Tensor,
+    rows: Tensor,
+    nstep: int,
+    gamma: float,
+    bootstrap_on_truncation: bool,
+    nstep_reward: Tensor,
+    discount: Tensor,
+    next_row: Tensor,
+) -> _core.NstepReturnFields:
+    return {
+        "reward": reward.data_ptr(),
+        "terminated": terminated.data_ptr(),
+        "truncated": truncated.data_ptr(),
+        "is_tail": is_tail.data_ptr(),
+        "rows": rows.data_ptr(),
+        "nstep_reward": nstep_reward.data_ptr(),
+        "discount": discount.data_ptr(),
+        "next_row": next_row.data_ptr(),
+        "num_rows": reward.shape[0],
+        "batch": rows.shape[0],
+        "nstep": nstep,
+        "gamma": gamma,
+        "bootstrap_on_truncation": bootstrap_on_truncation,
+        "is_float64": reward.dtype == torch.float64,
+    }
 
 
 _nstep_return = register(
@@ -134,5 +148,5 @@ _nstep_return = register(
     "Tensor reward, Tensor terminated, Tensor truncated, Tensor is_tail, Tensor rows, int nstep, "
     "float gamma, bool bootstrap_on_truncation, Tensor(a!) nstep_reward, Tensor(b!) discount, "
     "Tensor(c!) next_row",
-    _arguments,
+    _fields,
 )

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import (
-    DTYPE_CODES,
+from ibrl_fast.ops import _philox as philox
+from ibrl_fast.ops._registry import DTYPE_CODES, address_of, register
+from ibrl_fast.ops.checks import (
     MAX_COUNT,
     MIN_INT64,
     as_counter,
@@ -26,7 +27,6 @@ from ibrl_fast.ops._registry import (
     check_rows,
     check_stored,
     check_tensor,
-    register,
 )
 from ibrl_fast.ops.replay_gather import bad_step, check_episode_step, stacked_rows_reference
 
@@ -190,7 +190,7 @@ def _explain(
     return next((error for error in errors if error is not None), None)
 
 
-def _arguments(
+def _fields(
     frames: Tensor,
     rows: Tensor,
     next_rows: Tensor | None,
@@ -203,18 +203,35 @@ def _arguments(
     offset: float,
     obs: Tensor,
     next_obs: Tensor | None,
-) -> tuple[Any, ...]:
-    tensors = (frames, rows, next_rows, episode_step, counter, obs, next_obs)
-    addresses = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
-    sizes = (frames.shape[0], frames.stride(0), *frames.shape[1:], rows.shape[0])
-    return (*addresses, seed, *sizes, stack, pad, scale, offset, DTYPE_CODES[obs.dtype])
+) -> _core.RandomShiftGatherFields:
+    return {
+        "frames": frames.data_ptr(),
+        "rows": rows.data_ptr(),
+        "next_rows": address_of(next_rows),
+        "episode_step": address_of(episode_step),
+        "counter": counter.data_ptr(),
+        "obs": obs.data_ptr(),
+        "next_obs": address_of(next_obs),
+        "seed": seed,
+        "num_rows": frames.shape[0],
+        "frame_stride": frames.stride(0),
+        "channels": frames.shape[1],
+        "height": frames.shape[2],
+        "width": frames.shape[3],
+        "batch": rows.shape[0],
+        "stack": stack,
+        "pad": pad,
+        "scale": scale,
+        "offset": offset,
+        "out_dtype": DTYPE_CODES[obs.dtype],
+    }
 
 
 _random_shift_gather = register(
     "random_shift_gather",
     "Tensor frames, Tensor rows, Tensor? next_rows, Tensor? episode_step, Tensor counter, int seed, "
     "int stack, int pad, float scale, float offset, Tensor(a!) obs, Tensor(b!)? next_obs",
-    _arguments,
+    _fields,
     device_of=1,
     explain=_explain,
 )

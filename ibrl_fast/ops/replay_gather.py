@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import (
-    DTYPE_CODES,
+from ibrl_fast.ops._registry import DTYPE_CODES, address_of, register
+from ibrl_fast.ops.checks import (
     MAX_COUNT,
     check_apart,
     check_integer,
@@ -20,10 +21,9 @@ from ibrl_fast.ops._registry import (
     check_rows,
     check_stored,
     check_tensor,
-    register,
 )
 
-MAX_SOURCES = 16  # kMaxGathers in csrc/kernels/replay_gather.h
+MAX_SOURCES = 16  # kMaxGathers in csrc/kernels/replay_rows.h
 _OUT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
@@ -165,33 +165,33 @@ def _out_shape(source: Tensor, rows: Tensor, stack: int) -> tuple[int, ...]:
     return (rows.shape[0], stack * source.shape[1], *source.shape[2:])
 
 
-def _arguments(
+def _fields(
     sources: list[Tensor],
     rows: list[Tensor],
     episode_step: Tensor | None,
     stacks: list[int],
     outs: list[Tensor],
-) -> tuple[Any, ...]:
+) -> _core.ReplayGatherFields:
     batch = rows[0].shape[0]
-    return (
-        [source.data_ptr() for source in sources],
-        [r.data_ptr() for r in rows],
-        [out.data_ptr() for out in outs],
-        [source.shape[0] for source in sources],
-        [source.stride(0) for source in sources],
-        [out.numel() // max(1, batch * stack) for out, stack in zip(outs, stacks)],
-        stacks,
-        [DTYPE_CODES[source.dtype] for source in sources],
-        [DTYPE_CODES[out.dtype] for out in outs],
-        0 if episode_step is None else episode_step.data_ptr(),
-        batch,
-    )
+    return {
+        "source": [source.data_ptr() for source in sources],
+        "rows": [each.data_ptr() for each in rows],
+        "out": [out.data_ptr() for out in outs],
+        "num_rows": [source.shape[0] for source in sources],
+        "row_stride": [source.stride(0) for source in sources],
+        "features": [out.numel() // max(1, batch * stack) for out, stack in zip(outs, stacks)],
+        "stack": stacks,
+        "source_dtype": [DTYPE_CODES[source.dtype] for source in sources],
+        "out_dtype": [DTYPE_CODES[out.dtype] for out in outs],
+        "episode_step": address_of(episode_step),
+        "batch": batch,
+    }
 
 
 _replay_gather = register(
     "replay_gather",
     "Tensor[] sources, Tensor[] rows, Tensor? episode_step, int[] stacks, Tensor(a!)[] outs",
-    _arguments,
+    _fields,
     device_of=1,
     explain=_explain,
 )

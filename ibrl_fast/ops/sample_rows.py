@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops import philox
-from ibrl_fast.ops._registry import (
+from ibrl_fast.ops import _philox as philox
+from ibrl_fast.ops._registry import register
+from ibrl_fast.ops.checks import (
     MAX_COUNT,
     MIN_INT64,
     as_counter,
@@ -17,7 +19,6 @@ from ibrl_fast.ops._registry import (
     check_integer,
     check_out,
     check_tensor,
-    register,
 )
 
 
@@ -83,11 +84,19 @@ def sample_rows(
     return out
 
 
-def _arguments(
+def _fields(
     table: Tensor, size: Tensor, begin: Tensor | None, counter: Tensor, seed: int, rows: Tensor
-) -> tuple[int, ...]:
-    addresses = (table.data_ptr(), size.data_ptr(), 0 if begin is None else begin.data_ptr())
-    return (*addresses, counter.data_ptr(), seed, rows.data_ptr(), rows.shape[0], table.shape[0])
+) -> _core.SampleRowsFields:
+    return {
+        "table": table.data_ptr(),
+        "size": size.data_ptr(),
+        "begin": 0 if begin is None else begin.data_ptr(),
+        "counter": counter.data_ptr(),
+        "seed": seed,
+        "rows": rows.data_ptr(),
+        "batch": rows.shape[0],
+        "capacity": table.shape[0],
+    }
 
 
 def _explain(bad: int, table: Tensor, size: Tensor, begin: Tensor | None, *_: Any) -> Exception:
@@ -100,6 +109,6 @@ def _explain(bad: int, table: Tensor, size: Tensor, begin: Tensor | None, *_: An
 _sample_rows = register(
     "sample_rows",
     "Tensor table, Tensor size, Tensor? begin, Tensor counter, int seed, Tensor(a!) rows",
-    _arguments,
+    _fields,
     explain=_explain,
 )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import check_integer, check_list, check_stored, check_tensor, register
+from ibrl_fast.ops._registry import register
+from ibrl_fast.ops.checks import check_integer, check_list, check_stored, check_tensor
 
-MAX_SCATTERS = 24  # kMaxScatters in csrc/kernels/scatter_rows.h
+MAX_SCATTERS = 24  # kMaxScatters in csrc/kernels/replay_rows.h
 ALIGNMENT = 16
 
 
@@ -107,14 +109,14 @@ def _row_bytes(target: Tensor) -> int:
     return target.nbytes // max(1, target.shape[0])
 
 
-def _arguments(
+def _fields(
     on: Tensor,
     packed: Tensor,
     targets: list[Tensor],
     rows_at: list[int],
     values_at: list[int],
     counts: list[int],
-) -> tuple[Any, ...]:
+) -> _core.ScatterRowsFields:
     base = packed.data_ptr()
     if base % ALIGNMENT:
         raise ArgumentError(f"packed: expected an address that is a multiple of {ALIGNMENT}, got {base}")
@@ -122,18 +124,18 @@ def _arguments(
     for target, address in zip(targets, addresses):
         if address < base + packed.nbytes and base < address + target.nbytes:
             raise ArgumentError("packed: expected memory of its own, got a tensor that overlaps a target")
-    return (
-        [base + at for at in rows_at],
-        [base + at for at in values_at],
-        addresses,
-        [target.shape[0] for target in targets],
-        [_row_bytes(target) for target in targets],
-        counts,
-    )
+    return {
+        "rows": [base + at for at in rows_at],
+        "values": [base + at for at in values_at],
+        "target": addresses,
+        "num_rows": [target.shape[0] for target in targets],
+        "row_bytes": [_row_bytes(target) for target in targets],
+        "count": counts,
+    }
 
 
 _scatter_rows = register(
     "scatter_rows",
     "Tensor on, Tensor packed, Tensor(a!)[] targets, int[] rows_at, int[] values_at, int[] counts",
-    _arguments,
+    _fields,
 )

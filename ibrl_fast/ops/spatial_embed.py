@@ -12,14 +12,8 @@ from torch.nn import functional as F
 
 from ibrl_fast import _core
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._registry import (
-    DTYPE_CODES,
-    MAX_CUDA_WIDTH,
-    check_apart,
-    check_out,
-    check_tensor,
-    register,
-)
+from ibrl_fast.ops._registry import DTYPE_CODES, address_of, register
+from ibrl_fast.ops.checks import MAX_CUDA_WIDTH, check_apart, check_out, check_tensor
 
 _EPS = 1e-5
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -142,11 +136,9 @@ def spatial_embed_backward(
         grad_patches: as patches, or None where it is not wanted.
         grad_weights: as weights, or None where they are not wanted.
     """
-    members, proposals, batch, embed_dim = extra.shape
     on_cuda = extra.device.type == "cuda"
     count = _core.spatial_embed_scratch_cuda if on_cuda else _core.spatial_embed_scratch_cpu
-    code, channels = DTYPE_CODES[patches.dtype], patches.shape[1]
-    size = count(members, proposals, batch, channels, embed_dim, code, grad_weights is not None)
+    size = count({**_sizes(patches, extra), "of_weights": grad_weights is not None})
     grads = (grad_extra, grad_patches, *(grad_weights or (None, None, None)))
     scratch = weights[0].new_empty(size)
     _spatial_embed_backward(grad_out, patches, extra, *weights, *statistics, *grads, scratch)
@@ -186,16 +178,19 @@ class _SpatialEmbed(torch.autograd.Function):
         return grad_patches, grad_extra, *(grad_weights or (None, None, None))
 
 
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
+def _sizes(patches: Tensor, extra: Tensor) -> _core.SpatialEmbedSizesFields:
+    num_critics, proposals, batch, embed_dim = extra.shape
+    return {
+        "num_critics": num_critics,
+        "proposals": proposals,
+        "batch": batch,
+        "channels": patches.shape[1],
+        "embed_dim": embed_dim,
+        "dtype": DTYPE_CODES[patches.dtype],
+    }
 
 
-def _sizes(patches: Tensor, extra: Tensor) -> tuple[int, ...]:
-    """members, proposals, batch, channels, embed_dim."""
-    return (*extra.shape[:3], patches.shape[1], extra.shape[3])
-
-
-def _arguments(
+def _fields(
     patches: Tensor,
     extra: Tensor,
     norm_weight: Tensor,
@@ -205,19 +200,24 @@ def _arguments(
     out: Tensor,
     mean: Tensor,
     rstd: Tensor,
-) -> tuple[Any, ...]:
-    tensors = (patches, extra, norm_weight, norm_bias, channel_weight, out, mean, rstd)
-    return (
-        *(tensor.data_ptr() for tensor in tensors),
-        *_sizes(patches, extra),
-        *extra.stride()[:3],
-        *out.stride()[:3],
-        eps,
-        DTYPE_CODES[patches.dtype],
-    )
+) -> _core.SpatialEmbedFields:
+    return {
+        "patches": patches.data_ptr(),
+        "extra": extra.data_ptr(),
+        "norm_weight": norm_weight.data_ptr(),
+        "norm_bias": norm_bias.data_ptr(),
+        "channel_weight": channel_weight.data_ptr(),
+        "out": out.data_ptr(),
+        "mean": mean.data_ptr(),
+        "rstd": rstd.data_ptr(),
+        **_sizes(patches, extra),
+        "extra_strides": extra.stride()[:3],
+        "out_strides": out.stride()[:3],
+        "eps": eps,
+    }
 
 
-def _backward_arguments(
+def _backward_fields(
     grad_out: Tensor,
     patches: Tensor,
     extra: Tensor,
@@ -232,24 +232,34 @@ def _backward_arguments(
     grad_norm_bias: Tensor | None,
     grad_channel_weight: Tensor | None,
     scratch: Tensor,
-) -> tuple[Any, ...]:
-    tensors = (grad_out, patches, extra, norm_weight, norm_bias, channel_weight, mean, rstd, grad_extra)
-    wanted = (grad_patches, grad_norm_weight, grad_norm_bias, grad_channel_weight, scratch)
-    return (
-        *(_address(tensor) for tensor in (*tensors, *wanted)),
-        *_sizes(patches, extra),
-        *grad_out.stride()[:3],
-        *extra.stride()[:3],
-        *grad_extra.stride()[:3],
-        DTYPE_CODES[patches.dtype],
-    )
+) -> _core.SpatialEmbedBackwardFields:
+    return {
+        "grad_out": grad_out.data_ptr(),
+        "patches": patches.data_ptr(),
+        "extra": extra.data_ptr(),
+        "norm_weight": norm_weight.data_ptr(),
+        "norm_bias": norm_bias.data_ptr(),
+        "channel_weight": channel_weight.data_ptr(),
+        "mean": mean.data_ptr(),
+        "rstd": rstd.data_ptr(),
+        "grad_extra": grad_extra.data_ptr(),
+        "grad_patches": address_of(grad_patches),
+        "grad_norm_weight": address_of(grad_norm_weight),
+        "grad_norm_bias": address_of(grad_norm_bias),
+        "grad_channel_weight": address_of(grad_channel_weight),
+        "scratch": scratch.data_ptr(),
+        **_sizes(patches, extra),
+        "grad_out_strides": grad_out.stride()[:3],
+        "extra_strides": extra.stride()[:3],
+        "grad_extra_strides": grad_extra.stride()[:3],
+    }
 
 
 _spatial_embed = register(
     "spatial_embed",
     "Tensor patches, Tensor extra, Tensor norm_weight, Tensor norm_bias, Tensor channel_weight, float eps, "
     "Tensor(a!) out, Tensor(b!) mean, Tensor(c!) rstd",
-    _arguments,
+    _fields,
 )
 _spatial_embed_backward = register(
     "spatial_embed_backward",
@@ -257,5 +267,5 @@ _spatial_embed_backward = register(
     "Tensor channel_weight, Tensor mean, Tensor rstd, Tensor(a!) grad_extra, Tensor(b!)? grad_patches, "
     "Tensor(c!)? grad_norm_weight, Tensor(d!)? grad_norm_bias, Tensor(e!)? grad_channel_weight, "
     "Tensor(f!) scratch",
-    _backward_arguments,
+    _backward_fields,
 )

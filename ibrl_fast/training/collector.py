@@ -15,7 +15,7 @@ from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.envs.stacking import ObservationStacker
 from ibrl_fast.training.acting import Acting
 
-ActingMode = Literal["agent", "il", "random"]
+ActingMode = Literal["agent", "teacher", "random"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Collector:
         """Starts one agent step in each of the N environments; `finish` ends it.
 
         Args:
-            mode: `agent` explores by the agent's own rule; `il` takes the imitation action; `random` is
+            mode: `agent` explores by the agent's own rule; `teacher` takes the imitation action; `random` is
                 uniform.
         """
         actions, self._from_il = self._choose(mode)
@@ -133,7 +133,7 @@ class Collector:
         if mode == "agent":
             chosen = self._acting.act()
             return chosen.action, (chosen.source != 0).cpu().numpy()
-        if mode == "il":
+        if mode == "teacher":
             assert self._il_action is not None
             return self._il_action[:, 0], np.ones(self._pool.num_envs, dtype=bool)
         shape = (self._pool.num_envs, self._pool.task.action_dim)
@@ -153,7 +153,7 @@ class Collector:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues where `state_dict` stood."""
+        """Restore from state_dict()."""
         self._pool.set_state({key: _to_numpy(value) for key, value in state["pool"].items()})
         self._stacker.load_state_dict({key: _to_numpy(value) for key, value in state["stacker"].items()})
         self._lengths = np.array(_to_numpy(state["lengths"]))

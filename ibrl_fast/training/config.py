@@ -1,5 +1,8 @@
 """Configuration of a run: frozen nested dataclasses, plain values, checked when they are made.
 
+An `ImitationConfig` is a run of behaviour cloning alone; a `TrainConfig` goes on with reinforcement learning,
+by the method that the type of its `agent` names.
+
 The same objects make the command line (tyro), `config.json` beside every run, and the presets. What a field
 means stands under it; the symbols are those of the paper's Algorithm 1.
 """
@@ -8,20 +11,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ibrl_fast.agents.config import BCConfig, IBRLConfig
+from ibrl_fast.agents.config import BCConfig, IBRLConfig, MethodConfig
+from ibrl_fast.agents.methods import convert
 from ibrl_fast.envs.options import EnvOptions, PoolOptions
 from ibrl_fast.envs.registry import full_name, resolve_task
 from ibrl_fast.envs.suites import DEFAULT_TASK
 from ibrl_fast.errors import ArgumentError, expect
 from ibrl_fast.fields import check_fields
 from ibrl_fast.nn.config import BCNetworkConfig, NetworkConfig
-from ibrl_fast.training.gate import GateConfig
 
-Method = Literal["ibrl", "td3", "bc"]
+IMITATION = "bc"
+"""What stands for a method's name in a run of imitation alone."""
+
 Storage = Literal["device", "pinned", "host"]
 Scaling = Literal["none", "demonstrations"]
 
@@ -29,6 +34,8 @@ Scaling = Literal["none", "demonstrations"]
 MAX_BATCH_SIZE = 2**24
 MAX_THREADS = 4096
 MAX_WORKERS = 1024
+# Layers of this width are worth sharing among cores
+WIDE = 512
 
 
 @dataclass(frozen=True)
@@ -110,16 +117,12 @@ class ReplayConfig:
     """Discount per agent step."""
     bootstrap_on_truncation: bool = True
     """Whether a time limit leaves the bootstrap in place; False is what the paper's authors ran."""
-    state_stack: int = 1
-    """Frames of `state` and `proprio` that the policy sees, newest first."""
-    image_stack: int = 1
-    """Frames of each camera that the policy sees, newest first."""
     random_shift_pad: int = 4
     """Random shift augmentation of images, pixels; 0 turns it off."""
 
     def __post_init__(self) -> None:
         check_fields(self, "replay.")
-        for name in ("capacity", "nstep", "state_stack", "image_stack"):
+        for name in ("capacity", "nstep"):
             expect(getattr(self, name) >= 1, f"replay.{name}", "at least 1", getattr(self, name))
         expect(0 < self.gamma <= 1, "replay.gamma", "in (0, 1]", self.gamma)
         expect(self.random_shift_pad >= 0, "replay.random_shift_pad", "at least 0", self.random_shift_pad)
@@ -127,10 +130,8 @@ class ReplayConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """Evaluation beside training."""
+    """The evaluation of a policy."""
 
-    every_env_steps: int = 5_000
-    """Environment steps between evaluations."""
     episodes: int = 50
     """Episodes per evaluation, each with its own fixed seed, the same at every evaluation during training;
     the last evaluation has as many, with other seeds."""
@@ -143,19 +144,29 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, "evaluation.")
-        for name in ("every_env_steps", "episodes"):
-            expect(getattr(self, name) >= 1, f"evaluation.{name}", "at least 1", getattr(self, name))
+        expect(self.episodes >= 1, "evaluation.episodes", "at least 1", self.episodes)
         for name in ("workers", "video_episodes", "seed"):
             expect(getattr(self, name) >= 0, f"evaluation.{name}", "at least 0", getattr(self, name))
         expect(self.workers <= MAX_WORKERS, "evaluation.workers", f"at most {MAX_WORKERS}", self.workers)
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """One run, whole."""
+class TrainEvaluationConfig(EvaluationConfig):
+    """Evaluation beside training."""
 
-    method: Method = "ibrl"
-    """`ibrl`; `td3`: no proposals, demonstrations in the buffer; `bc`: imitation alone."""
+    every_env_steps: int = 5_000
+    """Environment steps between evaluations."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        every = self.every_env_steps
+        expect(every >= 1, "evaluation.every_env_steps", "at least 1", every)
+
+
+@dataclass(frozen=True)
+class ImitationConfig:
+    """One run of imitation alone: a policy fitted to demonstrations, and evaluated."""
+
     label: str = ""
     """Name of the curve in reports; empty: the method."""
     seed: int = 0
@@ -166,78 +177,48 @@ class TrainConfig:
     """torch device of the learner."""
     capture: bool | None = None
     """Whether updates, acting and imitation steps are replayed as CUDA graphs; None: on CUDA devices."""
-    overlap_collection: bool = False
-    """Environments step while the learner makes the update rounds that are due, which then see one step less.
-    Results depend on the seed alone, as ever, but are not those without it."""
     num_threads: int = 0
     """torch CPU threads; 0 takes OMP_NUM_THREADS where it is set, else 1 for networks narrower than 512, else
     all cores."""
-    total_env_steps: int = 20_000
-    """Environment steps (agent steps times action repeat, warm-up included) after which training ends."""
-    batch_size: int = 256
-    """Transitions per update."""
-    update_frequency: int = 2
-    """U: agent steps (over all environments) per update round."""
-    critic_updates: int = 1
-    """G: critic updates per round; the actor is updated once per round."""
-    warmup_episodes: int = 0
-    """Episodes in which the imitation policy acts alone before RL (method td3: uniformly random actions)."""
-    warmup_updates: int = 0
-    """Update rounds on demonstrations and warm-up episodes before the first RL action."""
     observation_scaling: Scaling = "none"
     """`demonstrations`: states are centred on the demonstrations' mean and divided by the task's units."""
-    stop_at_success_rate: float | None = None
-    """Ends the run early once two evaluations in a row reach this success rate (training then waits for each
-    evaluation); None never does."""
-    log_every_updates: int = 500
-    """Update rounds between records in metrics.jsonl."""
-    checkpoint_every_env_steps: int = 20_000
-    """Environment steps between checkpoints (one is always written at the end and on Ctrl-C)."""
+    state_stack: int = 1
+    """Frames of `state` and `proprio` that the policy sees, newest first."""
+    image_stack: int = 1
+    """Frames of each camera that the policy sees, newest first."""
     env: EnvConfig = field(default_factory=EnvConfig)
-    """Environments."""
+    """The environments that the policy is for."""
     demos: DemoConfig = field(default_factory=DemoConfig)
-    """Demonstrations."""
+    """What is imitated."""
     bc: BCConfig = field(default_factory=BCConfig)
     """Training of the imitation policy."""
-    agent: IBRLConfig = field(default_factory=IBRLConfig)
-    """The RL agent; method `td3` uses what TD3 has of it."""
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    """Networks of the RL agent."""
     bc_network: BCNetworkConfig = field(default_factory=BCNetworkConfig)
     """Network of the imitation policy."""
-    replay: ReplayConfig = field(default_factory=ReplayConfig)
-    """Replay buffer."""
-    gate: GateConfig | None = None
-    """Method `ibrl`: the evaluated and exported policy stays the imitation policy until training episodes
-    show that the hybrid policy is no worse; needs `warmup_episodes`. None (the paper): always hybrid."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """Evaluation."""
+    """How the policy is evaluated."""
 
     def __post_init__(self) -> None:
         check_fields(self)
-        names = ("total_env_steps", "batch_size", "update_frequency", "critic_updates", "log_every_updates")
-        for name in (*names, "checkpoint_every_env_steps"):
+        for name in ("state_stack", "image_stack"):
             expect(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("warmup_episodes", "warmup_updates", "num_threads", "seed"):
+        for name in ("num_threads", "seed"):
             expect(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
-        expect(self.batch_size <= MAX_BATCH_SIZE, "batch_size", f"at most {MAX_BATCH_SIZE}", self.batch_size)
         expect(self.num_threads <= MAX_THREADS, "num_threads", f"at most {MAX_THREADS}", self.num_threads)
         expect(not set(self.label) & set("/\0{}"), "label", "a name without / and braces", repr(self.label))
         self.resolved_run_dir()
-        rate = self.stop_at_success_rate
-        expect(rate is None or 0 < rate <= 1, "stop_at_success_rate", "in (0, 1] or None", rate)
-        if self.gate is not None:
-            expect(self.method == "ibrl", "gate", "None except for method ibrl", self.method)
-            expect(
-                self.warmup_episodes > 0, "warmup_episodes", "at least 1 with a gate", self.warmup_episodes
-            )
         if self.observation_scaling != "none":
-            expect(
-                "state" in self.env.vector_keys,
-                "observation_scaling",
-                "none without a state",
-                self.observation_scaling,
-            )
+            sees_state = "state" in self.env.vector_keys
+            expect(sees_state, "observation_scaling", "none without a state", self.observation_scaling)
+
+    @property
+    def method(self) -> str:
+        """The method's name, which runs are told apart by."""
+        return IMITATION
+
+    def hidden_widths(self) -> tuple[int, ...]:
+        """Widths of the hidden layers; with an image encoder every network counts as wide."""
+        network = self.bc_network
+        return network.actor.hidden if network.encoder is None else (*network.actor.hidden, WIDE)
 
     def cpu_threads(self) -> int:
         """torch's CPU threads: `num_threads`, else OMP_NUM_THREADS, as torch and OpenMP read it.
@@ -249,8 +230,7 @@ class TrainConfig:
         asked = threads_from_environment()
         if asked is not None:
             return asked
-        small = max((*self.network.critic.hidden, *self.network.actor.hidden), default=0) < 512
-        return 1 if small and self.network.encoder is None else len(os.sched_getaffinity(0))
+        return 1 if max(self.hidden_widths(), default=0) < WIDE else len(os.sched_getaffinity(0))
 
     def resolved_run_dir(self) -> Path:
         """`run_dir` with {task}, {method} and {seed} filled in."""
@@ -268,6 +248,80 @@ class TrainConfig:
         """What stands for {task}, {method} and {seed} in `run_dir`; each is one part of a path."""
         task = self.env.task.rsplit("/", 1)[-1]
         return {"task": task, "method": self.label or self.method, "seed": str(self.seed)}
+
+
+@dataclass(frozen=True)
+class TrainConfig(ImitationConfig):
+    """One run of reinforcement learning, whole."""
+
+    overlap_collection: bool = False
+    """Environments step while the learner makes the update rounds that are due, which then see one step less.
+    Results depend on the seed alone, as ever, but are not those without it."""
+    total_env_steps: int = 20_000
+    """Environment steps (agent steps times action repeat, warm-up included) after which training ends."""
+    batch_size: int = 256
+    """Transitions per update."""
+    update_frequency: int = 2
+    """U: agent steps (over all environments) per update round."""
+    critic_updates: int = 1
+    """G: critic updates per round; the actor is updated once per round."""
+    warmup_episodes: int = 0
+    """Episodes before RL in which the imitation policy acts alone (a method without one: uniformly random
+    actions)."""
+    warmup_updates: int = 0
+    """Update rounds on demonstrations and warm-up episodes before the first RL action."""
+    stop_at_success_rate: float | None = None
+    """Ends the run early once two evaluations in a row reach this success rate (training then waits for each
+    evaluation); None never does."""
+    log_every_updates: int = 500
+    """Update rounds between records in metrics.jsonl."""
+    checkpoint_every_env_steps: int = 20_000
+    """Environment steps between checkpoints (one is always written at the end and on Ctrl-C)."""
+    agent: MethodConfig = field(default_factory=IBRLConfig)
+    """The method and its options; its type decides which (agents/methods.py)."""
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    """Networks of the RL agent."""
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    """Replay buffer."""
+    evaluation: TrainEvaluationConfig = field(default_factory=TrainEvaluationConfig)
+    """When and how policies are evaluated."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = ("total_env_steps", "batch_size", "update_frequency", "critic_updates", "log_every_updates")
+        for name in (*names, "checkpoint_every_env_steps"):
+            expect(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("warmup_episodes", "warmup_updates"):
+            expect(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+        expect(self.batch_size <= MAX_BATCH_SIZE, "batch_size", f"at most {MAX_BATCH_SIZE}", self.batch_size)
+        rate = self.stop_at_success_rate
+        expect(rate is None or 0 < rate <= 1, "stop_at_success_rate", "in (0, 1] or None", rate)
+        self.agent.check_schedule(self.warmup_episodes)
+
+    @property
+    def method(self) -> str:
+        """The method's name, which runs are told apart by."""
+        return self.agent.method
+
+    def with_method(self, name: str) -> TrainConfig:
+        """The same run by another method, with the values of the options that both methods have.
+
+        Raises:
+            ArgumentError: an unknown name; lists the valid ones.
+        """
+        return replace(self, agent=convert(self.agent, name))
+
+    def imitation(self) -> ImitationConfig:
+        """The run of imitation alone with the same demonstrations, policy and environments."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(ImitationConfig)}
+        evaluation = self.evaluation
+        shared = {entry.name: getattr(evaluation, entry.name) for entry in fields(EvaluationConfig)}
+        return ImitationConfig(**{**values, "evaluation": EvaluationConfig(**shared)})
+
+    def hidden_widths(self) -> tuple[int, ...]:
+        """Widths of the RL networks' hidden layers; with an image encoder every network counts as wide."""
+        widths = (*self.network.critic.hidden, *self.network.actor.hidden)
+        return widths if self.network.encoder is None else (*widths, WIDE)
 
 
 def threads_from_environment() -> int | None:

@@ -10,17 +10,14 @@ between the updates, and one pool of memory. What that costs: a replay's time is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, TypeVar
 
 import torch
 
-from ibrl_fast.agents import TD3Agent
 from ibrl_fast.agents.bc import Step
-from ibrl_fast.data import Batch, ReplayBuffer
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.training.logging import MetricsAccumulator, PhaseTimer
 
 Result = TypeVar("Result")
 
@@ -57,7 +54,7 @@ class GraphedStep(Generic[Result]):
         generators: all that the step draws from, beside PyTorch's own.
         frozen: host values that become part of the recorded work; when one changes, it is recorded anew.
         warmup: eager calls before the capture, at least 1.
-        reads: a buffer that the step draws from; it hears of every run on the stream that runs it.
+        around: entered around every run, on the stream that runs it, and outside what is recorded.
     """
 
     def __init__(
@@ -68,7 +65,7 @@ class GraphedStep(Generic[Result]):
         generators: Sequence[torch.Generator] = (),
         frozen: Callable[[], Any] = lambda: None,
         warmup: int = 3,
-        reads: ReplayBuffer | None = None,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         if warmup < 1:
             raise ArgumentError(f"warmup: expected at least 1, got {warmup}")
@@ -77,7 +74,7 @@ class GraphedStep(Generic[Result]):
         self._generators = generators
         self._frozen = frozen
         self._warmup = warmup
-        self._reads = reads
+        self._around = around
         self._stream = torch.cuda.Stream(device)
         self._recorded: tuple[torch.cuda.CUDAGraph, Result] | None = None
         self._eager_calls = 0
@@ -104,7 +101,7 @@ class GraphedStep(Generic[Result]):
                 return self._run_eagerly()
             self._recorded = self._capture()
         graph, result = self._recorded
-        with self._reading():
+        with self._around():
             graph.replay()
         return result
 
@@ -118,7 +115,7 @@ class GraphedStep(Generic[Result]):
     def _run_eagerly(self) -> Result:
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream), self._reading():
+        with torch.cuda.stream(self._stream), self._around():
             result = self._step()
         current.wait_stream(self._stream)
         return result
@@ -149,135 +146,6 @@ class GraphedStep(Generic[Result]):
         # what was set up for the generators comes before the first replay
         torch.cuda.current_stream(self._device).wait_stream(self._stream)
         return graph, result
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Around a run, on the stream that runs it."""
-        if self._reads is None:
-            yield
-            return
-        self._reads.before_reads()
-        try:
-            yield
-        finally:
-            self._reads.after_reads()
-
-
-class UpdateRound:
-    """G critic updates, each on a batch of its own, then one actor update on the last batch.
-
-    Args:
-        agent: what is updated.
-        buffer: where the batches come from. What draws on the device is captured with the rest; a buffer on
-            the host is sampled outside, and its batches are copied to where the captured updates read.
-        batch_size: transitions per batch.
-        critic_updates: G.
-        capture: whether rounds are replayed from a CUDA graph after `warmup_rounds` eager ones, or all eager.
-        warmup_rounds: eager rounds before the capture, on a stream of their own; they count as all rounds do.
-        timer: gets the phases `sample`, `critic`, `actor` of eager rounds, `update` of replayed ones.
-
-    Raises:
-        ValueError: a number below 1, or capture on a device without CUDA graphs.
-    """
-
-    def __init__(
-        self,
-        agent: TD3Agent,
-        buffer: ReplayBuffer,
-        *,
-        batch_size: int,
-        critic_updates: int,
-        capture: bool,
-        warmup_rounds: int = 3,
-        timer: PhaseTimer | None = None,
-    ) -> None:
-        for name, value in (("batch_size", batch_size), ("critic_updates", critic_updates)):
-            if value < 1:
-                raise ArgumentError(f"{name}: expected at least 1, got {value}")
-        self._agent = agent
-        self._buffer = buffer
-        self._batch_size = batch_size
-        self._critic_updates = critic_updates
-        self._timer: Callable[[str], AbstractContextManager[None]] = timer or (lambda phase: nullcontext())
-        self._metrics = MetricsAccumulator()
-        # what the host counts in one round, and the batches of a buffer that is sampled outside
-        self._counted: dict[str, int] = {}
-        self._inputs: list[Batch] = []
-        self._graphed: GraphedStep[None] | None = None
-        if resolve_capture(capture, agent.device):
-            self._graphed = GraphedStep(
-                self._captured_round,
-                agent.device,
-                generators=(agent.random.generator,),
-                frozen=lambda: (agent.loads, agent.random.seed, buffer.seed),
-                warmup=warmup_rounds,
-                reads=buffer if buffer.draws_on_device else None,
-            )
-
-    def __call__(self) -> None:
-        """One round. Nothing is read back from the device.
-
-        Raises:
-            ValueError: the buffer is empty.
-            CaptureError: the round cannot be captured.
-        """
-        if self._graphed is None:
-            self._round(lambda number: self._buffer.sample(self._batch_size))
-            return
-        if not len(self._buffer):
-            # a recorded draw would read past the table
-            raise ArgumentError("buffer: expected at least one transition, got none")
-        if not self._buffer.draws_on_device:
-            with self._timer("sample"):
-                self._fill_inputs()
-        if not self._graphed.captured:
-            before = self._metrics.counts
-            self._graphed()
-            self._counted = {key: n - before.get(key, 0) for key, n in self._metrics.counts.items()}
-            return
-        with self._timer("update"):
-            self._graphed()
-        # what a replay leaves out: the host's own counting
-        self._agent.critic_updates += self._critic_updates
-        self._agent.actor_updates += 1
-        self._metrics.count(self._counted)
-
-    def _round(self, next_batch: Callable[[int], Batch]) -> None:
-        """The round itself; `next_batch` gets the number of the critic update, from 0."""
-        for number in range(self._critic_updates):
-            with self._timer("sample"):
-                batch = next_batch(number)
-            with self._timer("critic"):
-                self._metrics.add(self._agent.update_critic(batch))
-        with self._timer("actor"):
-            self._metrics.add(self._agent.update_actor(batch))
-
-    def _captured_round(self) -> None:
-        if self._buffer.draws_on_device:
-            self._round(lambda number: self._buffer.draw(self._batch_size))
-        else:
-            self._round(lambda number: self._inputs[number])
-
-    def _fill_inputs(self) -> None:
-        """Batches of a buffer on the host, where captured updates read them; the first make the place."""
-        for number in range(self._critic_updates):
-            batch = self._buffer.sample(self._batch_size)
-            if number < len(self._inputs):
-                self._inputs[number].copy_(batch)
-            else:
-                self._inputs.append(batch)
-
-    def pop(self) -> dict[str, float]:
-        """The means of all metrics since the last call, read from the device in one transfer."""
-        return self._metrics.pop()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Metrics since the last `pop`; agent and buffer save themselves."""
-        return self._metrics.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state_dict` stood."""
-        self._metrics.load_state_dict(state)
 
 
 def step_capture(

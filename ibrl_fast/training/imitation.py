@@ -1,8 +1,9 @@
-"""Before reinforcement learning: the demonstrations and the imitation policy of a run."""
+"""Imitation: the demonstrations of a run, the transform that they fix, and the policy fitted to them."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -15,36 +16,50 @@ from ibrl_fast.data.demonstrations import (
 )
 from ibrl_fast.deploy.export import make_policy_module, script_policy
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.nn import BCPolicy, ObservationScaler, build_bc_policy
-from ibrl_fast.seeding import derive_env_seed, episode_seeds
+from ibrl_fast.nn import BCPolicy, build_bc_policy
+from ibrl_fast.seeding import episode_seeds, stream_seed
 from ibrl_fast.training.collect_demos import collect_demonstrations
-from ibrl_fast.training.config import TrainConfig
-from ibrl_fast.training.evaluate import EvaluationSpec, Evaluator
+from ibrl_fast.training.config import ImitationConfig
+from ibrl_fast.training.evaluation.evaluator import EvaluationSpec, Evaluator
 from ibrl_fast.training.graph_capture import step_capture
-from ibrl_fast.training.interruption import StopWish
-from ibrl_fast.training.observation_plan import ObservationPlan
-from ibrl_fast.training.progress import RunProgress
+from ibrl_fast.training.observation_plan import ObservationPlan, make_scalers
+from ibrl_fast.training.run import Run
 
 DEMOS_NAME = "demos.hdf5"
 BC_SELECTION_EPISODES = 20
 
-# Independent random streams of one run, derived from its seed
-STREAMS = {
-    name: index
-    for index, name in enumerate(("demos", "bc", "networks", "agent", "buffer", "collector", "pool"))
-}
+
+@dataclass(frozen=True)
+class Imitation:
+    """What a run begins with.
+
+    Attributes:
+        demos: the demonstrations.
+        policy: fitted to them, and frozen from here on.
+    """
+
+    demos: DemonstrationSet
+    policy: BCPolicy
 
 
-def stream_seed(seed: int, stream: str) -> int:
-    """The seed of one of a run's random streams; streams and seeds are unrelated to one another."""
-    return derive_env_seed(seed, STREAMS[stream]) % 2**31
-
-
-def load_demos(config: TrainConfig, run_dir: Path, progress: RunProgress, stop: StopWish) -> DemonstrationSet:
-    """Reads or collects the demonstrations and keeps a copy in the run folder.
+def imitate(config: ImitationConfig, run: Run, plan: ObservationPlan) -> Imitation:
+    """Read or collect the demonstrations and fit the imitation policy.
 
     Raises:
-        KeyboardInterrupt: `stop` was set while collecting.
+        KeyboardInterrupt: the run should stop; there is nothing to resume yet.
+    """
+    demos = load_demos(config, run)
+    policy = make_bc_policy(config, plan, demos)
+    with run.timer("bc"):
+        fit_bc(config, policy, demos, plan, run)
+    return Imitation(demos, policy)
+
+
+def load_demos(config: ImitationConfig, run: Run) -> DemonstrationSet:
+    """Read or collect the demonstrations and keep a copy in the run folder.
+
+    Raises:
+        KeyboardInterrupt: the run should stop.
     """
     env = config.env
     if config.demos.path is not None:
@@ -60,15 +75,15 @@ def load_demos(config: TrainConfig, run_dir: Path, progress: RunProgress, stop: 
                 f"demos {config.demos.path}: expected {config.demos.episodes} demonstrations, "
                 f"got {len(demos)}"
             )
-        warn_without_success(demos, config.demos.path, progress.say)
+        warn_without_success(demos, config.demos.path, run.say)
     else:
         assert config.demos.episodes is not None
-        with progress.bar("demonstrations", config.demos.episodes) as update:
+        with run.progress.bar("demonstrations", config.demos.episodes) as show:
 
             def report(done: int, attempts: int) -> None:
-                update(done)
-                if stop.is_set():
-                    raise stop.error()
+                show(done)
+                if run.stop.is_set():
+                    raise run.stop.error()
 
             demos = collect_demonstrations(
                 episodes=config.demos.episodes,
@@ -77,30 +92,34 @@ def load_demos(config: TrainConfig, run_dir: Path, progress: RunProgress, stop: 
                 progress=report,
                 **env.pool_kwargs(),
             )
-    write_demonstrations(run_dir / DEMOS_NAME, demos, demos.env_args)
+    write_demonstrations(run.run_dir / DEMOS_NAME, demos, demos.env_args)
     return demos
 
 
 def make_bc_policy(
-    config: TrainConfig, plan: ObservationPlan, action_dim: int, scalers: dict[str, ObservationScaler]
+    config: ImitationConfig, plan: ObservationPlan, demos: DemonstrationSet | None
 ) -> BCPolicy:
-    """The untrained imitation policy."""
+    """The untrained imitation policy; without demonstrations a checkpoint must fill its transform."""
     torch.manual_seed(stream_seed(config.seed, "bc"))
+    scalers = make_scalers(config, plan, demos)
+    action_dim = plan.contract.action_dim
     return build_bc_policy(config.bc_network, plan.shapes, action_dim, scalers=scalers).to(config.device)
 
 
+def restore_bc_policy(config: ImitationConfig, plan: ObservationPlan, content: dict[str, Any]) -> BCPolicy:
+    """The policy of a checkpoint of imitation alone."""
+    policy = make_bc_policy(config, plan, None)
+    policy.load_state_dict(content["bc_policy"])
+    return policy
+
+
 def fit_bc(
-    config: TrainConfig,
-    policy: BCPolicy,
-    demos: DemonstrationSet,
-    plan: ObservationPlan,
-    progress: RunProgress,
-    stop: StopWish,
+    config: ImitationConfig, policy: BCPolicy, demos: DemonstrationSet, plan: ObservationPlan, run: Run
 ) -> None:
-    """Trains the imitation policy in place; selection by success has seeds apart from those of evaluation.
+    """Train the imitation policy in place; selection by success has seeds apart from those of evaluation.
 
     Raises:
-        KeyboardInterrupt: `stop` was set.
+        KeyboardInterrupt: the run should stop.
     """
     selection: Evaluator | None = None
     if config.bc.evaluate_every:
@@ -114,12 +133,12 @@ def fit_bc(
         ((_, result),) = selection.finished(wait=True)
         return result.success_rate
 
-    with progress.bar("imitation", config.bc.updates) as update:
+    with run.progress.bar("imitation", config.bc.updates) as show:
 
         def report(updates: int, loss: float) -> None:
-            update(updates)
-            if stop.is_set():
-                raise stop.error()
+            show(updates)
+            if run.stop.is_set():
+                raise run.stop.error()
 
         try:
             train_bc(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -40,30 +40,42 @@ class StopWish:
         return Terminated() if self.number == signal.SIGTERM else KeyboardInterrupt()
 
 
-@contextmanager
-def stop_on_signals(stop: StopWish) -> Iterator[None]:
-    """Ctrl-C and SIGTERM set `stop`; a second one unwinds at once. The handlers before come back at the end.
+Handler = Callable[[int, FrameType | None], None]
 
-    Outside the main thread, which alone may change signal handlers, nothing is changed; neither is a signal
-    that this process was told to ignore.
+
+@contextmanager
+def taken_signals() -> Iterator[Callable[[Handler], None]]:
+    """Yield what sets the handler of Ctrl-C and SIGTERM; the handlers before come back at the end.
+
+    A signal that the process was told to ignore stays ignored, as does one whose handler Python cannot put
+    back. Outside the main thread, which alone may set handlers, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda handler: None
         return
+    previous = {number: signal.getsignal(number) for number in SIGNALS}
+    taken = [number for number, handler in previous.items() if handler not in (signal.SIG_IGN, None)]
+
+    def handle(handler: Handler) -> None:
+        for number in taken:
+            signal.signal(number, handler)
+
+    try:
+        yield handle
+    finally:
+        for number in taken:
+            signal.signal(number, previous[number])
+
+
+@contextmanager
+def stop_on_signals(stop: StopWish) -> Iterator[None]:
+    """Ctrl-C and SIGTERM set `stop`; a second one unwinds at once (see `taken_signals`)."""
 
     def ask(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
             raise stop.error()
         stop.set(number)
 
-    previous = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
-        for number, handler in previous.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, ask)
+    with taken_signals() as handle:
+        handle(ask)
         yield
-    finally:
-        for number, handler in previous.items():
-            # None: set by something else than Python, which cannot be put back
-            if handler is not None:
-                signal.signal(number, handler)

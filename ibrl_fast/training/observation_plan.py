@@ -15,7 +15,7 @@ from ibrl_fast.deploy.export import contract_from_space
 from ibrl_fast.deploy.policy import ObservationContract
 from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.nn import ObservationScaler
-from ibrl_fast.training.config import TrainConfig
+from ibrl_fast.training.config import ImitationConfig
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,10 @@ class ObservationPlan:
     state_scale: np.ndarray | None
 
 
-def plan_observation(config: TrainConfig, pool: BasePool) -> ObservationPlan:
+def plan_observation(config: ImitationConfig, pool: BasePool) -> ObservationPlan:
     """The plan for a pool's observations."""
     specs = observation_specs(pool.single_observation_space)
-    stacks = {
-        key: config.replay.image_stack if spec.is_image else config.replay.state_stack
-        for key, spec in specs.items()
-    }
+    stacks = {key: config.image_stack if spec.is_image else config.state_stack for key, spec in specs.items()}
     contract = contract_from_space(
         {key: pool.entry_spaces[key] for key in specs},
         stacks,
@@ -64,7 +61,7 @@ def plan_from_contract(contract: ObservationContract) -> ObservationPlan:
 
 
 def make_scalers(
-    config: TrainConfig, plan: ObservationPlan, demos: DemonstrationSet | None
+    config: ImitationConfig, plan: ObservationPlan, demos: DemonstrationSet | None
 ) -> dict[str, ObservationScaler]:
     """The fixed transform of `state`: centred on the demonstrations' mean, in the task's units.
 

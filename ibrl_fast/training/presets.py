@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ibrl_fast.agents.config import BCConfig, IBRLConfig
+from ibrl_fast.agents.gate import GateConfig
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn.config import ActorConfig, BCNetworkConfig, CriticConfig, NetworkConfig
-from ibrl_fast.training.config import DemoConfig, EnvConfig, EvaluationConfig, ReplayConfig, TrainConfig
-from ibrl_fast.training.gate import GateConfig
+from ibrl_fast.training.config import DemoConfig, EnvConfig, ReplayConfig, TrainConfig, TrainEvaluationConfig
 
 
 def quickstart() -> TrainConfig:
@@ -32,10 +32,9 @@ def quickstart() -> TrainConfig:
             actor=ActorConfig(hidden=(256, 256), dropout=0.5),
             critic=CriticConfig(num_critics=2, hidden=(256, 256)),
         ),
-        agent=IBRLConfig(learning_rate=3e-4, polyak=0.98),
+        agent=IBRLConfig(learning_rate=3e-4, polyak=0.98, gate=GateConfig()),
         replay=ReplayConfig(capacity=50_000, nstep=5, gamma=0.98),
-        gate=GateConfig(),
-        evaluation=EvaluationConfig(every_env_steps=4_000, episodes=50, workers=2),
+        evaluation=TrainEvaluationConfig(every_env_steps=4_000, episodes=50, workers=2),
     )
 
 
@@ -55,7 +54,7 @@ def metaworld_pixel() -> TrainConfig:
         bc_network=BCNetworkConfig.pixel_resnet18(),
         network=NetworkConfig.pixel_drq(),
         replay=ReplayConfig(capacity=60_000),
-        evaluation=EvaluationConfig(every_env_steps=5_000),
+        evaluation=TrainEvaluationConfig(every_env_steps=5_000),
         checkpoint_every_env_steps=50_000,
     )
 
@@ -72,8 +71,9 @@ def robomimic_state() -> TrainConfig:
         bc_network=BCNetworkConfig(),
         network=NetworkConfig.state(),
         agent=IBRLConfig(beta=10.0),
-        replay=ReplayConfig(capacity=200_000, state_stack=3),
-        evaluation=EvaluationConfig(every_env_steps=10_000),
+        replay=ReplayConfig(capacity=200_000),
+        state_stack=3,
+        evaluation=TrainEvaluationConfig(every_env_steps=10_000),
     )
 
 
@@ -94,8 +94,9 @@ def robomimic_pixel() -> TrainConfig:
         bc=BCConfig(updates=100_000),
         bc_network=BCNetworkConfig.pixel_resnet18(),
         network=NetworkConfig.pixel_vit(),
-        replay=ReplayConfig(capacity=200_000, state_stack=3),
-        evaluation=EvaluationConfig(every_env_steps=10_000),
+        replay=ReplayConfig(capacity=200_000),
+        state_stack=3,
+        evaluation=TrainEvaluationConfig(every_env_steps=10_000),
         checkpoint_every_env_steps=50_000,
     )
 

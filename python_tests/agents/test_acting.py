@@ -61,7 +61,7 @@ def test_target_noise_is_clipped_twice() -> None:
     agent = make_agent(IBRLConfig(exploration_std=10.0, noise_clip=0.3), state_networks(dropout=0.0))
     obs = random_obs(agent, 500, 0)
     mean = agent.target_actor(obs["state"])
-    proposal = agent._target_rl_proposal(obs["state"], 500)
+    proposal = agent._target_action(obs["state"], torch.empty(500, 0, ACTION_DIM), 500)
     assert float((proposal - mean).abs().max()) <= 0.3 + 1e-12
     assert float(proposal.abs().max()) <= 1.0
     assert float(((proposal - mean).abs() > 0.299).double().mean()) > 0.8
@@ -105,19 +105,6 @@ def test_soft_update_moves_the_counter_and_greedy_does_not() -> None:
         assert int(agent.random.counter) == expected
 
 
-@pytest.mark.parametrize("source", ["hybrid", "rl", "il"])
-def test_source_says_who_may_act(source: Any) -> None:
-    agent = agent_with_values(IBRLConfig(exploration_std=0.0), [[0.0, 0.0], [1.0, 1.0]])
-    obs = random_obs(agent, 4, 0)
-    action = agent.act(obs, explore=True, source=source)
-    assert action.source.tolist() == [0 if source == "rl" else 1] * 4
-    expected = agent.actor(obs["state"]) if source == "rl" else agent.bc_policy(obs)
-    assert torch.equal(action.action, expected.detach())
-    assert action.q.shape == (2 if source == "hybrid" else 1, 4)
-    with pytest.raises(ValueError, match="source: expected hybrid, rl or il, got bc"):
-        agent.act(obs, explore=True, source="bc")
-
-
 def test_actor_proposal_off_acts_by_rl_and_still_proposes_for_the_buffer() -> None:
     agent = agent_with_values(IBRLConfig(actor_proposal=False), [[0.0, 0.0], [1.0, 1.0]])
     obs = random_obs(agent, 4, 0)
@@ -146,7 +133,7 @@ def test_evaluation_is_deterministic_and_asks_every_critic() -> None:
     agent = make_agent(IBRLConfig(beta=3.0, subset_size=2), state_networks(num_critics=5))
     obs = random_obs(agent, 50, 0)
     before = agent.random.generator.get_state()
-    first, second = agent.eval_action(obs), agent.eval_action(obs)
+    first, second = agent.act(obs, explore=False).action, agent.act(obs, explore=False).action
     assert torch.equal(first, second) and torch.equal(before, agent.random.generator.get_state())
     rl_action, il_action = agent.actor(obs["state"]).detach(), agent.bc_policy(obs)
     q = agent.target_critic(obs["state"], torch.stack([rl_action, il_action])).amin(1)

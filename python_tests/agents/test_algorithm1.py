@@ -21,8 +21,8 @@ from algorithm1 import Algorithm1, PixelNets, StateNets, nstep_return
 from torch import Tensor
 
 from ibrl_fast.agents import IBRLConfig
-from ibrl_fast.data import Demonstration, ObsSpec, ReplayBuffer
-from ibrl_fast.ops import philox
+from ibrl_fast.data import BufferPlan, Demonstration, ObsSpec, ReplayBuffer
+from ibrl_fast.ops import _philox as philox
 
 # exact in float32 up to its third power, as the buffer computes in float32
 GAMMA = 63 / 64
@@ -116,19 +116,21 @@ def run_rounds(
             where[first_row + t] = (episode, t)
         first_row += len(episode) + 1
     buffer = ReplayBuffer(
-        {
-            key: ObsSpec(shape, torch.uint8 if len(shape) == 3 else torch.float32)
-            for key, shape in shapes.items()
-        },
-        ACTION_DIM,
-        capacity=50,
-        max_episode_steps=10,
-        demo_capacity=sum(len(episode) for episode in episodes),
-        num_demos=len(episodes),
-        nstep=nstep,
-        gamma=GAMMA,
-        random_shift_pad=0,
-        seed=3,
+        BufferPlan(
+            {
+                key: ObsSpec(shape, torch.uint8 if len(shape) == 3 else torch.float32)
+                for key, shape in shapes.items()
+            },
+            ACTION_DIM,
+            capacity=50,
+            max_episode_steps=10,
+            demo_capacity=sum(len(episode) for episode in episodes),
+            num_demos=len(episodes),
+            nstep=nstep,
+            gamma=GAMMA,
+            random_shift_pad=0,
+            seed=3,
+        )
     )
     buffer.add_demonstrations(episodes, [torch.zeros(len(e) + 1, 1, ACTION_DIM) for e in episodes])
 
@@ -136,7 +138,7 @@ def run_rounds(
     for round_number in range(rounds):
         # act (lines 6 to 9)
         batch = buffer.sample(4).to(torch.float64)
-        il_action = agent.il_actions(batch.obs)
+        il_action = agent.propose(batch.obs)
         action = agent.act(batch.obs, explore=True)
         take_uniforms(random, philox.IBRL_SELECT, 4)
         expected_action, expected_source = reference.act(batch.obs, il_action[:, 0])
@@ -147,7 +149,7 @@ def run_rounds(
         for _ in range(critic_updates):
             # the batch (line 15), its returns from the raw episodes
             batch = buffer.sample(32).to(torch.float64)
-            batch.il_action_next = agent.il_actions(batch.next_obs)
+            batch.il_action_next = agent.propose(batch.next_obs)
             reward, discount = torch.zeros(32, dtype=torch.float64), torch.zeros(32, dtype=torch.float64)
             for i, row in enumerate(batch.rows.tolist()):
                 episode, t = where[row]

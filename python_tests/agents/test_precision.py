@@ -55,8 +55,8 @@ def test_updates_and_acting_run_in_their_precision(name: str, expected: str) -> 
         (lambda: agent.update_critic(batch), 3),  # next features, features, their gradient
         (lambda: agent.update_actor(batch), 1),
         (lambda: agent.act(obs, True), 2),
-        (lambda: agent.eval_action(obs), 2),
-        (lambda: agent.il_actions(obs), 1),
+        (lambda: agent.act(obs, explore=False).action, 2),
+        (lambda: agent.propose(obs), 1),
     ):
         seen.clear()
         call()
@@ -86,7 +86,7 @@ def test_known_proposals_change_nothing() -> None:
     first, second = (make_agent(IBRLConfig(beta=2.0), state_networks()) for _ in range(2))
     for seed in range(3):
         obs = random_obs(first, 5, seed)
-        computed, given = first.act(obs, True), second.act(obs, True, il_action=second.il_actions(obs))
+        computed, given = first.act(obs, True), second.act(obs, True, il_action=second.propose(obs))
         for name in ("action", "source", "q", "il_action"):
             assert torch.equal(getattr(computed, name), getattr(given, name))
     with pytest.raises(ValueError, match=r"il_action: expected \[5, 'S', 3\], got \[4, 1, 3\]"):

@@ -46,7 +46,7 @@ def test_resume_is_bit_for_bit(config: TD3Config, network: Any) -> None:
     other = make_agent(config, network, seed=55, dtype=torch.float32)
     step(other, 9)
     other.load_state_dict(torch.load(file, weights_only=True))
-    assert (other.critic_updates, other.actor_updates) == (6, 3)
+    assert (other.counts["critic_updates"], other.counts["actor_updates"]) == (6, 3)
     assert [step(other, seed) for seed in range(3, 6)] == expected
     ours, theirs = agent.state_dict(), other.state_dict()
     for part, weights in ours["modules"].items():

@@ -74,16 +74,6 @@ def test_targets_follow_by_their_factor() -> None:
             torch.testing.assert_close(after[f"target_{part}"][name], expected, rtol=0, atol=1e-12)
 
 
-def test_sync_targets_copies_the_online_networks() -> None:
-    agent = make_agent(IBRLConfig(), state_networks())
-    agent.update_critic(random_batch(agent))
-    agent.update_actor(random_batch(agent))
-    agent.sync_targets()
-    after = snapshot(agent)
-    for part in ("actor", "critic"):
-        assert all(torch.equal(value, after[f"target_{part}"][name]) for name, value in after[part].items())
-
-
 def test_dropout_is_on_in_both_updates_and_off_when_acting() -> None:
     agent = make_agent(IBRLConfig(), state_networks())
     random = agent.random = RecordingRandom(0)
@@ -163,17 +153,6 @@ def test_bootstrap_proposal_off_never_bootstraps_from_imitation() -> None:
     other.random.load_state_dict(make_agent(IBRLConfig(), state_networks()).random.state_dict())
     expected = other.update_critic(batch)
     assert float(metrics["critic_loss"]) == float(expected["critic_loss"])
-
-
-def test_warm_start_bootstraps_from_imitation_alone() -> None:
-    agent = make_agent(IBRLConfig(subset_size=5), state_networks())
-    batch = random_batch(agent)
-    value = agent.target_critic(batch.next_obs["state"], batch.il_action_next.transpose(0, 1)).amin(1)[0]
-    expected = (batch.reward + batch.discount * value).mean()
-    metrics = agent.update_critic(batch, bootstrap="il")
-    assert abs(float(metrics["target_mean"]) - float(expected)) < 1e-12
-    assert float(metrics["il_share_bootstrap"]) == 1
-    assert float(agent.update_critic(batch, bootstrap="rl")["il_share_bootstrap"]) == 0
 
 
 def test_several_samples_of_the_imitation_policy_all_propose() -> None:
@@ -266,9 +245,6 @@ def test_bad_batches_get_one_clear_error(field: str, value: Any, message: str) -
 
 
 def test_bad_settings_get_one_clear_error() -> None:
-    agent = make_agent(IBRLConfig(), state_networks())
-    with pytest.raises(ValueError, match="bootstrap: expected hybrid, rl or il, got both"):
-        agent.update_critic(random_batch(agent), bootstrap="both")
     with pytest.raises(ValueError, match="subset_size: expected <= 5 critics, got 6"):
         make_agent(IBRLConfig(subset_size=6), state_networks())
     for wrong in (

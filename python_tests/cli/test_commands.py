@@ -13,9 +13,9 @@ from cli_helpers import tiny_arguments
 import ibrl_fast
 from ibrl_fast import load_policy, read_demonstrations
 from ibrl_fast.cli import COMMANDS, main
-from ibrl_fast.training.checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
 from ibrl_fast.training.config_file import config_to_dict, load_config
-from ibrl_fast.training.logging import read_metrics
+from ibrl_fast.training.records.checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
+from ibrl_fast.training.records.metrics import read_metrics
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_train_without_imitation(tmp_path: Path, demos_file: Path) -> None:
     changes = {"--method": "td3", "--total-env-steps": 4, "--evaluation.episodes": 1}
     main(["train", *tiny_arguments(demos_file, tmp_path / "run", changes)])
     config = load_config(tmp_path / "run")
-    assert config.method == "td3" and config.gate is None
+    assert config.method == "td3" and not hasattr(config.agent, "gate")
 
 
 def test_train_again_overwrites_nothing(

@@ -14,7 +14,7 @@ from cli_helpers import tiny_arguments
 
 import ibrl_fast
 from ibrl_fast.cli import main
-from ibrl_fast.training.logging import read_metrics
+from ibrl_fast.training.records.metrics import read_metrics
 
 ROOT = Path(ibrl_fast.__file__).parents[1]
 

@@ -31,7 +31,7 @@ def forbid_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("ibrl_fast.training.collect_demos.collect_demonstrations", work)
     monkeypatch.setattr("ibrl_fast.training.build.load_policy_module", work)
-    monkeypatch.setattr("ibrl_fast.training.report.write_report", work)
+    monkeypatch.setattr("ibrl_fast.training.records.report.write_report", work)
 
 
 def commands(run: Path, out: str | Path) -> list[list[str]]:

@@ -86,7 +86,7 @@ def test_files_that_are_no_run(capsys: Capsys, tmp_path: Path, command: str) -> 
     for name, content in (("text.pt", None), ("foreign.pt", {"weights": torch.ones(1)})):
         path = tmp_path / name
         torch.save(content, path) if content else path.write_text("hello")
-        (tmp_path / "config.json").write_text("{}")
+        (tmp_path / "config.json").write_text('{"format": 2, "method": "ibrl"}')
         assert str(path) in fails(capsys, command, str(path), *more)
 
 

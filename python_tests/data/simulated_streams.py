@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ibrl_fast.ops.streams import Streams
+from ibrl_fast.data.streams import Streams
 
 
 @dataclass

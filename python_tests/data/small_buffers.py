@@ -7,14 +7,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from ibrl_fast.data import Demonstration, ObsSpec, ReplayBuffer
+from ibrl_fast.data import BufferPlan, Demonstration, ObsSpec, ReplayBuffer
 
 SPACE = {"state": ObsSpec((4,)), "front": ObsSpec((3, 8, 8), torch.uint8)}
 
 
 def make_buffer(**changes: Any) -> ReplayBuffer:
     options = {"capacity": 60, "max_episode_steps": 10, "num_envs": 2, "seed": 5} | changes
-    return ReplayBuffer(SPACE, 2, **options)
+    return ReplayBuffer(BufferPlan(SPACE, 2, **options))
+
+
+def is_demo(buffer: ReplayBuffer, rows: torch.Tensor) -> torch.Tensor:
+    """Which of a batch's rows `[batch]` lie in the demonstrations' region."""
+    return rows < buffer.plan.layout.demo_rows
+
+
+def num_online(buffer: ReplayBuffer) -> int:
+    """Online steps held, seen at one moment."""
+    with buffer._lock:
+        return len(buffer) - buffer.num_demo_steps
 
 
 def observation(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:

@@ -13,14 +13,16 @@ from small_buffers import (
     SPACE,
     assert_same,
     fill,
+    is_demo,
     make_buffer,
     make_demo,
+    num_online,
     observation,
     proposals,
     step_arguments,
 )
 
-from ibrl_fast.data import ObsSpec, ReplayBuffer, observation_specs
+from ibrl_fast.data import BufferPlan, ObsSpec, ReplayBuffer, observation_specs
 from ibrl_fast.data import row_storage as row_storage_module
 
 
@@ -39,21 +41,23 @@ def test_required_bytes_are_those_allocated():
         "demo_capacity": 50,
         "num_demos": 4,
     }
-    buffer = ReplayBuffer(SPACE, 2, **parameters)
-    assert ReplayBuffer.required_bytes(SPACE, 2, **parameters) == buffer.nbytes
-    state = ReplayBuffer.required_bytes({"state": SPACE["state"]}, 2, **parameters)
-    images = buffer.nbytes - state
+    plan = BufferPlan(SPACE, 2, **parameters)
+    buffer = ReplayBuffer(plan)
+    index = (buffer._index.table, buffer._index._slot)
+    allocated = buffer._storage.nbytes + sum(array.nbytes for array in index)
+    assert plan.required_bytes == allocated
+    state = BufferPlan({"state": SPACE["state"]}, 2, **parameters).required_bytes
+    images = allocated - state
     # 54 demonstration rows; 166 steps, 34 tails and 22 rows of slack for each environment.
     assert images == (54 + 3 * (166 + 34 + 22)) * 3 * 8 * 8
 
 
 def test_refuses_what_cannot_fit():
     space = {"front": ObsSpec((3, 96, 96), torch.uint8)}
-    parameters = {"capacity": 10**9, "max_episode_steps": 100}
-    needed = ReplayBuffer.required_bytes(space, 2, **parameters)
+    plan = BufferPlan(space, 2, capacity=10**9, max_episode_steps=100)
     with pytest.raises(MemoryError, match=r"expected at most \d+ bytes .* got a need of \d+") as caught:
-        ReplayBuffer(space, 2, **parameters)
-    assert needed > 10**13
+        ReplayBuffer(plan)
+    assert plan.required_bytes > 10**13
     assert "free on cpu" in str(caught.value)
 
 
@@ -74,12 +78,12 @@ def test_holds_capacity_before_anything_is_evicted(length):
     """Episodes of a quarter of the longest or more: the whole capacity is there."""
     buffer, rng = make_buffer(), np.random.default_rng(0)
     fill(buffer, rng, 30, length)
-    assert buffer.num_online_steps == 60
+    assert num_online(buffer) == 60
     # One more step evicts the oldest whole episode.
     if 30 % length == 0:
         buffer.start_episode(None, observation(rng, 2), proposals(rng, 2))
     buffer.append(**step_arguments(rng))
-    assert buffer.num_online_steps == 60 - 2 * length + 2
+    assert num_online(buffer) == 60 - 2 * length + 2
 
 
 def test_demonstrations_outlive_every_eviction():
@@ -88,7 +92,7 @@ def test_demonstrations_outlive_every_eviction():
     buffer.add_demonstrations(demos, [proposals(rng, 7), proposals(rng, 8)])
     fill(buffer, rng, 400)
     assert (buffer.num_demo_steps, len(buffer)) == (13, 73)
-    batch = buffer.sample_mixed(300, 1.0)
+    batch = buffer.sample(300, 1.0)
     stored = {tuple(action) for demo in demos for action in demo.actions.tolist()}
     assert {tuple(action) for action in batch.action.tolist()} == stored
 
@@ -149,25 +153,51 @@ def test_mixed_sizes_are_exact(batch_size, fraction, demos):
     buffer, rng = make_buffer(demo_capacity=6, num_demos=1), np.random.default_rng(0)
     buffer.add_demonstrations([make_demo(rng)], [proposals(rng, 7)])
     fill(buffer, rng, 20)
-    batch = buffer.sample_mixed(batch_size, fraction)
+    batch = buffer.sample(batch_size, fraction)
     assert len(batch) == batch_size
-    assert buffer.is_demo(batch.rows).tolist() == [True] * demos + [False] * (batch_size - demos)
+    assert is_demo(buffer, batch.rows).tolist() == [True] * demos + [False] * (batch_size - demos)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.25, 1.0])
+def test_all_of_a_mixed_batch_are_demonstrations_while_no_online_step_is_held(fraction):
+    buffer, rng = make_buffer(demo_capacity=6, num_demos=1), np.random.default_rng(0)
+    buffer.add_demonstrations([make_demo(rng)], [proposals(rng, 7)])
+    for _ in range(2):
+        assert is_demo(buffer, buffer.sample(64, fraction).rows).all()
+        buffer.start_episode(None, observation(rng, 2), proposals(rng, 2))
+    buffer.append(**step_arguments(rng))
+    first = round(64 * fraction)
+    assert is_demo(buffer, buffer.sample(64, fraction).rows).tolist() == [True] * first + [False] * (
+        64 - first
+    )
+
+
+def test_a_share_of_demonstrations_needs_some_also_beside_online_steps():
+    buffer, rng = make_buffer(demo_capacity=6, num_demos=1), np.random.default_rng(0)
+    fill(buffer, rng, 5)
+    buffer.check_can_sample(4)
+    buffer.check_can_sample(4, 0.0)
+    assert not is_demo(buffer, buffer.sample(4, 0.0).rows).any()
+    with pytest.raises(ValueError, match=r"demo_fraction: expected demonstrations .*, got none"):
+        buffer.sample(4, 0.5)
 
 
 def test_sampling_from_nothing_is_an_error():
-    buffer, rng = make_buffer(demo_capacity=6, num_demos=1), np.random.default_rng(0)
+    buffer = make_buffer(demo_capacity=6, num_demos=1)
     with pytest.raises(ValueError, match="at least one of the transitions"):
         buffer.sample(4)
-    buffer.add_demonstrations([make_demo(rng)], [proposals(rng, 7)])
-    with pytest.raises(ValueError, match="at least one of the online transitions"):
-        buffer.sample_mixed(4, 0.5)
+    for call in (buffer.sample, buffer.check_can_sample):
+        with pytest.raises(ValueError, match=r"demo_fraction: expected demonstrations .* for 0\.5, got none"):
+            call(4, 0.5)
+        with pytest.raises(ValueError, match="at least one of the transitions"):
+            call(4, 0.0)
     for size in (0, -1):
         with pytest.raises(ValueError, match="batch_size: expected at least 1"):
             buffer.sample(size)
     with pytest.raises(TypeError, match="batch_size: expected an integer"):
         buffer.sample(1.5)
     with pytest.raises(ValueError, match="demo_fraction"):
-        buffer.sample_mixed(4, 1.5)
+        buffer.sample(4, 1.5)
 
 
 def test_same_seed_same_batches_other_seed_others():
@@ -267,7 +297,7 @@ def test_checkpoint_continues_bit_for_bit():
                 one.start_episode(None, observation(rng, 2), proposals(rng, 2))
             buffer_batches.append(one.sample(16))
         one.add_demonstrations([make_demo(rng, 7)], [proposals(rng, 8)])
-        buffer_batches.append(one.sample_mixed(16, 0.5))
+        buffer_batches.append(one.sample(16, 0.5))
         one.batches = buffer_batches
     for a, b in zip(buffer.batches, other.batches, strict=True):
         assert_same_batch(a, b)
@@ -306,7 +336,8 @@ def test_checkpoint_of_another_buffer_is_refused():
 def test_appends_beside_samples():
     """Every batch that another thread draws is made of whole transitions."""
     space = {"state": ObsSpec((1,))}
-    buffer = ReplayBuffer(space, 1, capacity=200, max_episode_steps=10, num_envs=2, nstep=1, num_il_samples=0)
+    sizes = {"capacity": 200, "max_episode_steps": 10, "num_envs": 2}
+    buffer = ReplayBuffer(BufferPlan(space, 1, **sizes, nstep=1, num_il_samples=0))
     stop, failures = threading.Event(), []
 
     def check():
@@ -411,6 +442,8 @@ def test_steps_out_of_order_are_errors():
         ({"nstep": 0}, ValueError, "nstep: expected at least 1"),
         ({"demo_capacity": 5}, ValueError, "num_demos: expected 1 to demo_capacity"),
         ({"gamma": 1.1}, ValueError, "gamma"),
+        ({"gamma": 0.0}, ValueError, r"gamma: expected a value in \(0, 1\], got 0.0"),
+        ({"stacks": None}, TypeError, "stacks: expected a dict, got NoneType"),
         ({"stacks": {"stat": 3}}, ValueError, r"stacks: expected keys of .*got \['stat'\]"),
         ({"stacks": {"state": 0}}, ValueError, "stacks"),
         ({"storage": "disk"}, ValueError, "storage: expected one of"),
@@ -421,10 +454,6 @@ def test_steps_out_of_order_are_errors():
 def test_bad_parameters_are_named(change, error, message):
     with pytest.raises(error, match=message):
         make_buffer(**change)
-    with pytest.raises(error, match=message):
-        ReplayBuffer.required_bytes(
-            SPACE, 2, **({"capacity": 60, "max_episode_steps": 10, "num_envs": 2} | change)
-        )
 
 
 def test_observation_specs_of_a_gymnasium_space():

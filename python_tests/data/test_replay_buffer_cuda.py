@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ibrl_fast import _core
-from ibrl_fast.data import ObsSpec, ReplayBuffer
+from ibrl_fast.data import BufferPlan, Demonstration, ObsSpec, ReplayBuffer
 
 pytestmark = [
     pytest.mark.cuda,
@@ -52,9 +52,8 @@ class Episodes:
 
 
 def make_buffer(**options):
-    return ReplayBuffer(
-        SPACE, 3, capacity=200, max_episode_steps=10, num_envs=2, stacks={"state": 3, "wrist": 3}, **options
-    )
+    sizes = {"capacity": 200, "max_episode_steps": 10, "num_envs": 2}
+    return ReplayBuffer(BufferPlan(SPACE, 3, **sizes, stacks={"state": 3, "wrist": 3}, **options))
 
 
 def filled_buffer(**options):
@@ -158,6 +157,37 @@ def test_a_captured_draw_follows_the_buffer(storage):
 
 
 @pytest.mark.parametrize("storage", ["device", "pinned"])
+def test_a_captured_share_of_demonstrations_follows_the_first_online_steps(storage):
+    """A graph recorded when there were none draws demonstrations alone, later the share that was asked."""
+    options = {"demo_capacity": 7, "num_demos": 1}
+    gpu, cpu = make_buffer(storage=storage, device="cuda", **options), make_buffer(**options)
+    episodes = Episodes(gpu, cpu)
+    shown = [episodes.observation() for _ in range(4)]
+    demo = Demonstration(
+        {key: np.concatenate([each[key] for each in shown]) for key in SPACE},
+        episodes.rng.uniform(-1, 1, (7, 3)),
+        np.zeros(7),
+        np.arange(7) == 6,
+        np.zeros(7, dtype=bool),
+    )
+    for buffer in (gpu, cpu):
+        buffer.add_demonstrations([demo], [np.zeros((8, 1, 3))])
+    for _ in range(3):
+        assert_close(gpu.sample(64, 0.25), cpu.sample(64, 0.25))
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        batch = gpu.draw(64, 0.25)
+    for number in range(20):
+        gpu.before_reads()
+        graph.replay()
+        gpu.after_reads()
+        assert_close(batch, cpu.sample(64, 0.25))
+        assert int((batch.rows >= gpu.plan.layout.demo_rows).sum()) == (0 if number < 5 else 48)
+        episodes.append(0 if number < 4 else 3)
+
+
+@pytest.mark.parametrize("storage", ["device", "pinned"])
 def test_the_next_batch_is_drawn_beside_the_update_in_one_graph(storage):
     """A draw on a branch of the captured graph fills the batch of the next replay."""
     gpu, cpu = make_buffer(storage=storage, device="cuda"), make_buffer()
@@ -190,26 +220,7 @@ def test_the_next_batch_is_drawn_beside_the_update_in_one_graph(storage):
         episodes.append(3)
 
 
-@pytest.mark.parametrize("storage", ["device", "pinned", "host"])
-def test_prepared_batches(storage):
-    gpu, cpu = make_buffer(storage=storage, device="cuda"), make_buffer()
-    episodes, kept = Episodes(gpu, cpu), []
-    episodes.append(50)
-    for number in range(30):
-        for buffer in (gpu, cpu):
-            buffer.prefetch(128)
-        torch.cuda._sleep(1_000_000)
-        episodes.append(number % 5)
-        kept.append((gpu.sample(128), cpu.sample(128)))
-    for batch, expected in kept:
-        assert_close(batch, expected)
-    gpu.prefetch(16)
-    state, expected = gpu.state_dict(), gpu.sample(16)
-    cpu.load_state_dict(state)
-    assert_close(expected, cpu.sample(16))
-
-
 def test_capture_of_sample_is_refused():
-    buffer, graph = filled_buffer(device="cuda"), torch.cuda.CUDAGraph()
+    buffer, graph = filled_buffer(storage="device", device="cuda"), torch.cuda.CUDAGraph()
     with pytest.raises(RuntimeError, match="capture `draw` alone"), torch.cuda.graph(graph):
         buffer.sample(64)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from reference_buffer import Episode, ReferenceBuffer, expected_transition
+from small_buffers import is_demo, num_online
 
-from ibrl_fast.data import Demonstration, ObsSpec, ReplayBuffer
+from ibrl_fast.data import BufferPlan, Demonstration, ObsSpec, ReplayBuffer
 
 MAX_STEPS = 12
 SPACE = {"state": ObsSpec((5,)), "proprio": ObsSpec((2,)), "wrist": ObsSpec((3, 4, 6), torch.uint8)}
@@ -21,7 +22,7 @@ class World:
         self.num_envs, self.samples, self.shortest = num_envs, samples, shortest
         self.counter = 0
         demo_steps = [int(n) for n in self.rng.integers(1, 20, demos)]
-        self.buffer = ReplayBuffer(
+        plan = BufferPlan(
             SPACE,
             3,
             capacity=capacity,
@@ -34,6 +35,7 @@ class World:
             seed=seed,
             **options,
         )
+        self.buffer = ReplayBuffer(plan)
         self.reference = ReferenceBuffer(num_envs, capacity // num_envs)
         self.left = [0] * num_envs
         self.demo_steps = demo_steps
@@ -167,7 +169,7 @@ def test_matches_a_list_of_episodes(nstep, stack, bootstrap_on_truncation):
         if chapter == 4:
             world.add_demos(world.demo_steps[2:])
         online, demos = world.reference.online(), world.reference.demonstrated()
-        assert world.buffer.num_online_steps == len(online)
+        assert num_online(world.buffer) == len(online)
         assert world.buffer.num_demo_steps == len(demos)
         assert len(world.buffer) == len(online) + len(demos)
 
@@ -176,9 +178,8 @@ def test_matches_a_list_of_episodes(nstep, stack, bootstrap_on_truncation):
         assert seen == numbers_of(online + demos)
 
         # The mixed sampler: exact sizes, demonstrations first.
-        mixed = world.buffer.sample_mixed(10, 0.5)
-        is_demo = world.buffer.is_demo(mixed.rows)
-        assert is_demo.tolist() == [True] * 5 + [False] * 5
+        mixed = world.buffer.sample(10, 0.5)
+        assert is_demo(world.buffer, mixed.rows).tolist() == [True] * 5 + [False] * 5
         numbers = mixed.obs["state"][:, 0].tolist()
         assert set(numbers[:5]) <= numbers_of(demos)
         assert set(numbers[5:]) <= numbers_of(online)
@@ -205,9 +206,9 @@ def test_very_short_episodes_evict_early_but_never_mix():
                 world.left[env] = 1
         world.step([0, 1])
     online = world.reference.online()
-    assert 100 <= world.buffer.num_online_steps < len(online)
+    assert 100 <= num_online(world.buffer) < len(online)
     seen = world.compare(world.buffer.sample(4000), online, **semantics)
-    assert len(seen) == world.buffer.num_online_steps
+    assert len(seen) == num_online(world.buffer)
     for episodes in world.reference.episodes:
         held = [float(e.observations[0]["state"][0]) in seen for e in episodes]
         assert held == sorted(held), "expected the newest episodes to be held"

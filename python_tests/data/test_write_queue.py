@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from simulated_streams import SimulatedStreams
+from small_buffers import is_demo
 
-from ibrl_fast.data import Demonstration, ObsSpec, ReplayBuffer
+from ibrl_fast.data import BufferPlan, Demonstration, ObsSpec, ReplayBuffer
 from ibrl_fast.data import row_storage as row_storage_module
 from ibrl_fast.data import sampler as sampler_module
 from ibrl_fast.data.staging import StagingRing
@@ -36,10 +37,10 @@ class InterruptedOps:
 def make_pair(monkeypatch, seed=0, **changes):
     """A buffer on a simulated device, a plain one, and the device."""
     streams = SimulatedStreams(seed)
-    plain = ReplayBuffer(SPACE, 2, **(OPTIONS | changes))
+    plain = ReplayBuffer(BufferPlan(SPACE, 2, **(OPTIONS | changes)))
     with monkeypatch.context() as patch:
         patch.setattr(row_storage_module, "streams_of", lambda device: streams)
-        queued = ReplayBuffer(SPACE, 2, **(OPTIONS | changes))
+        queued = ReplayBuffer(BufferPlan(SPACE, 2, **(OPTIONS | changes)))
     assert isinstance(queued._writes, DeviceWriteQueue)
     # Draws of the queued buffer alone are interrupted: those of the plain one happen when nothing runs.
     monkeypatch.setattr(sampler_module, "ops", InterruptedOps(sampler_module.ops, streams))
@@ -98,6 +99,24 @@ def draw_queued(queued, streams, draw, batches):
     queued.after_reads()
 
 
+def test_a_draw_queued_before_the_first_online_step_sees_demonstrations_alone(monkeypatch):
+    """The host is far ahead: what a mixed batch is drawn from is published in the order of the reads."""
+    queued, plain, streams = make_pair(monkeypatch, 3, demo_capacity=9, num_demos=2)
+    steps, got, expected = Steps((queued, plain), 3), [], []
+    steps.add_demo(4)
+    for number in range(6):
+        for _ in range(2):
+            draw_queued(queued, streams, lambda buffer: buffer.draw(32, 0.25), got)
+            expected.append(plain.sample(32, 0.25))
+        if number % 3 == 0:
+            steps.start()
+        steps.append(False)
+    streams.finish_all()
+    online = [int((~is_demo(queued, batch.rows)).sum()) for batch in got]
+    assert online == [0, 0] + [24] * 10
+    assert all(same(*pair) for pair in zip(got, expected, strict=True))
+
+
 def run(monkeypatch, seed, *, rounds=120, reader_streams=1, pace=3, mixed=False):
     """Random steps and reads; returns how many batches differ from those of the plain buffer."""
     queued, plain, streams = make_pair(monkeypatch, seed, demo_capacity=9, num_demos=2)
@@ -115,8 +134,8 @@ def run(monkeypatch, seed, *, rounds=120, reader_streams=1, pace=3, mixed=False)
             if streams.rng.random() < 0.4:
                 streams.stream = readers[int(streams.rng.integers(len(readers)))]
                 if mixed and number % 2:
-                    draw_queued(queued, streams, lambda buffer: buffer.draw_mixed(32, 0.25), got)
-                    expected.append(plain.sample_mixed(32, 0.25))
+                    draw_queued(queued, streams, lambda buffer: buffer.draw(32, 0.25), got)
+                    expected.append(plain.sample(32, 0.25))
                 else:
                     draw_queued(queued, streams, lambda buffer: buffer.draw(32), got)
                     expected.append(plain.sample(32))
@@ -284,7 +303,7 @@ def test_checkpoints_between_a_device_and_the_host(monkeypatch):
 
 def test_a_buffer_without_values_can_be_drawn_from():
     """Tensors of the meta device: the same operations, nothing to look at."""
-    buffer = ReplayBuffer(SPACE, 2, **(OPTIONS | {"device": "meta"}))
+    buffer = ReplayBuffer(BufferPlan(SPACE, 2, **OPTIONS, storage="device", device="meta"))
     steps = Steps((buffer,), 0)
     for _ in range(9):
         steps.start()

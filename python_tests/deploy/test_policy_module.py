@@ -13,7 +13,7 @@ from policies import ACTION_DIM, make_agent, make_bc_policy, pixel_contract, ran
 from ibrl_fast.agents import IBRLConfig, ProposalRule, TD3Config
 from ibrl_fast.deploy import ObservationContract, ObservationField
 from ibrl_fast.deploy.export import make_policy_module, script_policy
-from ibrl_fast.deploy.policy_module import SinglePolicy, enable_rl
+from ibrl_fast.nn.policies import SinglePolicy, enable_rl
 
 RULES = [
     ProposalRule(),
@@ -69,7 +69,7 @@ def test_policy_equals_eval_action(num_critics: int, rule: ProposalRule) -> None
     for policy in (make_policy_module(agent, contract), script_policy(make_policy_module(agent, contract))):
         action, source = policy.act(obs)
         torch.testing.assert_close(action, expected.action, atol=1e-5, rtol=0)
-        torch.testing.assert_close(policy(obs), agent.eval_action(obs), atol=1e-5, rtol=0)
+        torch.testing.assert_close(policy(obs), agent.act(obs, explore=False).action, atol=1e-5, rtol=0)
         assert torch.equal(source, expected.source)
 
 
@@ -139,7 +139,7 @@ def test_policy_of_an_agent_without_a_choice_is_its_actor(config: TD3Config) -> 
     module = make_policy_module(agent, contract)
     action, source = script_policy(module).act(obs)
     assert isinstance(module, SinglePolicy)
-    torch.testing.assert_close(action, agent.eval_action(obs), atol=1e-5, rtol=0)
+    torch.testing.assert_close(action, agent.act(obs, explore=False).action, atol=1e-5, rtol=0)
     assert source.dtype == torch.int64 and source.tolist() == [0] * 64
 
 
@@ -164,7 +164,7 @@ def test_module_scripted_once_follows_training() -> None:
     agent.actor(agent.encoder(obs)).square().sum().backward()
     agent.actor_optimizer.step()
     agent.actor.load_state_dict(copy.deepcopy(agent.actor.state_dict()))
-    after = agent.eval_action(obs)
+    after = agent.act(obs, explore=False).action
     assert (after - before).abs().max() > 1e-6
     assert torch.equal(scripted(obs), after)
 
@@ -213,7 +213,7 @@ def test_contract_has_to_fit_the_networks() -> None:
     for message, contract in wrong.items():
         with pytest.raises(ValueError, match=message):
             make_policy_module(bc_policy, contract)
-    with pytest.raises(TypeError, match="agent: expected"):
+    with pytest.raises(TypeError, match="source: expected a learner"):
         make_policy_module("agent", state_contract())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="source: expected"):
-        SinglePolicy(bc_policy, 2, state_contract())
+        SinglePolicy(bc_policy, 2)

@@ -62,7 +62,7 @@ def workers_of(pid: int) -> list[int]:
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             except (OSError, ValueError):
                 continue
-            if parent == pid and b"ibrl_fast.training.evaluation_worker" in words:
+            if parent == pid and b"ibrl_fast.training.evaluation.worker" in words:
                 found.append(int(entry.name))
     return found
 

@@ -11,22 +11,19 @@ import torch
 from torch import Tensor
 
 from ibrl_fast import ops
+from ibrl_fast.nn.ensemble_mlp import ensemble_mlp, ensemble_mlp_reference
+from ibrl_fast.nn.fast_layers import attention, attention_reference, image_layout, linear, linear_reference
+from ibrl_fast.nn.reduce_tokens import reduce_tokens, reduce_tokens_reference
 from ibrl_fast.ops.adam_update import adam_update_reference
-from ibrl_fast.ops.attention import attention, attention_reference
-from ibrl_fast.ops.ensemble_mlp import ensemble_mlp, ensemble_mlp_reference
 from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu_reference
 from ibrl_fast.ops.ibrl_select import ibrl_select_reference
 from ibrl_fast.ops.ibrl_target import ibrl_target_reference
-from ibrl_fast.ops.image_layout import image_layout
-from ibrl_fast.ops.linear import linear, linear_reference
 from ibrl_fast.ops.nstep_return import nstep_return_reference
-from ibrl_fast.ops.polyak_update import polyak_update_reference
 from ibrl_fast.ops.random_shift_gather import random_shift_gather_reference
 from ibrl_fast.ops.replay_gather import replay_gather_reference
 from ibrl_fast.ops.sample_rows import sample_rows_reference
 from ibrl_fast.ops.scatter_rows import Scatter, scatter_rows_reference
 from ibrl_fast.ops.spatial_embed import spatial_embed_reference
-from ibrl_fast.ops.spatial_embedding import spatial_embedding, spatial_embedding_reference
 
 ROWS, BATCH = 20, 4
 
@@ -211,7 +208,7 @@ def spatial_embed_call() -> dict[str, Any]:
     }
 
 
-def spatial_embedding_call() -> dict[str, Any]:
+def reduce_tokens_call() -> dict[str, Any]:
     given = spatial_embed_call()
     del given["patches"], given["out"]
     return {"tokens": random(BATCH, 7, 5), "patch_weight": random(2, 20, 7), **given}
@@ -267,15 +264,6 @@ def adam_update_call() -> dict[str, Any]:
     }
 
 
-def polyak_update_call() -> dict[str, Any]:
-    shapes = [(30,), (4, 5)]
-    return {
-        "targets": [random(*shape) for shape in shapes],
-        "online": [random(*shape, seed=9) for shape in shapes],
-        "rho": 0.9,
-    }
-
-
 OPS = {
     "replay_gather": Op(ops.replay_gather, replay_gather_plain, replay_gather_call),
     "random_shift_gather": Op(ops.random_shift_gather, random_shift_gather_plain, random_shift_gather_call),
@@ -294,10 +282,7 @@ OPS = {
         adam_update_call,
         ("values", "exp_avg", "exp_avg_sq", "step", "target"),
     ),
-    "polyak_update": Op(ops.polyak_update, polyak_update_reference, polyak_update_call, ("targets",)),
-    "spatial_embedding": Op(
-        spatial_embedding, in_dtype_of("extra", spatial_embedding_reference), spatial_embedding_call
-    ),
+    "reduce_tokens": Op(reduce_tokens, in_dtype_of("extra", reduce_tokens_reference), reduce_tokens_call),
     "ensemble_mlp": Op(ensemble_mlp, in_dtype_of("x", ensemble_mlp_reference), ensemble_mlp_call),
     "linear": Op(
         linear,

@@ -19,7 +19,7 @@ from small_buffers import (
     step_arguments,
 )
 
-from ibrl_fast.data import ObsSpec, ReplayBuffer
+from ibrl_fast.data import BufferPlan, ObsSpec, ReplayBuffer
 
 ODD = (
     *(None, "x", b"xy", 3, 2.5, math.nan, math.inf, 2**70, True, [], {}, [[1.0], [2.0, 3.0]], object()),
@@ -174,20 +174,20 @@ def test_batch_sizes_that_are_none(size: Any) -> None:
     buffer = make_buffer(**OPTIONS)
     fill(buffer, np.random.default_rng(0), 14)
     before = buffer.state_dict()
-    for call in (buffer.sample, lambda n: buffer.sample_mixed(n, 0.0), buffer.prefetch):
+    for call in (buffer.sample, lambda n: buffer.sample(n, 0.0), buffer.draw, buffer.check_can_sample):
         with pytest.raises((ValueError, TypeError), match="batch_size"):
             call(size)
         assert_same(buffer.state_dict(), before)
 
 
 @pytest.mark.parametrize(
-    "fraction", [-0.1, 1.1, math.nan, math.inf, "0.5", [0.5], torch.tensor([0.5, 0.5]), 2**70]
+    "fraction", [-0.1, 1.1, True, math.nan, math.inf, "0.5", [0.5], torch.tensor([0.5, 0.5]), 2**70]
 )
 def test_fractions_that_are_none(fraction: Any) -> None:
     buffer = make_buffer(**OPTIONS)
     fill(buffer, np.random.default_rng(0), 14)
     before = buffer.state_dict()
-    for call in (buffer.sample_mixed, buffer.prefetch):
+    for call in (buffer.sample, buffer.draw, buffer.check_can_sample):
         with pytest.raises((ValueError, TypeError), match="demo_fraction"):
             call(8, fraction)
         assert_same(buffer.state_dict(), before)
@@ -215,11 +215,11 @@ def test_parameters(name: str) -> None:
     given = {"capacity": 60, "max_episode_steps": 10, "num_envs": 2, **OPTIONS}
     for value in NUMBERS:
         if name == "seed" and type(value) is int and value >= 0:
-            ReplayBuffer(SPACE, 2, **(given | {"seed": value})).state_dict()
+            ReplayBuffer(BufferPlan(SPACE, 2, **(given | {"seed": value}))).state_dict()
             continue
         # a size may be more than there is memory, or more than fits another one
         with pytest.raises((ValueError, TypeError, MemoryError)) as error:
-            ReplayBuffer(SPACE, 2, **(given | {name: value}))
+            ReplayBuffer(BufferPlan(SPACE, 2, **(given | {name: value})))
         related = ("replay buffer", "num_demos", "capacity") if isinstance(value, int) else ()
         assert any(each in str(error.value) for each in (name, *related)), error.value
 
@@ -236,10 +236,10 @@ def test_stacks(stacks: Any) -> None:
 )
 def test_observation_shapes(shape: Any, dtype: torch.dtype) -> None:
     with pytest.raises((ValueError, TypeError), match=r"shape|observation_space\['state'\]"):
-        ReplayBuffer({"state": ObsSpec(shape, dtype)}, 2, capacity=60, max_episode_steps=10)
+        BufferPlan({"state": ObsSpec(shape, dtype)}, 2, capacity=60, max_episode_steps=10)
 
 
 def test_observation_spaces_of_other_things() -> None:
-    for space in ({"state": 3}, {"state": (4,)}, {3: ObsSpec((4,))}):
+    for space in ({"state": 3}, {"state": (4,)}, {3: ObsSpec((4,))}, None, 3, [("state", ObsSpec((4,)))]):
         with pytest.raises(TypeError, match="observation_space"):
-            ReplayBuffer(space, 2, capacity=60, max_episode_steps=10)  # type: ignore[arg-type]
+            BufferPlan(space, 2, capacity=60, max_episode_steps=10)  # type: ignore[arg-type]

@@ -17,11 +17,10 @@ OPTIONS = {"demo_capacity": 13, "num_demos": 2, "stacks": {"state": 3, "front": 
 
 
 def saved_state() -> dict[str, Any]:
-    """A state with demonstrations, evicted, finished and running episodes, and a prepared batch."""
+    """A state with demonstrations, and evicted, finished and running episodes."""
     buffer, rng = make_buffer(**OPTIONS), np.random.default_rng(0)
     buffer.add_demonstrations([make_demo(rng), make_demo(rng, 4)], [proposals(rng, 7), proposals(rng, 5)])
     fill(buffer, rng, 95, length=8)
-    buffer.prefetch(6, 0.5)
     return buffer.state_dict()
 
 
@@ -91,12 +90,10 @@ def test_the_state_itself_is_accepted() -> None:
 def test_a_field_that_is_missing_or_of_another_kind(path: tuple[str, ...]) -> None:
     state = copy.deepcopy(STATE)
     del at(state, path[:-1])[path[-1]]
-    if path != ("prefetched",):
-        assert_refused(state, path[-1])
+    assert_refused(state, path[-1])
     wrong = (None, "x", -1, 1.5, [1, 2], torch.zeros(2, dtype=torch.int8), torch.tensor(1 + 2j), object())
     for value in wrong:
-        if (path[-1], value) != ("demo_fraction", None):
-            assert_refused(changed(path, value), *names_of(path))
+        assert_refused(changed(path, value), *names_of(path))
 
 
 TENSORS = [path for path in paths(STATE) if isinstance(at(STATE, path), Tensor)]
@@ -177,7 +174,7 @@ def test_no_state_at_all(value: Any) -> None:
 
 
 def test_unknown_columns() -> None:
-    for path in (("columns", "table"), ("columns", "x"), ("index", "x"), ("prefetched", "tensors", "x")):
+    for path in (("columns", "table"), ("columns", "x"), ("index", "x")):
         assert_refused(changed(path, torch.zeros(3)), path[-1])
 
 
@@ -272,11 +269,11 @@ def test_any_bytes_changed_at_random() -> None:
             assert_same(buffer.state_dict(), before)
             continue
         accepted += 1
-        buffer.sample_mixed(6, 0.5)
+        buffer.sample(6, 0.5)
         fill(buffer, rng, 70, length=7)
         for _ in range(3):
             buffer.sample(32)
-            buffer.sample_mixed(32, 0.5)
+            buffer.sample(32, 0.5)
     assert 20 < accepted < 280
 
 

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_buffers import assert_same, fill, make_buffer, make_demo, observation, proposals, step_arguments
+from small_buffers import (
+    assert_same,
+    fill,
+    make_buffer,
+    make_demo,
+    num_online,
+    observation,
+    proposals,
+    step_arguments,
+)
 
 from ibrl_fast.data import ReplayBuffer
 
@@ -72,7 +81,7 @@ def test_threads_append_sample_and_save_at_once() -> None:
         assert torch.isfinite(batch.reward).all() and len(batch) == 16
 
     def look(rng: np.random.Generator) -> None:
-        assert 0 < buffer.num_online_steps <= 60
+        assert 0 < num_online(buffer) <= 60
         assert len(buffer) >= buffer.num_demo_steps
         assert len(buffer) <= 120
         states[:] = [buffer.state_dict()]
@@ -104,23 +113,6 @@ def test_threads_append_to_one_environment() -> None:
             assert "append: expected" in str(error)
 
     assert run(append, append, append) == []
-    consistent(buffer)
-
-
-def test_threads_prepare_and_take_batches() -> None:
-    buffer = make_buffer(**OPTIONS)
-    fill(buffer, np.random.default_rng(0), 20)
-
-    def prepare(rng: np.random.Generator) -> None:
-        try:
-            buffer.prefetch(8)
-        except ValueError as error:
-            assert "prefetch: expected a sample of the prepared batch first" in str(error)
-
-    def take(rng: np.random.Generator) -> None:
-        assert len(buffer.sample(8)) == 8
-
-    assert run(prepare, prepare, take, take) == []
     consistent(buffer)
 
 

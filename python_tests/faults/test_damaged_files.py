@@ -14,13 +14,13 @@ from demonstration_files import make_demo
 
 from ibrl_fast.data import read_demonstrations, write_demonstrations
 from ibrl_fast.deploy import ObservationContract, ObservationField
-from ibrl_fast.deploy.export import export_torchscript
+from ibrl_fast.deploy.export import export_torchscript, make_policy_module
 from ibrl_fast.deploy.policy import load_policy
-from ibrl_fast.deploy.policy_module import RL_SOURCE, SinglePolicy
 from ibrl_fast.errors import UserError
 from ibrl_fast.files import read_json, write_json
-from ibrl_fast.training.checkpoint import load_checkpoint, save_checkpoint
-from ibrl_fast.training.logging import MetricsLogger, read_metrics
+from ibrl_fast.nn.policies import RL_SOURCE, SinglePolicy
+from ibrl_fast.training.records.checkpoint import load_checkpoint, save_checkpoint
+from ibrl_fast.training.records.metrics import MetricsLogger, read_metrics
 
 COPIES = 300
 
@@ -73,7 +73,7 @@ def write_checkpoint(path: Path) -> None:
 
 def write_policy(path: Path) -> None:
     contract = ObservationContract({"state": ObservationField((5,), "float32")}, 5)
-    export_torchscript(SinglePolicy(StateLayer(), RL_SOURCE, contract), path)
+    export_torchscript(make_policy_module(SinglePolicy(StateLayer(), RL_SOURCE), contract), path)
 
 
 class StateLayer(torch.nn.Module):

@@ -11,8 +11,8 @@ from commands import run
 
 from ibrl_fast import load_policy
 from ibrl_fast.cli import main
-from ibrl_fast.training import trainer as trainer_module
-from ibrl_fast.training.logging import read_metrics
+from ibrl_fast.training import finish
+from ibrl_fast.training.records.metrics import read_metrics
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -36,7 +36,7 @@ def test_pictures_that_cannot_be_drawn(
     def fail(*_: object) -> None:
         raise RuntimeError("the printer is on fire\nand more")
 
-    monkeypatch.setattr(trainer_module, "plot_phase_seconds", fail)
+    monkeypatch.setattr(finish, "plot_phase_seconds", fail)
     folder = tmp_path / "run"
     main(["train", *tiny_arguments(demos_file, folder, {"--total-env-steps": 4})])
     assert "no pictures: the printer is on fire\n" in capsys.readouterr().out
@@ -50,7 +50,7 @@ def test_the_policy_is_there_when_the_last_evaluation_fails(
         raise KeyboardInterrupt
 
     folder = tmp_path / "run"
-    monkeypatch.setattr(trainer_module, "can_film", fail)
+    monkeypatch.setattr(finish, "can_film", fail)
     with pytest.raises(SystemExit):
         main(["train", *tiny_arguments(demos_file, folder, {"--evaluation.video-episodes": 1})])
     assert load_policy(folder / "policy.pt").contract.action_dim == 4

@@ -41,7 +41,7 @@ def test_every_kind_of_file_follows_the_umask(tmp_path: Path, umask: int) -> Non
     from demonstration_files import make_demo
 
     from ibrl_fast.data import write_demonstrations
-    from ibrl_fast.training.checkpoint import save_checkpoint
+    from ibrl_fast.training.records.checkpoint import save_checkpoint
 
     save_checkpoint(tmp_path / "checkpoint.pt", {"number": 1})
     write_demonstrations(tmp_path / "demos.hdf5", [make_demo()])

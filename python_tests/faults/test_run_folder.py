@@ -13,11 +13,11 @@ import pytest
 from fault_helpers import ROOT
 
 from ibrl_fast.errors import ArgumentError, FileError
-from ibrl_fast.training.run_folder import LOCK_NAME, OWN_NAMES, RUN_NAMES, claim, reopen
+from ibrl_fast.training.records.run_folder import LOCK_NAME, OWN_NAMES, RUN_NAMES, claim, reopen
 
 HOLDER = """
 import os, subprocess, sys, time
-from ibrl_fast.training.run_folder import claim
+from ibrl_fast.training.records.run_folder import claim
 folder = claim(sys.argv[1])
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 forked = os.fork()

@@ -12,7 +12,7 @@ import pytest
 from cli_helpers import tiny_arguments
 from commands import MAIN, ROOT, is_alive, run, start, wait_until, workers_of
 
-from ibrl_fast.training.logging import read_metrics
+from ibrl_fast.training.records.metrics import read_metrics
 
 ENDLESS = {"--total-env-steps": 100_000, "--evaluation.every-env-steps": 200_000}
 

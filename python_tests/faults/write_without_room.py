@@ -21,7 +21,7 @@ from ibrl_fast.data import write_demonstrations
 from ibrl_fast.deploy.export import export_torchscript
 from ibrl_fast.errors import FileError
 from ibrl_fast.files import write_bytes, write_json
-from ibrl_fast.training.checkpoint import save_checkpoint
+from ibrl_fast.training.records.checkpoint import save_checkpoint
 
 # what writes a file of about so many numbers
 WRITERS: dict[str, Callable[[Path, int], object]] = {

@@ -26,8 +26,8 @@ from ibrl_fast.nn import (
     critics,
     layers,
 )
-from ibrl_fast.ops.ensemble_mlp import ensemble_mlp_reference, mlp_in_batches
-from ibrl_fast.ops.spatial_embedding import embed_at_once, spatial_embedding_reference
+from ibrl_fast.nn.ensemble_mlp import ensemble_mlp_reference, mlp_in_batches
+from ibrl_fast.nn.reduce_tokens import reduce_at_once, reduce_tokens_reference
 
 ACTOR = ActorConfig(hidden=(24, 16), layer_norm=True, compress_dim=10)
 SPATIAL = CriticConfig(num_critics=3, hidden=(24, 16), embed_dim=20)
@@ -150,10 +150,10 @@ def test_the_ways_on_cuda_equal_the_formulas(
         learned = [*learned, *networks.encoder.trunk.parameters()]
     results = []
     for embedding, mlp in (
-        (spatial_embedding_reference, ensemble_mlp_reference),
-        (embed_at_once, mlp_in_batches),
+        (reduce_tokens_reference, ensemble_mlp_reference),
+        (reduce_at_once, mlp_in_batches),
     ):
-        monkeypatch.setattr(critics, "spatial_embedding", embedding)
+        monkeypatch.setattr(critics, "reduce_tokens", embedding)
         monkeypatch.setattr(layers, "ensemble_mlp", mlp)
         q = networks.critic(features, actions, chosen)
         grads = torch.autograd.grad(q.square().sum(), learned, retain_graph=True) if learned else ()

@@ -46,7 +46,6 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
     drawing = {"seed": 3, "counter": counter}
     q, reward, discount = random(2, 5, batch), random(batch), random(batch).sigmoid()
     subset, actions = torch.tensor([1, 4], device=device), random(2, batch, 7)
-    targets, online = [random(300), random(4, 5)], [random(300), random(4, 5)]
 
     choice, drawn = empty(batch, dtype=torch.int64), empty(batch, dtype=torch.int64)
     nstep_out = (empty(batch), empty(batch), empty(batch, dtype=torch.int64))
@@ -121,7 +120,6 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
             {"out": hidden},
             (hidden,),
         ),
-        "polyak_update": Case(ops.polyak_update, (targets, online, 0.9), {}, tuple(targets)),
     }
 
 

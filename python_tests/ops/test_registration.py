@@ -68,7 +68,7 @@ def test_inductor_fuses_around_an_op(device) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_out_is_what_a_call_without_out_returns(device, name) -> None:
-    if name in ("adam_update", "polyak_update", "scatter_rows"):
+    if name in ("adam_update", "scatter_rows"):
         pytest.skip("works in place")
     case = cases(device)[name]
     expected = case.run()
@@ -148,7 +148,7 @@ def test_number_of_threads_changes_nothing(name) -> None:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other))
 
 
-@pytest.mark.parametrize("name", ["adam_update", "random_shift_gather", "polyak_update"])
+@pytest.mark.parametrize("name", ["adam_update", "random_shift_gather"])
 def test_instruction_set_changes_nothing(name) -> None:
     results = []
     try:
@@ -201,4 +201,4 @@ def test_cuda_tensors_without_cuda_kernels_are_refused() -> None:
     from ibrl_fast.ops._registry import launch_cuda
 
     with pytest.raises(RuntimeError, match="ibrl_target: this build of ibrl_fast has no CUDA kernels"):
-        launch_cuda("ibrl_target", None, lambda: (), 0)
+        launch_cuda("ibrl_target", None, dict, 0)

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ibrl_fast import _core
-from ibrl_fast.ops.ensemble_mlp import mlp_in_batches
-from ibrl_fast.ops.spatial_embedding import embed_at_once
+from ibrl_fast.nn.ensemble_mlp import mlp_in_batches
+from ibrl_fast.nn.reduce_tokens import reduce_at_once
 
 
 class TorchWithoutDeviceGenerators:
@@ -29,8 +29,8 @@ def cuda_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
     """The formulas for CUDA on every device; those for the CPU look at values on the host."""
     monkeypatch.setattr("ibrl_fast.nn.layers.prefers_ensemble_mlp", lambda x: True)
     monkeypatch.setattr("ibrl_fast.nn.layers.ensemble_mlp", mlp_in_batches)
-    monkeypatch.setattr("ibrl_fast.nn.critics.prefers_spatial_embedding", lambda x: True)
-    monkeypatch.setattr("ibrl_fast.nn.critics.spatial_embedding", embed_at_once)
+    monkeypatch.setattr("ibrl_fast.nn.critics.prefers_reduce_tokens", lambda x: True)
+    monkeypatch.setattr("ibrl_fast.nn.critics.reduce_tokens", reduce_at_once)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ibrl_fast.agents import IBRLAgent, IBRLConfig, ProposalRule, TD3Agent, TD3Config
-from ibrl_fast.data import ObsSpec, ReplayBuffer
+from ibrl_fast.data import BufferPlan, ObsSpec, ReplayBuffer
 from ibrl_fast.nn import (
     ActorConfig,
     BCNetworkConfig,
@@ -97,7 +97,9 @@ class Feeder:
     ) -> None:
         self.kind, self.steps = kind, 0
         self.buffer = ReplayBuffer(
-            specs(kind), ACTION_DIM, capacity=200, max_episode_steps=10, device=device, seed=5, **options
+            BufferPlan(
+                specs(kind), ACTION_DIM, capacity=200, max_episode_steps=10, device=device, seed=5, **options
+            )
         )
         self.feed(steps)
 

@@ -140,7 +140,7 @@ class Machine:
         self.stream = Stream(self, "main")
         self._streams = 0
         module = "ibrl_fast.training.graph_capture"
-        for user in (module, "ibrl_fast.training.acting"):
+        for user in (module, "ibrl_fast.training.acting", "ibrl_fast.training.update_round"):
             monkeypatch.setattr(f"{user}.resolve_capture", lambda capture, device: bool(capture))
         for name in ("Stream", "CUDAGraph", "current_stream", "graph", "synchronize"):
             monkeypatch.setattr(torch.cuda, name, getattr(self, f"_{name.lower()}"))

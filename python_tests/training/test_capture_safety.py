@@ -20,8 +20,9 @@ from ibrl_fast.agents import BCConfig, IBRLAgent, IBRLConfig, TD3Config, train_b
 from ibrl_fast.data import Demonstration
 from ibrl_fast.nn import ActorConfig, BCNetworkConfig, ResNet18Config, build_bc_policy
 from ibrl_fast.training.acting import Acting
-from ibrl_fast.training.graph_capture import GraphedStep, UpdateRound
-from ibrl_fast.training.logging import MetricsAccumulator
+from ibrl_fast.training.graph_capture import GraphedStep
+from ibrl_fast.training.records.metrics import MetricsAccumulator
+from ibrl_fast.training.update_round import UpdateRound
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +135,7 @@ class Decaying(IBRLAgent):
 
     def update_critic(self, batch: Any, **options: Any) -> dict[str, torch.Tensor]:
         metrics = super().update_critic(batch, **options)
-        return {**metrics, "decayed": metrics["critic_loss"] * 0.9**self.critic_updates}
+        return {**metrics, "decayed": metrics["critic_loss"] * 0.9 ** self.counts["critic_updates"]}
 
 
 def test_an_agent_that_looks_at_a_value_is_noticed(

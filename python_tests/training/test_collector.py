@@ -11,7 +11,7 @@ import torch
 from graph_cases import ACTION_DIM, CASES, make_agent, specs
 from graph_doubles import Machine
 
-from ibrl_fast.data import ReplayBuffer
+from ibrl_fast.data import BufferPlan, ReplayBuffer
 from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.collector import Collector
 
@@ -51,12 +51,14 @@ def collect(name: str, steps: int, *, capture: bool) -> tuple[ReplayBuffer, list
     agent = make_agent(kind, critics, config)
     samples = 0 if name == "td3-state" else 1
     buffer = ReplayBuffer(
-        specs(kind),
-        ACTION_DIM,
-        capacity=100,
-        max_episode_steps=LENGTH,
-        num_envs=ENVS,
-        num_il_samples=samples,
+        BufferPlan(
+            specs(kind),
+            ACTION_DIM,
+            capacity=100,
+            max_episode_steps=LENGTH,
+            num_envs=ENVS,
+            num_il_samples=samples,
+        )
     )
     passes = [0]
     if samples:
@@ -81,8 +83,8 @@ def test_the_imitation_policy_is_asked_once_for_every_observation() -> None:
     # what is stored beside an observation is what the policy says of it
     agent = make_agent("state", 5, CASES["ibrl-soft-state"][3])
     batch = buffer.sample(64)
-    torch.testing.assert_close(batch.il_action, agent.il_actions(batch.obs))
-    torch.testing.assert_close(batch.il_action_next, agent.il_actions(batch.next_obs))
+    torch.testing.assert_close(batch.il_action, agent.propose(batch.obs))
+    torch.testing.assert_close(batch.il_action_next, agent.propose(batch.next_obs))
 
 
 @pytest.mark.parametrize("name", ["ibrl-soft-state", "td3-state"])

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from ibrl_fast.envs import wilson_interval
-from ibrl_fast.training.evaluate import EvaluationResult, EvaluationSpec, Evaluator
-from ibrl_fast.training.evaluation_process import EvaluationError
+from ibrl_fast.training.evaluation.evaluator import EvaluationResult, EvaluationSpec, Evaluator
+from ibrl_fast.training.evaluation.process import EvaluationError
 
 SPEC = EvaluationSpec(
     pool={"task": "metaworld/reach", "max_episode_steps": 15}, stacks={"state": 1}, seeds=tuple(range(70, 76))

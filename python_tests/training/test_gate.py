@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ibrl_fast.training.gate import DeploymentGate, GateConfig
+from ibrl_fast.agents.gate import DeploymentGate, GateConfig
 
 
 def feed(gate: DeploymentGate, outcomes: str, *, from_il: bool = False) -> list[bool]:

@@ -12,17 +12,17 @@ from graph_cases import ACTION_DIM, BATCH, CASES, Feeder, make_agent, observatio
 from graph_doubles import Machine
 
 from ibrl_fast.agents import BCConfig, IBRLAgent, IBRLConfig, TD3Config, train_bc
-from ibrl_fast.data import Demonstration, ReplayBuffer
+from ibrl_fast.data import Batch, Demonstration, ReplayBuffer
 from ibrl_fast.nn import ActorConfig, BCNetworkConfig, ResNet18Config, build_bc_policy
 from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.graph_capture import (
     CaptureError,
     GraphedStep,
-    UpdateRound,
     resolve_capture,
     step_capture,
 )
-from ibrl_fast.training.logging import PhaseTimer
+from ibrl_fast.training.records.metrics import PhaseTimer
+from ibrl_fast.training.update_round import UpdateRound, reading
 
 CPU = torch.device("cpu")
 
@@ -105,8 +105,8 @@ def test_replayed_rounds_are_the_eager_ones(
         for run in (eager, captured):
             run.round()
             run.feeder.feed(40)
-        assert captured.agent.critic_updates == eager.agent.critic_updates
-        assert captured.agent.actor_updates == number + 1
+        assert captured.agent.counts["critic_updates"] == eager.agent.counts["critic_updates"]
+        assert captured.agent.counts["actor_updates"] == number + 1
         if number in (2, 5):
             assert captured.round.pop() == eager.round.pop()
     assert captured.state() == eager.state()
@@ -165,7 +165,12 @@ def test_a_buffer_on_the_host_is_sampled_outside(machine: Machine, monkeypatch: 
     run = Run("ibrl-soft-state", capture=True, timer=timer)
     sampled: list[int] = []
     sample = run.feeder.buffer.sample
-    monkeypatch.setattr(run.feeder.buffer, "sample", lambda size: sampled.append(size) or sample(size))
+
+    def counted(size: int, demo_fraction: float | None) -> Batch:
+        sampled.append(size)
+        return sample(size, demo_fraction)
+
+    monkeypatch.setattr(run.feeder.buffer, "sample", counted)
     for _ in range(5):
         run.round()
     assert sampled == [BATCH] * 5 * run.critic_updates
@@ -173,6 +178,32 @@ def test_a_buffer_on_the_host_is_sampled_outside(machine: Machine, monkeypatch: 
     recorded = machine.graphs[0].recording.fingerprint()
     assert not any("sample_rows" in operation for operation in recorded)
     assert sum("ibrl_target" in operation for operation in recorded) == run.critic_updates
+
+
+@pytest.mark.usefixtures("cuda_formulas")
+def test_a_mixed_draw_recorded_before_the_first_online_step_is_right_after_it(machine: Machine) -> None:
+    """The share of online steps is looked up where the graph reads: nothing of the recording knows of it."""
+    rng = np.random.default_rng(0)
+    demo = Demonstration(
+        observations=observations("state", 7, 5),
+        actions=rng.uniform(-1, 1, (6, ACTION_DIM)),
+        rewards=np.zeros(6),
+        terminated=np.arange(6) == 5,
+        truncated=np.zeros(6, bool),
+    )
+    captured, eager = (Feeder("state", steps=0, demo_capacity=6, num_demos=1) for _ in range(2))
+    for feeder in (captured, eager):
+        feeder.buffer.add_demonstrations([demo], [np.zeros((7, 1, ACTION_DIM))])
+    buffer = captured.buffer
+    draw = GraphedStep(lambda: buffer.draw(BATCH, 0.25), CPU, warmup=1, around=lambda: reading(buffer))
+    for number in range(8):
+        batch, expected = draw(), eager.buffer.sample(BATCH, 0.25)
+        assert numbers(batch.tensors()) == numbers(expected.tensors())
+        online = int((batch.rows >= buffer.plan.layout.demo_rows).sum())
+        assert online == (0 if number < 4 else BATCH - 2)
+        for feeder in (captured, eager) if number >= 3 else ():
+            feeder.feed(1)
+    assert [graph.replays for graph in machine.graphs] == [7]
 
 
 @pytest.mark.usefixtures("cuda_formulas")
@@ -241,7 +272,7 @@ class Decaying(IBRLAgent):
     def update_actor(self, batch: Any) -> dict[str, torch.Tensor]:
         metrics = super().update_actor(batch)
         with torch.no_grad():
-            self.actor.mlp.output.bias.mul_(1.0 - 0.1 / (1 + self.actor_updates))
+            self.actor.mlp.output.bias.mul_(1.0 - 0.1 / (1 + self.counts["actor_updates"]))
         return metrics
 
 

@@ -12,8 +12,10 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_helpers import tiny_config
 
-from ibrl_fast.training.gate import GateConfig
-from ibrl_fast.training.logging import MetricsAccumulator, MetricsLogger, PhaseTimer, read_metrics
+from ibrl_fast.agents import GateConfig, IBRLConfig, TD3Config
+from ibrl_fast.training.config import TrainConfig
+from ibrl_fast.training.imitation_trainer import ImitationTrainer
+from ibrl_fast.training.records.metrics import MetricsAccumulator, MetricsLogger, PhaseTimer, read_metrics
 from ibrl_fast.training.trainer import Trainer
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -33,13 +35,14 @@ def defined_metrics() -> dict[str, set[str]]:
 
 def test_written_and_defined_metrics_are_the_same(tmp_path: Path, demos_file: Path) -> None:
     configs = [
-        tiny_config(tmp_path / "ibrl", demos_file, gate=GateConfig(window=1)),
-        tiny_config(tmp_path / "td3", demos_file, method="td3", warmup_episodes=0),
-        tiny_config(tmp_path / "bc", demos_file, method="bc"),
+        tiny_config(tmp_path / "ibrl", demos_file, agent=IBRLConfig(gate=GateConfig(window=1))),
+        tiny_config(tmp_path / "td3", demos_file, agent=TD3Config(), warmup_episodes=0),
+        tiny_config(tmp_path / "bc", demos_file).imitation(),
     ]
     written: dict[str, set[str]] = defaultdict(set)
     for config in configs:
-        result = Trainer(config, quiet=True).run()
+        kind = Trainer if isinstance(config, TrainConfig) else ImitationTrainer
+        result = kind(config, quiet=True).run()
         records = read_metrics(config.run_dir)
         for record in records:
             written[record["kind"]] |= set(record) - {"kind", "env_steps"}

@@ -31,7 +31,7 @@ SHARED = {
     "agent.bootstrap_rule.is_paper": True,
     "method": "ibrl",
     "warmup_updates": 0,
-    "gate": None,
+    "agent.gate": None,
 }
 
 # One row each: Meta-World pixels, Robomimic pixels, real robot, Robomimic state
@@ -43,8 +43,8 @@ ROWS: dict[str, tuple[Any, Any, Any, Any]] = {
     "env.image_size": (84, 96, 96, 84),
     "env.action_repeat": (2, 1, 1, 1),
     "env.observation": ("pixels", "both", "both", "state"),
-    "replay.state_stack": (1, 3, 3, 3),
-    "replay.image_stack": (1, 1, 1, 1),
+    "state_stack": (1, 3, 3, 3),
+    "image_stack": (1, 1, 1, 1),
     "env.cameras": (("corner2",), ("robot0_eye_in_hand",), ("wrist",), ("corner2",)),
     "demos.episodes": (3, 10, 10, 10),
     "env.max_episode_steps": (100, 200, 75, 200),

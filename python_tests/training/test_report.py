@@ -13,16 +13,17 @@ import pytest
 from matplotlib.figure import Figure
 from training_helpers import tiny_config
 
-from ibrl_fast.training import report
 from ibrl_fast.training.config_file import save_config
-from ibrl_fast.training.logging import METRICS_NAME
-from ibrl_fast.training.report import plot_phase_seconds, read_run, write_report
+from ibrl_fast.training.records import report
+from ibrl_fast.training.records.metrics import METRICS_NAME
+from ibrl_fast.training.records.report import plot_phase_seconds, read_run, write_report
 
 
 def write_run(folder: Path, rates: list[float], **changes: object) -> Path:
     """A run's folder with one evaluation every 100 steps."""
     task = changes.pop("task", "metaworld/assembly")
-    config = tiny_config(folder, None, **changes)
+    method = str(changes.pop("method", "ibrl"))
+    config = tiny_config(folder, None, **changes).with_method(method)
     config = replace(config, env=replace(config.env, task=task))
     folder.mkdir(parents=True)
     save_config(config, folder)

@@ -11,12 +11,12 @@ import torch
 from training_helpers import reproducible_records, run_interrupted, tiny_config
 
 from ibrl_fast import Trainer, collect_demonstrations, load_policy, write_demonstrations
+from ibrl_fast.agents import GateConfig, IBRLConfig
 from ibrl_fast.data.demonstration_set import DemonstrationSet
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.training.build import load_policy_module
-from ibrl_fast.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from ibrl_fast.training.gate import GateConfig
-from ibrl_fast.training.run_folder import reopen
+from ibrl_fast.training.records.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from ibrl_fast.training.records.run_folder import reopen
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
@@ -61,10 +61,12 @@ def test_two_resumes_at_once(tmp_path: Path, demos_file: Path) -> None:
     assert len(summaries) == 1
 
 
-@pytest.mark.parametrize("part", ["counters", "agent", "buffer", "collector", "contract", "recent", "gate"])
+@pytest.mark.parametrize(
+    "part", ["counters", "learner", "buffer", "collector", "contract", "interval", "gate", "evaluations"]
+)
 def test_whole_content_of_another_run(tmp_path: Path, demos_file: Path, part: str) -> None:
     """Checksums are right, the content is not: one error, and the records stay."""
-    run_interrupted(tiny_config(tmp_path / "run", demos_file, gate=GateConfig()), 9)
+    run_interrupted(tiny_config(tmp_path / "run", demos_file, agent=IBRLConfig(gate=GateConfig())), 9)
     content = load_checkpoint(tmp_path / "run")
     records = (tmp_path / "run" / "metrics.jsonl").read_bytes()
     for wrong in ({"nothing": torch.zeros(3)}, [1, 2], 7, "text"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ibrl_fast.agents import IBRLConfig, ProposalRule
+from ibrl_fast.agents import METHODS, GateConfig, IBRLConfig, ProposalRule, RLPDConfig, TD3Config
 from ibrl_fast.envs import PoolOptions, make_pool
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import ActorConfig, CriticConfig, NetworkConfig
@@ -29,9 +29,9 @@ from ibrl_fast.training.presets import PRESETS, preset
 def odd_config() -> TrainConfig:
     """Every kind of field away from its default: optional values, tuples, paths, nested configs, choices."""
     return TrainConfig(
-        method="td3",
         run_dir=Path("somewhere/{task}"),
         stop_at_success_rate=0.75,
+        warmup_episodes=2,
         env=EnvConfig(
             observation="both",
             cameras=("corner", "corner3"),
@@ -40,7 +40,11 @@ def odd_config() -> TrainConfig:
             shadows=True,
         ),
         demos=DemoConfig(path=Path("demos.hdf5"), episodes=7),
-        agent=IBRLConfig(beta=2.5, acting_rule=ProposalRule(kind="lcb", std_factor=2.0, margin=0.25)),
+        agent=IBRLConfig(
+            gate=GateConfig(window=3),
+            beta=2.5,
+            acting_rule=ProposalRule(kind="lcb", std_factor=2.0, margin=0.25),
+        ),
         network=NetworkConfig(actor=ActorConfig(hidden=(8, 9), compress_dim=None)),
         replay=ReplayConfig(bootstrap_on_truncation=False, nstep=1),
     )
@@ -60,16 +64,50 @@ def test_file_round_trip(tmp_path: Path) -> None:
 
 
 def test_fields_left_out_of_a_file_have_their_defaults() -> None:
-    assert config_from_dict({"seed": 3, "env": {"num_envs": 2}}) == TrainConfig(
-        seed=3, env=EnvConfig(num_envs=2)
-    )
+    values = {"format": 2, "method": "ibrl", "seed": 3, "env": {"num_envs": 2}}
+    assert config_from_dict(values) == TrainConfig(seed=3, env=EnvConfig(num_envs=2))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_goes_through_json(method: str) -> None:
+    config = preset("quickstart").with_method(method)
+    assert config.method == method and config_from_dict(config_to_dict(config)) == config
+    # what two methods share stays, what one lacks is gone
+    assert config.agent.learning_rate == 3e-4  # type: ignore[attr-defined]
+    assert type(config.with_method("td3").agent) is TD3Config
+
+
+def test_imitation_alone_goes_through_json() -> None:
+    config = preset("quickstart").imitation()
+    assert config.method == "bc" and config_from_dict(config_to_dict(config)) == config
+    assert config.demos == preset("quickstart").demos and config.evaluation.episodes == 50
+
+
+def test_a_run_of_an_earlier_version_says_so_in_one_line(tmp_path: Path) -> None:
+    values = config_to_dict(TrainConfig())
+    del values["format"]
+    (tmp_path / CONFIG_NAME).write_text(json.dumps(values))
+    with pytest.raises(
+        ArgumentError, match=r"format: expected 2, got 1 \(the version of ibrl_fast that made"
+    ):
+        load_config(tmp_path)
+
+
+def test_a_method_refuses_what_only_another_has() -> None:
+    with pytest.raises(TypeError, match="beta"):
+        TD3Config(beta=1.0)  # type: ignore[call-arg]
+    values = config_to_dict(TrainConfig(agent=RLPDConfig()))
+    values["agent"]["beta"] = 1.0
+    with pytest.raises(ArgumentError, match=r"RLPDConfig: expected fields .*demo_fraction.*, got beta"):
+        config_from_dict(values)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("{", ["configuration"]),
-        ("[]", ["TrainConfig", "fields"]),
+        ("[]", ["object", "fields"]),
+        ('{"format": 2, "method": "sac"}', ["method: expected one of ibrl, td3, rlpd", "got sac"]),
         ('{"sead": 1}', ["seed", "got sead"]),
         ('{"env": {"tusk": "x"}}', ["EnvConfig", "task", "got tusk"]),
         ('{"env": 3}', ["EnvConfig", "got 3"]),
@@ -79,6 +117,8 @@ def test_fields_left_out_of_a_file_have_their_defaults() -> None:
     ],
 )
 def test_damaged_file_is_one_error_with_its_name(tmp_path: Path, text: str, words: list[str]) -> None:
+    if text.startswith('{"') and "format" not in text:
+        text = '{"format": 2, "method": "ibrl", ' + text[1:]
     (tmp_path / CONFIG_NAME).write_text(text)
     with pytest.raises(ValueError) as error:
         load_config(tmp_path)
@@ -135,7 +175,10 @@ def test_folder_without_a_config(tmp_path: Path) -> None:
         (ReplayConfig, {"random_shift_pad": -1}, "replay.random_shift_pad: expected at least 0, got -1"),
         (EvaluationConfig, {"episodes": 0}, "evaluation.episodes: expected at least 1, got 0"),
         (EvaluationConfig, {"workers": -1}, "evaluation.workers: expected at least 0, got -1"),
-        (TrainConfig, {"method": "sac"}, "method: expected ibrl, td3 or bc, got sac"),
+        (TrainConfig, {"agent": "sac"}, "agent: expected MethodConfig, got sac"),
+        (IBRLConfig, {"gate": GateConfig(), "actor_proposal": False}, "gate: expected None without"),
+        (TrainConfig, {"agent": IBRLConfig(gate=GateConfig())}, "warmup_episodes: expected at least 1 with"),
+        (RLPDConfig, {"demo_fraction": 1.5}, r"demo_fraction: expected in \[0, 1\], got 1.5"),
         (TrainConfig, {"update_frequency": 0}, "update_frequency: expected at least 1, got 0"),
         (TrainConfig, {"seed": -1}, "seed: expected at least 0, got -1"),
         (TrainConfig, {"stop_at_success_rate": 1.5}, r"stop_at_success_rate: expected in \(0, 1\] or None"),

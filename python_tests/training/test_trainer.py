@@ -17,22 +17,23 @@ from ibrl_fast.agents import IBRLAgent
 from ibrl_fast.data import ReplayBuffer
 from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.envs.rendering import RenderingUnavailableError
-from ibrl_fast.training import build, evaluate
-from ibrl_fast.training import trainer as trainer_module
+from ibrl_fast.training import build, finish, trainer
 from ibrl_fast.training.collector import Collector
-from ibrl_fast.training.evaluate import EpisodePart, EvaluationResult, Evaluator
-from ibrl_fast.training.evaluation_process import EvaluationError
-from ibrl_fast.training.graph_capture import UpdateRound
-from ibrl_fast.training.logging import read_metrics
-from ibrl_fast.training.profile import StepProfiler
+from ibrl_fast.training.evaluation import evaluator as evaluate
+from ibrl_fast.training.evaluation import schedule as evaluations
+from ibrl_fast.training.evaluation.evaluator import EpisodePart, EvaluationResult, Evaluator
+from ibrl_fast.training.evaluation.process import EvaluationError
+from ibrl_fast.training.records.metrics import read_metrics
+from ibrl_fast.training.records.profile import StepProfiler
 from ibrl_fast.training.trainer import Trainer
+from ibrl_fast.training.update_round import UpdateRound
 
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take most of a tiny run's time."""
-    monkeypatch.setattr(trainer_module, "write_report", lambda *_: [])
-    monkeypatch.setattr(trainer_module, "plot_phase_seconds", lambda *_: None)
+    monkeypatch.setattr(finish, "write_report", lambda *_: [])
+    monkeypatch.setattr(finish, "plot_phase_seconds", lambda *_: None)
 
 
 def test_schedule(tmp_path: Path, demos_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +111,7 @@ def test_failure_closes_environments_and_workers(
     def fail(*_: Any, **__: Any) -> None:
         raise MemoryError("replay buffer: expected room")
 
-    monkeypatch.setattr(build, "Evaluator", kept_evaluator)
+    monkeypatch.setattr(evaluations, "Evaluator", kept_evaluator)
     monkeypatch.setattr(build, "make_pool", kept_pool)
     monkeypatch.setattr(ReplayBuffer, "add_demonstrations", fail)
     config = tiny_config(tmp_path, demos_file)
@@ -203,7 +204,7 @@ def test_environments_step_beside_the_updates(
 
 def test_profile(tmp_path: Path, demos_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     window = partial(StepProfiler, skipped=12, warmed=1, kept=10)
-    monkeypatch.setattr(trainer_module, "StepProfiler", window)
+    monkeypatch.setattr(trainer, "StepProfiler", window)
     Trainer(tiny_config(tmp_path, demos_file), quiet=True, profile=True).run()
 
     # the trace holds the window: ten steps with their phases, and the operators inside

@@ -17,17 +17,21 @@ from training_helpers import (
 )
 
 from ibrl_fast import collect_demonstrations, write_demonstrations
-from ibrl_fast.training import trainer as trainer_module
+from ibrl_fast.agents import GateConfig, IBRLConfig, IBRLRPLConfig, RLPDConfig, RPLConfig, TD3Config
+from ibrl_fast.errors import ArgumentError
+from ibrl_fast.training import finish
+from ibrl_fast.training.collector import Collector
 from ibrl_fast.training.config import TrainConfig
-from ibrl_fast.training.gate import GateConfig
+from ibrl_fast.training.imitation_trainer import ImitationTrainer
+from ibrl_fast.training.resume import resume_trainer
 from ibrl_fast.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take most of a tiny run's time and are no part of what is compared."""
-    monkeypatch.setattr(trainer_module, "write_report", lambda *_: [])
-    monkeypatch.setattr(trainer_module, "plot_phase_seconds", lambda *_: None)
+    monkeypatch.setattr(finish, "write_report", lambda *_: [])
+    monkeypatch.setattr(finish, "plot_phase_seconds", lambda *_: None)
 
 
 def resume(run_dir: Path) -> None:
@@ -46,8 +50,11 @@ def assert_equal_runs(first: Path, second: Path) -> None:
     "changes",
     [
         pytest.param({}, id="ibrl"),
-        pytest.param({"method": "td3", "warmup_episodes": 2}, id="td3"),
-        pytest.param({"gate": GateConfig(window=2)}, id="gate"),
+        pytest.param({"agent": TD3Config(learning_rate=1e-3), "warmup_episodes": 2}, id="td3"),
+        pytest.param({"agent": RLPDConfig(learning_rate=1e-3), "warmup_updates": 2}, id="rlpd"),
+        pytest.param({"agent": RPLConfig(learning_rate=1e-3)}, id="rpl"),
+        pytest.param({"agent": IBRLRPLConfig(learning_rate=1e-3)}, id="ibrl_rpl"),
+        pytest.param({"agent": IBRLConfig(learning_rate=1e-3, gate=GateConfig(window=2))}, id="gate"),
         pytest.param({"overlap_collection": True, "warmup_updates": 2}, id="overlap"),
     ],
 )
@@ -80,7 +87,7 @@ def test_equality_notices_one_step(tmp_path: Path, demos_file: Path) -> None:
     run_interrupted(first, 20)
     run_interrupted(second, 21)
     found = "\n".join(differences(reproducible_content(first.run_dir), reproducible_content(second.run_dir)))
-    for part in ("/agent/", "/buffer/", "/collector/", "/counters/"):
+    for part in ("/learner/", "/buffer/", "/collector/", "/counters/"):
         assert part in found
 
 
@@ -109,7 +116,7 @@ def test_pixels(tmp_path: Path) -> None:
 def test_seed_decides(tmp_path: Path, demos_file: Path) -> None:
     def weights(config: TrainConfig) -> object:
         run_interrupted(config, 6)
-        return reproducible_content(config.run_dir)["agent"]
+        return reproducible_content(config.run_dir)["learner"]
 
     first = weights(tiny_config(tmp_path / "a", demos_file))
     assert differences(first, weights(tiny_config(tmp_path / "b", demos_file))) == []
@@ -121,23 +128,26 @@ def test_interrupted_before_the_first_step_can_be_resumed(tmp_path: Path, demos_
     Trainer(config, quiet=True).run()
     part = replace(config, run_dir=tmp_path / "part")
     trainer = Trainer(part, quiet=True)
-    start = trainer._start
+    start = Collector.start
 
-    def interrupted_start() -> None:
-        start()
+    def interrupted_start(collector: Collector, seed: int) -> None:
+        start(collector, seed)
         trainer._stop.set()
 
-    trainer._start = interrupted_start  # type: ignore[method-assign]
-    assert trainer.run().env_steps == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Collector, "start", interrupted_start)
+        assert trainer.run().env_steps == 0
     resume(part.run_dir)
     assert_equal_runs(config.run_dir, part.run_dir)
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path, demos_file: Path) -> None:
-    config = tiny_config(tmp_path / "run", demos_file, method="bc", warmup_episodes=0)
-    first = Trainer(config, quiet=True).run()
+    config = tiny_config(tmp_path / "run", demos_file).imitation()
+    first = ImitationTrainer(config, quiet=True).run()
     before = reproducible_records(config.run_dir), reproducible_content(config.run_dir)
-    again = Trainer.from_checkpoint(config.run_dir, quiet=True).run()
+    with pytest.raises(ArgumentError, match="config: expected TrainConfig for Trainer, got ImitationConfig"):
+        Trainer.from_checkpoint(config.run_dir)
+    again = resume_trainer(config.run_dir, quiet=True).run()
     assert again.success_rate == first.success_rate
     after = reproducible_records(config.run_dir), reproducible_content(config.run_dir)
     assert differences(list(before), list(after)) == []

@@ -18,10 +18,16 @@ from ibrl_fast.nn import (
     NetworkConfig,
     ResNet18Config,
 )
-from ibrl_fast.training.checkpoint import load_checkpoint
-from ibrl_fast.training.config import DemoConfig, EnvConfig, EvaluationConfig, ReplayConfig, TrainConfig
-from ibrl_fast.training.logging import read_metrics
-from ibrl_fast.training.result import TrainResult
+from ibrl_fast.training.config import (
+    DemoConfig,
+    EnvConfig,
+    ReplayConfig,
+    TrainConfig,
+    TrainEvaluationConfig,
+)
+from ibrl_fast.training.records.checkpoint import load_checkpoint
+from ibrl_fast.training.records.metrics import read_metrics
+from ibrl_fast.training.records.result import TrainResult
 from ibrl_fast.training.trainer import Trainer
 
 # What depends on the clock and so differs between two equal runs
@@ -47,8 +53,9 @@ def tiny_config(run_dir: Path, demos: Path | None, **changes: Any) -> TrainConfi
             critic=CriticConfig(num_critics=3, hidden=(16, 16)),
         ),
         agent=IBRLConfig(learning_rate=1e-3, beta=1.0),
-        replay=ReplayConfig(capacity=200, state_stack=2),
-        evaluation=EvaluationConfig(every_env_steps=60, episodes=2, workers=0, video_episodes=0),
+        replay=ReplayConfig(capacity=200),
+        state_stack=2,
+        evaluation=TrainEvaluationConfig(every_env_steps=60, episodes=2, workers=0, video_episodes=0),
     )
     return replace(config, **changes)
 
@@ -73,7 +80,9 @@ def tiny_pixel_config(run_dir: Path, demos: Path, **changes: Any) -> TrainConfig
             critic=CriticConfig(num_critics=2, hidden=(8,), head="trunk", embed_dim=8),
             encoder=DrQConfig(channels=4),
         ),
-        replay=ReplayConfig(capacity=300, image_stack=2),
+        replay=ReplayConfig(capacity=300),
+        state_stack=1,
+        image_stack=2,
         evaluation=replace(config.evaluation, every_env_steps=1000, episodes=1),
     )
     return replace(config, **changes)

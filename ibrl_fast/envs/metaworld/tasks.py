@@ -89,8 +89,11 @@ def published_name(task: TaskInfo) -> str:
 
 
 def _state_units(num_objects: int) -> tuple[float, ...]:
-    """0.1 m for positions, 0.3 for the gripper opening; 0, best masked, for quaternions, an unused second
-    object and the previous frame."""
+    """Units of a state's entries; 0 where one is best masked.
+
+    0.1 m for positions, 0.3 for the gripper opening; 0 for quaternions, an unused second object and the
+    previous frame.
+    """
     units = [0.0] * STATE_DIM
     units[0:4] = [*[POSITION_SCALE] * 3, GRIPPER_SCALE]
     for index in range(num_objects):

@@ -1,0 +1,1 @@
+"""What the benches compare with: code as one would write it without this package, and other packages."""

@@ -1,0 +1,229 @@
+"""An ensemble of MLPs.
+
+On the CPU one member after the other, forward and backward written out: batching saves no launches there,
+a subset needs no copy of its weights, LayerNorm is one pass with its weights, and the hand-written backward
+skips most of autograd's bookkeeping. On CUDA batched products, with bias, LayerNorm and ReLU in one pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from ibrl_fast.errors import ArgumentError
+from ibrl_fast.nn.fast_layers import linear, product_dtype
+from ibrl_fast.ops.checks import MAX_CUDA_WIDTH, check_list, check_tensor
+from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu
+
+_EPS = 1e-5
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def prefers_ensemble_mlp(x: Tensor) -> bool:
+    """Whether ensemble_mlp beats its reference for this input: wherever it runs, unless it is traced."""
+    return x.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling()
+
+
+def ensemble_mlp_reference(
+    x: Tensor, parameters: list[Tensor], *, layer_norm: bool, subset: Tensor | None = None
+) -> Tensor:
+    """The same as batched products."""
+    if subset is not None:
+        parameters = [parameter.index_select(0, subset) for parameter in parameters]
+    x = x.expand(parameters[0].shape[0], -1, -1)
+    step = 4 if layer_norm else 2
+    for start in range(0, len(parameters) - 2, step):
+        weight, bias = parameters[start : start + 2]
+        x = torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+        if layer_norm:
+            norm_weight, norm_bias = parameters[start + 2 : start + 4]
+            normalised = F.layer_norm(x, x.shape[-1:], eps=_EPS)
+            x = torch.addcmul(norm_bias.unsqueeze(1), normalised, norm_weight.unsqueeze(1))
+        x = F.relu(x)
+    return torch.baddbmm(parameters[-1].unsqueeze(1), x, parameters[-2].transpose(1, 2))
+
+
+def ensemble_mlp(
+    x: Tensor, parameters: list[Tensor], *, layer_norm: bool, subset: Tensor | None = None
+) -> Tensor:
+    """Linear, (LayerNorm), ReLU per hidden layer and a last linear layer, per member; differentiable once.
+
+    Args:
+        x: `[members or 1, batch, in_dim]`.
+        parameters: per hidden layer weight `[E, out, in]`, bias `[E, out]` and, with layer_norm, LayerNorm's
+            weight and bias `[E, out]`; then weight and bias of the last layer.
+        layer_norm: whether the hidden layers have LayerNorms.
+        subset: `[members]` int64, the members to compute, one several times where wanted; None computes all
+            E.
+
+    Returns:
+        `[members, batch, out_dim]`; bfloat16 under autocast.
+
+    Raises:
+        ValueError: x has neither one nor as many inputs as there are members, or parameters do not fit.
+        TypeError: something that is no tensor.
+        IndexError: on the CPU, where subset names no member (on CUDA a device assertion).
+    """
+    check_tensor("x", x, getattr(x, "shape", ()), _DTYPES)
+    if not isinstance(layer_norm, bool):
+        raise TypeError(f"layer_norm: expected a bool, got {type(layer_norm).__name__}")
+    ensemble = _check_parameters(parameters, x, layer_norm)
+    if subset is not None:
+        check_tensor("subset", subset, ("members",), (torch.int64,), x.device)
+    count = ensemble if subset is None else subset.shape[0]
+    if x.dim() != 3 or x.shape[0] not in (1, count):
+        raise ArgumentError(f"x: expected [1 or {count}, batch, in_dim], got {list(x.shape)}")
+    if x.device.type != "cpu":
+        return mlp_in_batches(x, parameters, layer_norm=layer_norm, subset=subset)
+    members = list(range(count)) if subset is None else subset.tolist()
+    wrong = [member for member in members if not 0 <= member < ensemble]
+    if wrong:
+        raise IndexError(f"subset: expected members 0 to {ensemble - 1}, got {wrong[0]}")
+    dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype
+    return _EnsembleMLP.apply(x, layer_norm, members, dtype, *parameters)
+
+
+def _check_parameters(parameters: list[Tensor], x: Tensor, layer_norm: bool) -> int:
+    """Raises ``ValueError`` for parameters that do not fit x or each other; returns their members."""
+    parameters, step = check_list("parameters", parameters), 4 if layer_norm else 2
+    if len(parameters) < 2 or (len(parameters) - 2) % step:
+        raise ArgumentError(
+            f"parameters: expected 2 and {step} for each hidden layer, got {len(parameters)} tensors"
+        )
+    ensemble, width = (*getattr(parameters[0], "shape", ()), 0)[0], x.shape[-1] if x.dim() else 0
+    for i, parameter in enumerate(parameters):
+        is_weight = i % step == 0 or i == len(parameters) - 2
+        shape = (ensemble, "out", width) if is_weight else (ensemble, width)
+        check_tensor(f"parameters[{i}]", parameter, shape, _DTYPES, x.device)
+        width = parameter.shape[1]
+    return ensemble
+
+
+def mlp_in_batches(
+    x: Tensor, parameters: list[Tensor], *, layer_norm: bool, subset: Tensor | None = None
+) -> Tensor:
+    """The way of ensemble_mlp on CUDA, its arguments unchecked: two launches for a hidden layer."""
+    hidden = parameters[:-2:4]
+    if not layer_norm or any(weight.shape[1] > MAX_CUDA_WIDTH for weight in hidden):
+        return ensemble_mlp_reference(x, parameters, layer_norm=layer_norm, subset=subset)
+    if subset is not None:
+        parameters = [parameter.index_select(0, subset) for parameter in parameters]
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    for start in range(0, len(parameters) - 2, 4):
+        weight, *affine = parameters[start : start + 4]
+        products = _BatchedProduct.apply(x, weight, product_dtype(x))
+        x = ensemble_norm_relu(products, *(parameter.to(dtype) for parameter in affine))
+    x = x.expand(parameters[0].shape[0], -1, -1)
+    return torch.baddbmm(parameters[-1].unsqueeze(1), x, parameters[-2].transpose(1, 2))
+
+
+class _BatchedProduct(torch.autograd.Function):
+    """x `[members or 1, batch, in]` times each member's weight `[members, out, in]` transposed, in `dtype`.
+
+    The weight's gradient comes as the weight lies in memory: autograd's is transposed, and is copied.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        ctx.dtypes = x.dtype, weight.dtype
+        x, weight = x.to(dtype), weight.to(dtype)
+        ctx.save_for_backward(x, weight)
+        return torch.bmm(x.expand(weight.shape[0], -1, -1), weight.transpose(1, 2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        grad_x = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            grad_x = torch.bmm(grad, weight)
+            grad_x = (grad_x if x.shape[0] > 1 else grad_x.sum(0, keepdim=True)).to(ctx.dtypes[0])
+        if ctx.needs_input_grad[1]:
+            factors = grad.transpose(1, 2), x.expand(weight.shape[0], -1, -1)
+            if grad.device.type == "cuda" and grad.dtype == torch.bfloat16:
+                # cuBLAS writes float32 sums as they are
+                grad_weight = torch.bmm(*factors, out_dtype=torch.float32).to(ctx.dtypes[1])
+            else:
+                grad_weight = torch.bmm(*factors).to(ctx.dtypes[1])
+        return grad_x, grad_weight, None
+
+
+class _EnsembleMLP(torch.autograd.Function):
+    """Saves, per member and hidden layer, what its backward reads."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, layer_norm: bool, members: list[int], dtype: torch.dtype, *parameters: Tensor
+    ) -> Tensor:
+        inputs = x.to(dtype).unbind(0)
+        step = 4 if layer_norm else 2
+        saved, values = [], []
+        for position, member in enumerate(members):
+            hidden = inputs[position if len(inputs) > 1 else 0]
+            layers = []
+            for start in range(0, len(parameters) - 2, step):
+                weight = parameters[start][member].to(dtype)
+                before = hidden
+                linear_out = linear(before, weight, parameters[start + 1][member].to(dtype))
+                mean = rstd = None
+                hidden = linear_out
+                if layer_norm:
+                    norm_weight, norm_bias = parameters[start + 2][member], parameters[start + 3][member]
+                    hidden, mean, rstd = torch.native_layer_norm(
+                        linear_out, linear_out.shape[-1:], norm_weight, norm_bias, _EPS
+                    )
+                hidden = hidden.relu_()
+                layers.append((before, weight, linear_out, mean, rstd, hidden))
+            weight = parameters[-2][member].to(dtype)
+            values.append(linear(hidden, weight, parameters[-1][member].to(dtype)))
+            saved.append((layers, hidden, weight))
+        ctx.save_for_backward(*parameters)
+        ctx.layers, ctx.members, ctx.layer_norm, ctx.x_shape = saved, members, layer_norm, x.shape
+        return torch.stack(values)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        parameters = ctx.saved_tensors
+        need_x, need_parameters = ctx.needs_input_grad[0], any(ctx.needs_input_grad[4:])
+        # members that were not computed get zeros, those computed several times the sum
+        once = len(set(ctx.members)) == len(ctx.members)
+        make = torch.empty_like if once and len(ctx.members) == len(parameters[0]) else torch.zeros_like
+        put = Tensor.copy_ if once else Tensor.add_
+        grads = [make(parameter) for parameter in parameters] if need_parameters else []
+        step = 4 if ctx.layer_norm else 2
+        grad_inputs = []
+        for (layers, last_hidden, last_weight), member, error in zip(
+            ctx.layers, ctx.members, grad.unbind(0), strict=True
+        ):
+            if need_parameters:
+                put(grads[-2][member], linear(error.t(), last_hidden.t()))
+                put(grads[-1][member], error.sum(0))
+            error = linear(error, last_weight.t())
+            for index in reversed(range(len(layers))):
+                before, weight, linear_out, mean, rstd, hidden = layers[index]
+                start = index * step
+                error = torch.ops.aten.threshold_backward(error, hidden, 0)
+                if ctx.layer_norm:
+                    norm_weight, norm_bias = parameters[start + 2][member], parameters[start + 3][member]
+                    mask = [True, need_parameters, need_parameters]
+                    error, grad_weight, grad_bias = torch.ops.aten.native_layer_norm_backward(
+                        error, linear_out, linear_out.shape[-1:], mean, rstd, norm_weight, norm_bias, mask
+                    )
+                    if need_parameters:
+                        put(grads[start + 2][member], grad_weight)
+                        put(grads[start + 3][member], grad_bias)
+                if need_parameters:
+                    put(grads[start][member], linear(error.t(), before.t()))
+                    put(grads[start + 1][member], error.sum(0))
+                error = linear(error, weight.t()) if index > 0 or need_x else error
+            grad_inputs.append(error)
+        grad_x = None
+        if need_x:
+            grad_x = torch.stack(grad_inputs) if ctx.x_shape[0] > 1 else sum(grad_inputs[1:], grad_inputs[0])
+            grad_x = grad_x.view(ctx.x_shape).to(parameters[0].dtype)
+        return (grad_x, None, None, None, *(grads if need_parameters else [None] * len(parameters)))

@@ -1,0 +1,93 @@
+"""What every kind of run has in common: how it is made, resumed, run and stopped."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from ibrl_fast.envs import resolve_task
+from ibrl_fast.errors import ArgumentError
+from ibrl_fast.training.build import check_device
+from ibrl_fast.training.config import ImitationConfig
+from ibrl_fast.training.interruption import StopWish
+from ibrl_fast.training.records.result import TrainResult
+from ibrl_fast.training.run import Run, SavedRun, open_run
+
+
+class BaseTrainer(ABC):
+    """One run.
+
+    Args:
+        config: the run, of the very type that this trainer is for.
+        quiet: no progress display (records and files are written all the same).
+        profile: adds a trace of some steps and where their time went (`StepProfiler`).
+        overwrite: replace a run that lies in the run's folder, which is an error otherwise.
+
+    Raises:
+        ValueError: another kind of run, an unknown task, or a device that this machine lacks.
+    """
+
+    config_type: ClassVar[type[ImitationConfig]]
+
+    def __init__(
+        self, config: Any, *, quiet: bool = False, profile: bool = False, overwrite: bool = False
+    ) -> None:
+        if type(config) is not self.config_type:
+            raise ArgumentError(
+                f"config: expected {self.config_type.__name__} for {type(self).__name__}, "
+                f"got {type(config).__name__}"
+            )
+        resolve_task(config.env.task)
+        check_device(config)
+        self.config = config
+        self.run_dir: Path = config.resolved_run_dir()
+        self._quiet = quiet
+        self._profile = profile
+        self._overwrite = overwrite
+        self._saved: SavedRun | None = None
+        self._stop = StopWish()
+
+    @classmethod
+    def from_checkpoint(cls, path: Path | str, *, quiet: bool = False) -> Self:
+        """A trainer that goes on where a run folder's checkpoint stands, bit for bit on the CPU.
+
+        Raises:
+            CheckpointError: no readable checkpoint there.
+            ValueError: one of another kind of run.
+        """
+        return cls.from_saved(SavedRun(Path(path)), quiet=quiet)
+
+    @classmethod
+    def from_saved(cls, saved: SavedRun, *, quiet: bool = False) -> Self:
+        """A trainer that goes on from a checkpoint that was read already."""
+        trainer = cls(saved.config(), quiet=quiet)
+        trainer.run_dir = saved.run_dir
+        trainer._saved = saved
+        return trainer
+
+    @property
+    def stopped_by(self) -> int | None:
+        """The signal (SIGINT, SIGTERM) that stopped the run; None where none did."""
+        return self._stop.number if self._stop.is_set() else None
+
+    def run(self) -> TrainResult:
+        """Run to the end, or until Ctrl-C or SIGTERM, which save a checkpoint first.
+
+        Raises:
+            ArgumentError: another run lies in the folder, or another process works there.
+        """
+        with open_run(
+            self.config,
+            self.run_dir,
+            self._saved,
+            stop=self._stop,
+            quiet=self._quiet,
+            profile=self._profile,
+            overwrite=self._overwrite,
+        ) as run:
+            return self._work(run)
+
+    @abstractmethod
+    def _work(self, run: Run) -> TrainResult:
+        """The run itself."""

@@ -1,0 +1,1 @@
+"""Evaluation of policies: episodes on fixed seeds (evaluator.py), in processes, on a schedule."""

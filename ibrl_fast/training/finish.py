@@ -1,0 +1,64 @@
+"""The end of a run: exported policy, last evaluation, summary, and pictures that cannot fail it."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ibrl_fast.deploy.export import export_policy
+from ibrl_fast.training.config import TrainConfig
+from ibrl_fast.training.evaluation.evaluator import EvaluationResult, can_film
+from ibrl_fast.training.evaluation.schedule import Evaluations
+from ibrl_fast.training.records.report import plot_phase_seconds, write_report
+from ibrl_fast.training.records.result import TrainResult, describe, write_summary
+from ibrl_fast.training.records.run_folder import POLICY_NAME
+from ibrl_fast.training.run import Run
+
+
+def conclude(run: Run, module: nn.Module, evaluations: Evaluations) -> TrainResult:
+    """Export a policy, evaluate it once more and write everything down.
+
+    Args:
+        run: whose state is saved.
+        module: its policy module, which `evaluations` watches.
+        evaluations: of the run.
+    """
+    run.counters.wall_seconds = run.wall_seconds
+    export_policy(module, run.run_dir / POLICY_NAME)
+    final = evaluations.last(filmed=run.config.evaluation.video_episodes > 0 and can_film(run.say))
+    metrics = {
+        **final.metrics(),
+        "warmup_env_steps": run.counters.warmup_steps * run.config.env.action_repeat,
+        "wall_seconds": run.wall_seconds,
+    }
+    run.log("summary", run.env_steps, metrics)
+    run.say(describe("final policy", final))
+    result = _result(run, final, evaluations.bc_success_rate)
+    write_summary(result, run.timer.seconds)
+
+    # nothing from here on can fail the run
+    if final.no_video:
+        run.say(f"no video: {final.no_video}")
+    with run.decorating("pictures"):
+        plot_phase_seconds(run.timer.seconds, run.run_dir / "phases.png")
+        if isinstance(run.config, TrainConfig):
+            write_report([run.run_dir], run.run_dir)
+    return result
+
+
+def interrupted_result(run: Run, bc_success_rate: float | None = None) -> TrainResult:
+    """Where a run stands that was asked to stop."""
+    return _result(run, None, bc_success_rate)
+
+
+def _result(run: Run, final: EvaluationResult | None, bc_success_rate: float | None) -> TrainResult:
+    return TrainResult(
+        success_rate=None if final is None else final.success_rate,
+        success_low=None if final is None else final.success_low,
+        success_high=None if final is None else final.success_high,
+        bc_success_rate=bc_success_rate,
+        env_steps=run.env_steps,
+        wall_seconds=run.wall_seconds,
+        run_dir=run.run_dir,
+        policy_path=None if final is None else run.run_dir / POLICY_NAME,
+        interrupted=final is None,
+    )
