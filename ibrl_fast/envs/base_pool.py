@@ -205,7 +205,7 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         return f" (no environment {self.num_envs})" if rows > self.num_envs else " (environment 0)"
 
     def _check_state(self, state: Any, expected: PoolState) -> PoolState:
-        return check_state(state, expected, self.task.name)
+        return check_state(state, expected, self.task.name, self.task.state_limits)
 
     def _check_env_ids(self, env_ids: Any, *, are_different: bool = False) -> list[int]:
         return check_env_ids(env_ids, self.num_envs, are_different=are_different)

@@ -15,17 +15,8 @@ MAX_RAND_VEC = 10.0
 """Largest entry of a random vector: ten metres from the origin, far outside every task."""
 MAX_COORDINATE = 1e10
 """Beyond it MuJoCo calls a position or speed bad."""
-# a bad speed may be restored: the step that meets it ends the episode
-_LIMITS = {
-    "rand_vec": MAX_RAND_VEC,
-    # a reset leaves most of the model where it is: physics must settle there
-    "body_pos": 1e3,
-    "site_pos": 1e3,
-    "physics": float(np.finfo(np.float32).max),
-    "episode_return": float(np.finfo(np.float32).max),
-}
+_LARGEST_RETURN = float(np.finfo(np.float32).max)
 _MOST_STEPS = 2**53  # counters pass through float64
-_INTEGERS = ("elapsed_steps", "path_length")
 
 
 class RandVecError(ArgumentError, RuntimeError):
@@ -92,19 +83,26 @@ def check_rand_vec(rand_vec: Any, shape: tuple[int, int]) -> npt.NDArray[np.floa
 
 
 def check_state(
-    state: Any, expected: Mapping[str, npt.NDArray[Any]], task: str
+    state: Any, expected: Mapping[str, npt.NDArray[Any]], task: str, limits: Mapping[str, float]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return a pool's state with the names, shapes and types that `expected` has."""
+    """Return a pool's state with the names, shapes and types that `expected` has.
+
+    Numbers are at most `limits` by name in size, or MAX_COORDINATE; `rng` [N, 6] holds the words of NumPy's
+    PCG64; integers are counts; a scalar under `task/` may be NaN, for one that is not set.
+    """
     if not isinstance(state, Mapping):
         raise ArgumentError(f"state: expected a mapping of names to arrays, got {describe(state)}")
     if set(state) != set(expected):
         missing = sorted(set(expected) - set(state))
         extra = sorted(map(str, set(state) - set(expected)))
         raise ArgumentError(f"state: expected the entries of {task}, missing {missing}, unknown {extra}")
-    return {key: _check_entry(key, state[key], value) for key, value in expected.items()}
+    limits = {"episode_return": _LARGEST_RETURN, **limits}
+    return {key: _check_entry(key, state[key], value, limits) for key, value in expected.items()}
 
 
-def _check_entry(key: str, given: Any, expected: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _check_entry(
+    key: str, given: Any, expected: npt.NDArray[Any], limits: Mapping[str, float]
+) -> npt.NDArray[Any]:
     """Return one entry [N, ...] as an array of the expected dtype."""
     name = f"state[{key!r}]"
     try:
@@ -121,7 +119,7 @@ def _check_entry(key: str, given: Any, expected: npt.NDArray[Any]) -> npt.NDArra
         whole = (np.abs(array) <= 2.0**64) & (np.floor(array) == array)
         _refuse_bad(name, str(expected.dtype), array, whole)
         raise ArgumentError(f"{name}: expected {expected.dtype}, got {array.dtype}")
-    words, good = _good_values(key, array, expected.dtype)
+    words, good = _good_values(key, array, expected.dtype, limits.get(key, MAX_COORDINATE))
     _refuse_bad(name, words, array, good)
     return np.ascontiguousarray(array, dtype=expected.dtype).reshape(expected.shape)
 
@@ -136,7 +134,7 @@ def _refuse_bad(name: str, words: str, array: npt.NDArray[Any], good: npt.NDArra
 
 
 def _good_values(
-    key: str, array: npt.NDArray[Any], dtype: np.dtype[Any]
+    key: str, array: npt.NDArray[Any], dtype: np.dtype[Any], limit: float
 ) -> tuple[str, npt.NDArray[np.bool_]]:
     """Return what an entry's values must be, in words, and which of them are."""
     if key == "rng":
@@ -146,14 +144,13 @@ def _good_values(
         good[:, 4] &= array[:, 4] <= 1
         good[:, 5] &= array[:, 5] < 2**32
         return "the words of a PCG64 generator (odd increment, flag 0 or 1, 32 bits)", good
-    if key in _INTEGERS:
+    if dtype == np.int64:
         return f"an integer from 0 to {_MOST_STEPS}", (array >= 0) & (array <= _MOST_STEPS)
     if dtype.kind == "b":
         return "a boolean", (array == 0) | (array == 1)
     if dtype.kind in "iu":
         bounds = np.iinfo(dtype)
         return f"integers of {dtype}", (array >= bounds.min) & (array <= bounds.max)
-    limit = _LIMITS.get(key, MAX_COORDINATE)
     good = np.abs(array.astype(np.float64)) <= limit
     if key.startswith("task/") and array.ndim == 1:
         good |= np.isnan(array)  # a number that the task has not set
