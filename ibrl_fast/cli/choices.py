@@ -6,17 +6,20 @@ name of a type, or None; the flags of what it holds (`--agent.gate.window 30`) a
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import types
 import typing
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
+from ibrl_fast.agents.config import MethodConfig
+from ibrl_fast.agents.methods import METHODS, method_config
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.training.config import TrainConfig
 
 METHOD = "--method"
+METHOD_OPTION = "--agent."
 
 
 def choose_parts(config: TrainConfig, arguments: Sequence[str]) -> tuple[TrainConfig, list[str]]:
@@ -27,31 +30,62 @@ def choose_parts(config: TrainConfig, arguments: Sequence[str]) -> tuple[TrainCo
         arguments: of the command line.
 
     Returns:
-        The configuration with the parts that were asked for, and the arguments that are left.
+        The configuration with the parts that were asked for, and the arguments that are left. Whether the
+        parts fit the other values is left to who reads the whole command line.
 
     Raises:
-        ArgumentError: a name that a part does not have; lists those that it has.
+        ArgumentError: a name that a part does not have, or an option that the method does not have; lists
+            those that it has.
     """
     rest = list(arguments)
     method = _take(rest, METHOD)
     if method is not None:
         config = config.with_method(method)
     for path, options in list(_parts(config)):
-        value = _take(rest, "--" + ".".join(path))
+        value = _take(rest, _flag(path))
         if value is not None:
             if value not in options:
-                expected = f"one of {', '.join(options)}"
-                raise ArgumentError(f"--{'.'.join(path)}: expected {expected}, got {value}")
+                raise ArgumentError(f"{_flag(path)}: expected one of {', '.join(options)}, got {value}")
             config = _with(config, path, options[value])
         elif _get(config, path) is None and len(options) == 2 and _has_inner_flags(rest, path):
             # a flag of what it holds asks for the part
             config = _with(config, path, next(option for option in options.values() if option is not None))
+    _check_method_options(config.agent, rest)
     return config, rest
 
 
 def describe_parts(config: TrainConfig) -> str:
     """The flags of whole parts with their names, for `--help`."""
-    return ", ".join(f"--{'.'.join(path)} {'|'.join(options)}" for path, options in _parts(config))
+    return ", ".join(f"{_flag(path)} {'|'.join(options)}" for path, options in _parts(config))
+
+
+def has_field(config: Any, flag: str) -> bool:
+    """Whether a configuration has the field that a flag such as `--agent.gate` names."""
+    for name in flag.removeprefix("--").replace("-", "_").split("."):
+        known = dataclasses.fields(config) if dataclasses.is_dataclass(config) else ()
+        if name not in {entry.name for entry in known}:
+            return False
+        config = getattr(config, name)
+    return True
+
+
+def _check_method_options(config: MethodConfig, arguments: Sequence[str]) -> None:
+    """Refuse an option that only other methods have, or none, in one line."""
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        if not flag.startswith(METHOD_OPTION):
+            continue
+        name = flag.removeprefix(METHOD_OPTION).partition(".")[0]
+        if has_field(config, name):
+            continue
+        own = ", ".join(entry.name.replace("_", "-") for entry in dataclasses.fields(config))
+        others = [method for method in METHODS if has_field(method_config(method)(), name)]
+        got = f"one of {', '.join(others)}" if others else name
+        raise ArgumentError(f"{flag}: expected an option of {config.method} ({own}), got {got}")
+
+
+def _flag(path: Sequence[str]) -> str:
+    return "--" + ".".join(path).replace("_", "-")
 
 
 def _parts(config: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
@@ -95,7 +129,7 @@ def _find(arguments: Sequence[str], flag: str) -> int | None:
 
 
 def _has_inner_flags(arguments: list[str], path: tuple[str, ...]) -> bool:
-    inner = "--" + ".".join(path).replace("_", "-") + "."
+    inner = _flag(path) + "."
     return any(argument.replace("_", "-").startswith(inner) for argument in arguments)
 
 
@@ -106,7 +140,9 @@ def _get(config: Any, path: tuple[str, ...]) -> Any:
 
 
 def _with(config: Any, path: tuple[str, ...], value: Any) -> Any:
-    """The configuration with another value at a path."""
+    """The configuration with another value at a path, unchecked: other flags may be what makes it fit."""
     name, *rest = path
     inner = value if not rest else _with(getattr(config, name), tuple(rest), value)
-    return replace(config, **{name: inner})
+    changed = copy.copy(config)
+    object.__setattr__(changed, name, inner)
+    return changed

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import tyro
 
 from ibrl_fast.agents.methods import METHODS
-from ibrl_fast.cli.choices import choose_parts, describe_parts
+from ibrl_fast.cli.choices import choose_parts, describe_parts, has_field
 from ibrl_fast.cli.run import finish, in_fresh_folder, print_result
 from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.presets import PRESETS, preset
@@ -29,13 +29,14 @@ def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
     profile = "--profile" in rest
     rest = [_long(argument) for argument in rest if argument != "--profile"]
     default, rest = choose_parts(default, rest)
+    short = [name for name, long in SHORT.items() if has_field(default, long)]
     config = tyro.cli(
         TrainConfig,
         default=default,
         args=rest,
         prog="ibrl-fast train [PRESET]",
         description=f"Train one run. Presets: {', '.join(PRESETS)}. --method {'|'.join(METHODS)} (here: "
-        f"{default.method}). Whole parts: {describe_parts(default)}. Short flags: {', '.join(SHORT)}. "
+        f"{default.method}). Whole parts: {describe_parts(default)}. Short flags: {', '.join(short)}. "
         "--profile adds a trace of some steps and charts of where their time went.",
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
     )

@@ -114,7 +114,8 @@ def check_apart(name: str, outs: Sequence[Tensor | None], given: Sequence[Tensor
 
 def _span(tensor: Tensor) -> tuple[int, int]:
     """First address of a tensor's elements, and the one after the last; nothing where there is no memory."""
-    begin = tensor.data_ptr()
+    # a slice of a tensor without memory has an address all the same
+    begin = 0 if tensor.is_meta else tensor.data_ptr()
     if begin == 0 or tensor.numel() == 0:
         return begin, begin
     if tensor.is_contiguous():

@@ -68,16 +68,17 @@ class UpdateRound:
         """One round. Nothing is read back from the device.
 
         Raises:
-            ValueError: the buffer is empty.
+            ValueError: the buffer is empty, or lacks the demonstrations of a mixed batch.
             CaptureError: the round cannot be captured.
         """
         if self._graphed is None:
             self._round(self._buffer.sample)
             return
-        if not len(self._buffer):
+        if self._buffer.draws_on_device:
             # a recorded draw would read past the table
-            raise ArgumentError("buffer: expected at least one transition, got none")
-        if not self._buffer.draws_on_device:
+            for request in set(self._requests):
+                self._buffer.check_can_sample(request.size, request.demo_fraction)
+        else:
             with self._timer("sample"):
                 self._fill_inputs()
         if not self._graphed.captured:

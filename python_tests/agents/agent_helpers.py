@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ibrl_fast.agents import IBRLAgent, IBRLConfig, TD3Agent, TD3Config
+from ibrl_fast.agents import TD3Config
 from ibrl_fast.agents.random_source import RandomSource
 from ibrl_fast.data import Batch
 from ibrl_fast.nn import (
@@ -43,19 +44,37 @@ def pixel_networks(num_critics: int = 2, dropout: float = 0.5) -> NetworkConfig:
 
 
 def make_agent(
-    config: TD3Config, network: NetworkConfig, *, seed: int = 0, dtype: torch.dtype = torch.float64
+    config: TD3Config,
+    network: NetworkConfig,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    output_std: float = 0.5,
 ) -> Any:
-    """An agent with weights from a seed; IBRL for an IBRLConfig, else TD3."""
+    """The agent of a configuration, with weights from a seed.
+
+    `output_std`: of the actor's last layer, which starts small or at zero and would matter little.
+    """
     torch.manual_seed(seed + 100)
     shapes = STATE_SHAPES if network.encoder is None else PIXEL_SHAPES
-    networks = build_networks(network, shapes, ACTION_DIM)
-    # the actor's last layer starts small: make it matter
+    networks = build_networks(network, shapes, ACTION_DIM, residual=config.residual)
     with torch.no_grad():
-        networks.actor.mlp.output.weight.normal_(std=0.5)
-    if not isinstance(config, IBRLConfig):
-        return TD3Agent(networks, config, seed=seed, dtype=dtype)
+        output_layer(networks.actor).weight.normal_(std=output_std)
+    agent = pkgutil.resolve_name(config.learner)
+    if not config.needs_teacher:
+        return agent(networks, config, seed=seed, dtype=dtype)
     bc = build_bc_policy(BCNetworkConfig(actor=network.actor, encoder=network.encoder), shapes, ACTION_DIM)
-    return IBRLAgent(networks, config, bc, seed=seed, dtype=dtype)
+    if config.residual:
+        # far enough from zero that corrections are clipped
+        with torch.no_grad():
+            output_layer(bc.actor).weight.normal_(std=0.5)
+    return agent(networks, config, bc, seed=seed, dtype=dtype)
+
+
+def output_layer(actor: Any) -> nn.Linear:
+    """The last layer of an actor, or of its residual."""
+    layer: nn.Linear = getattr(actor, "residual", actor).mlp.output
+    return layer
 
 
 def random_obs(agent: Any, size: int, seed: int) -> dict[str, Tensor]:

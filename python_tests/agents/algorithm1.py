@@ -23,6 +23,11 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return (x - mean) / torch.sqrt(variance + 1e-5) * weight + bias
 
 
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0), whose slope at 0 is 0: a row of which dropout left nothing stands exactly there."""
+    return x * (x > 0)
+
+
 def mlp(x: Tensor, weights: Weights, layers: int, norm: bool, mask: Tensor | None = None) -> Tensor:
     """Linear, LayerNorm, dropout, ReLU per hidden layer; a last linear layer."""
     start = 0
@@ -33,7 +38,7 @@ def mlp(x: Tensor, weights: Weights, layers: int, norm: bool, mask: Tensor | Non
         if mask is not None:
             x = x * mask[:, start : start + x.shape[1]]
             start += x.shape[1]
-        x = torch.clamp(x, min=0)
+        x = relu(x)
     return F.linear(x, weights["mlp.output.weight"], weights["mlp.output.bias"])
 
 
@@ -46,7 +51,7 @@ class StateNets:
     def encode(self, weights: Weights, obs: dict[str, Tensor]) -> Any:
         return obs["state"]
 
-    def actor(self, weights: Weights, features: Tensor, mask: Tensor | None) -> Tensor:
+    def actor(self, weights: Weights, features: Tensor, base: Tensor | None, mask: Tensor | None) -> Tensor:
         return torch.tanh(mlp(features, weights, self.layers, norm=False, mask=mask))
 
     def critic(self, weights: Weights, features: Tensor, action: Tensor) -> Tensor:
@@ -63,7 +68,7 @@ class PixelNets:
 
     def encode(self, weights: Weights, obs: dict[str, Tensor]) -> Any:
         w = {name.removeprefix("trunk."): value for name, value in weights.items()}
-        patches = F.conv2d(obs["camera"], w["conv1.weight"], w["conv1.bias"], stride=4).clamp(min=0)
+        patches = relu(F.conv2d(obs["camera"], w["conv1.weight"], w["conv1.bias"], stride=4))
         patches = F.conv2d(patches, w["conv2.weight"], w["conv2.bias"], stride=2)
         x = patches.flatten(2).transpose(1, 2) + w["position"]
         # one transformer layer, one head after the other
@@ -85,7 +90,7 @@ class PixelNets:
         x = x + F.linear(y, w["layers.0.contract.weight"], w["layers.0.contract.bias"])
         return layer_norm(x, w["norm.weight"], w["norm.bias"]), obs["proprio"]
 
-    def actor(self, weights: Weights, features: Any, mask: Tensor | None) -> Tensor:
+    def actor(self, weights: Weights, features: Any, base: Tensor | None, mask: Tensor | None) -> Tensor:
         tokens, proprio = features
         hidden = F.linear(
             tokens.reshape(len(tokens), -1), weights["compress.0.weight"], weights["compress.0.bias"]
@@ -93,7 +98,7 @@ class PixelNets:
         hidden = layer_norm(hidden, weights["compress.1.weight"], weights["compress.1.bias"])
         if mask is not None:
             hidden, mask = hidden * mask[:, : self.compress], mask[:, self.compress :]
-        hidden = torch.cat([hidden.clamp(min=0), proprio], 1)
+        hidden = torch.cat([relu(hidden), proprio], 1)
         return torch.tanh(mlp(hidden, weights, self.layers, norm=True, mask=mask))
 
     def critic(self, weights: Weights, features: Any, action: Tensor) -> Tensor:
@@ -104,9 +109,40 @@ class PixelNets:
         for channel in range(tokens.shape[2]):
             x = torch.cat([tokens[:, :, channel], extra], 1)
             x = F.linear(x, weights["reduce.input.weight"], weights["reduce.input.bias"])
-            x = layer_norm(x, weights["reduce.norm.weight"], weights["reduce.norm.bias"]).clamp(min=0)
+            x = relu(layer_norm(x, weights["reduce.norm.weight"], weights["reduce.norm.bias"]))
             total = total + x * weights["reduce.channel_weight"][channel]
         return mlp(torch.cat([total, extra], 1), weights, self.layers, norm=True)[:, 0]
+
+
+@dataclass
+class ResidualNets:
+    """Sec. XIV: clip(mu + pi(s, mu)), pi the plain actor with mu behind the state or proprioception.
+
+    Counts the components of actions that were clipped, and all.
+    """
+
+    plain: StateNets | PixelNets
+    clipped: int = 0
+    components: int = 0
+
+    def encode(self, weights: Weights, obs: dict[str, Tensor]) -> Any:
+        return self.plain.encode(weights, obs)
+
+    def actor(self, weights: Weights, features: Any, base: Tensor, mask: Tensor | None) -> Tensor:
+        w = {name.removeprefix("residual."): value for name, value in weights.items()}
+        if isinstance(features, tuple):
+            seen = features[0], torch.cat([features[1], base], 1)
+        else:
+            seen = torch.cat([features, base], 1)
+        total = base + self.plain.actor(w, seen, None, mask)
+        outside = total.detach().abs() > 1
+        self.clipped += int(outside.sum())
+        self.components += outside.numel()
+        # a clipped component is a constant: it hands no gradient back
+        return torch.where(outside, torch.sign(total.detach()), total)
+
+    def critic(self, weights: Weights, features: Any, action: Tensor) -> Tensor:
+        return self.plain.critic(weights, features, action)
 
 
 class Adam:
@@ -139,9 +175,10 @@ def nstep_return(episode: Any, t: int, nstep: int, gamma: float) -> tuple[float,
 
 
 class Algorithm1:
-    """Lines 3 to 22, fed with recorded random numbers.
+    """Lines 3 to 22, fed with recorded random numbers; without mu's proposals it is TD3.
 
-    `draws` has a list per kind: normal, mask, subset, and uniform for the softmax.
+    `draws` has a list per kind: normal, mask, subset, and uniform for the softmax. `config` says with
+    `actor_proposal` and `bootstrap_proposal` where mu proposes.
     """
 
     def __init__(
@@ -189,37 +226,38 @@ class Algorithm1:
             choices.append(choice)
         return choices
 
-    @torch.no_grad()
-    def act(self, obs: dict[str, Tensor], il_action: Tensor) -> tuple[Tensor, list[int]]:
-        """Lines 7 to 9."""
-        features = self.nets.encode(self.encoder, obs)
-        noise = self.config["sigma"] * self.draw("normal")
-        rl_action = torch.clamp(self.nets.actor(self.actor, features, None) + noise, -1, 1)
-        subset = self.draw_subset()
-        values = []
-        for action in (rl_action, il_action):
+    def value(self, features: Any, proposals: list[Tensor]) -> list[Tensor]:
+        """Each proposal's smallest value among a random subset of target critics."""
+        subset, values = self.draw_subset(), []
+        for action in proposals:
             q = [self.nets.critic(self.target_critics[i], features, action) for i in subset]
             values.append(torch.stack(q).amin(0))
+        return values
+
+    @torch.no_grad()
+    def act(self, obs: dict[str, Tensor], il_action: Tensor | None) -> tuple[Tensor, list[int], list[Tensor]]:
+        """Lines 7 to 9: actions, choices and the proposals' values."""
+        features = self.nets.encode(self.encoder, obs)
+        noise = self.config["sigma"] * self.draw("normal")
+        rl_action = torch.clamp(self.nets.actor(self.actor, features, il_action, None) + noise, -1, 1)
+        proposals = [rl_action, il_action] if self.config["actor_proposal"] else [rl_action]
+        values = self.value(features, proposals)
         choice = self.choose(values)
-        rows = [(rl_action, il_action)[c][row] for row, c in enumerate(choice)]
-        return torch.stack(rows), choice
+        return torch.stack([proposals[c][row] for row, c in enumerate(choice)]), choice, values
 
     @torch.no_grad()
     def target(
-        self, reward: Tensor, discount: Tensor, next_obs: dict[str, Tensor], il_action: Tensor
+        self, reward: Tensor, discount: Tensor, next_obs: dict[str, Tensor], il_action: Tensor | None
     ) -> Tensor:
         """Lines 16 and 17."""
         features = self.nets.encode(self.encoder, next_obs)
-        proposal = self.nets.actor(self.target_actor, features, self.draw("mask"))
+        rl_action = self.nets.actor(self.target_actor, features, il_action, self.draw("mask"))
         noise = torch.clamp(
             self.config["sigma"] * self.draw("normal"), -self.config["clip"], self.config["clip"]
         )
-        rl_action = torch.clamp(proposal + noise, -1, 1)
-        subset = self.draw_subset()
-        values = []
-        for action in (rl_action, il_action):
-            q = [self.nets.critic(self.target_critics[i], features, action) for i in subset]
-            values.append(torch.stack(q).amin(0))
+        rl_action = torch.clamp(rl_action + noise, -1, 1)
+        proposals = [rl_action, il_action] if self.config["bootstrap_proposal"] else [rl_action]
+        values = self.value(features, proposals)
         choice = self.choose(values)
         value = torch.stack([values[c][row] for row, c in enumerate(choice)])
         return reward + discount * value
@@ -236,10 +274,10 @@ class Algorithm1:
             self.ema(online, target_weights)
         return float(loss.detach())
 
-    def update_actor(self, obs: dict[str, Tensor]) -> float:
+    def update_actor(self, obs: dict[str, Tensor], il_action: Tensor | None) -> float:
         """Lines 21 and 22."""
         features = self.nets.encode(self.encoder, obs)
-        action = self.nets.actor(self.actor, features, self.draw("mask"))
+        action = self.nets.actor(self.actor, features, il_action, self.draw("mask"))
         worst = self.nets.critic(self.critics[0], features, action)
         for critic in self.critics[1:]:
             worst = torch.minimum(worst, self.nets.critic(critic, features, action))

@@ -1,4 +1,4 @@
-"""Whole rounds of IBRL against Algorithm 1 written out: 1e-9 in float64, with the same random numbers."""
+"""Whole rounds of every method against Algorithm 1 written out: 1e-9 in float64, the same random numbers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from agent_helpers import (
     STATE_SHAPES,
     RecordingRandom,
     make_agent,
+    output_layer,
     pixel_networks,
+    random_batch,
+    random_obs,
     state_networks,
 )
-from algorithm1 import Algorithm1, PixelNets, StateNets, nstep_return
+from algorithm1 import Algorithm1, PixelNets, ResidualNets, StateNets, nstep_return
 from torch import Tensor
 
-from ibrl_fast.agents import IBRLConfig
+from ibrl_fast.agents import IBRLConfig, IBRLRPLConfig, RLPDConfig, RPLConfig, TD3Config
 from ibrl_fast.data import BufferPlan, Demonstration, ObsSpec, ReplayBuffer
 from ibrl_fast.ops import _philox as philox
 
@@ -89,6 +92,60 @@ def assert_same_weights(agent: Any, reference: Algorithm1) -> None:
             torch.testing.assert_close(value.detach(), expected, rtol=0, atol=TOLERANCE)
 
 
+class Steps:
+    """Raw episodes, demonstrations and online ones, and the same in a replay buffer."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]], nstep: int) -> None:
+        self.shapes = shapes
+        demos, online = make_episodes(shapes, seed=1), make_episodes(shapes, seed=2)
+        self.buffer = ReplayBuffer(
+            BufferPlan(
+                {
+                    key: ObsSpec(shape, torch.uint8 if len(shape) == 3 else torch.float32)
+                    for key, shape in shapes.items()
+                },
+                ACTION_DIM,
+                capacity=50,
+                max_episode_steps=10,
+                demo_capacity=sum(len(demo) for demo in demos),
+                num_demos=len(demos),
+                num_il_samples=0,
+                nstep=nstep,
+                gamma=GAMMA,
+                random_shift_pad=0,
+                seed=3,
+            )
+        )
+        self.buffer.add_demonstrations(demos)
+        for episode in online:
+            self._append(episode)
+        # a step by the numbers that it observed
+        self._where = {
+            self._key({key: value[t] for key, value in episode.observations.items()}): (episode, t, is_demo)
+            for episodes, is_demo in ((demos, True), (online, False))
+            for episode in episodes
+            for t in range(len(episode))
+        }
+
+    def _append(self, episode: Demonstration) -> None:
+        def observed(t: int) -> dict[str, np.ndarray]:
+            return {key: value[t : t + 1] for key, value in episode.observations.items()}
+
+        self.buffer.start_episode(None, observed(0))
+        for t in range(len(episode)):
+            step = slice(t, t + 1)
+            ends = episode.terminated[step], episode.truncated[step]
+            self.buffer.append(episode.actions[step], episode.rewards[step], *ends, observed(t + 1))
+
+    def _key(self, obs: dict[str, Any]) -> bytes:
+        vector = next(key for key, shape in self.shapes.items() if len(shape) == 1)
+        return np.asarray(obs[vector], np.float32).tobytes()
+
+    def find(self, obs: dict[str, Tensor], i: int) -> tuple[Demonstration, int, bool]:
+        """The episode of row i of a batch, its step there, and whether it is a demonstration."""
+        return self._where[self._key({key: value[i] for key, value in obs.items()})]
+
+
 def run_rounds(
     agent: Any, nets: Any, shapes: dict[str, tuple[int, ...]], *, nstep: int, rounds: int, critic_updates: int
 ) -> SimpleNamespace:
@@ -99,84 +156,81 @@ def run_rounds(
         nets,
         copied_weights(agent),
         random.draws,
-        beta=config.beta,
+        beta=getattr(config, "beta", None),
+        actor_proposal=getattr(config, "actor_proposal", False),
+        bootstrap_proposal=getattr(config, "bootstrap_proposal", False),
         subset_size=config.subset_size,
         sigma=config.exploration_std,
         clip=config.noise_clip,
         rho=config.polyak,
         lr=config.learning_rate,
     )
-    initial = copied_weights(agent)["actor"]["mlp.output.weight"].detach().clone()
+    initial = output_layer(agent.actor).weight.detach().clone()
+    steps = Steps(shapes, nstep)
 
-    # raw episodes, and the same in the replay buffer
-    episodes = make_episodes(shapes, seed=1)
-    first_row, where = 0, {}
-    for episode in episodes:
-        for t in range(len(episode)):
-            where[first_row + t] = (episode, t)
-        first_row += len(episode) + 1
-    buffer = ReplayBuffer(
-        BufferPlan(
-            {
-                key: ObsSpec(shape, torch.uint8 if len(shape) == 3 else torch.float32)
-                for key, shape in shapes.items()
-            },
-            ACTION_DIM,
-            capacity=50,
-            max_episode_steps=10,
-            demo_capacity=sum(len(episode) for episode in episodes),
-            num_demos=len(episodes),
-            nstep=nstep,
-            gamma=GAMMA,
-            random_shift_pad=0,
-            seed=3,
-        )
-    )
-    buffer.add_demonstrations(episodes, [torch.zeros(len(e) + 1, 1, ACTION_DIM) for e in episodes])
-
-    seen = SimpleNamespace(terminated=0, truncated=0, il_target=0, il_act=0)
+    seen = SimpleNamespace(terminated=0, truncated=0, demos=0, transitions=0, il_target=0, il_act=0, acts=0)
     for round_number in range(rounds):
         # act (lines 6 to 9)
-        batch = buffer.sample(4).to(torch.float64)
-        il_action = agent.propose(batch.obs)
+        batch = steps.buffer.sample(4).to(torch.float64)
+        il_action = imitation(agent, batch.obs)
         action = agent.act(batch.obs, explore=True)
         take_uniforms(random, philox.IBRL_SELECT, 4)
-        expected_action, expected_source = reference.act(batch.obs, il_action[:, 0])
+        expected_action, expected_source, expected_q = reference.act(batch.obs, il_action)
         assert action.source.tolist() == expected_source, f"round {round_number}"
         torch.testing.assert_close(action.action, expected_action, rtol=0, atol=TOLERANCE)
+        torch.testing.assert_close(action.q, torch.stack(expected_q), rtol=0, atol=TOLERANCE)
         seen.il_act += sum(expected_source)
+        seen.acts += 4
 
-        for _ in range(critic_updates):
+        requests = config.batches(32, critic_updates)
+        assert len(requests) == critic_updates
+        for request in requests:
             # the batch (line 15), its returns from the raw episodes
-            batch = buffer.sample(32).to(torch.float64)
-            batch.il_action_next = agent.propose(batch.next_obs)
+            batch = steps.buffer.sample(request.size, request.demo_fraction).to(torch.float64)
             reward, discount = torch.zeros(32, dtype=torch.float64), torch.zeros(32, dtype=torch.float64)
-            for i, row in enumerate(batch.rows.tolist()):
-                episode, t = where[row]
+            from_demos = []
+            for i in range(32):
+                episode, t, is_demo = steps.find(batch.obs, i)
+                from_demos.append(is_demo)
                 reward[i], discount[i], follows = nstep_return(episode, t, nstep, GAMMA)
                 seen.terminated += int(discount[i] == 0)
                 seen.truncated += int(bool(episode.truncated[-1]) and follows == len(episode))
                 assert np.array_equal(batch.action[i].numpy(), episode.actions[t].astype(np.float64))
                 assert_same_obs(batch.obs, i, episode, t)
                 assert_same_obs(batch.next_obs, i, episode, follows)
+            assert steps.buffer.is_demo(batch.rows).tolist() == from_demos
+            if request.demo_fraction is not None:
+                assert sum(from_demos) == request.demo_fraction * 32
+            seen.demos += sum(from_demos)
+            seen.transitions += 32
             # one critic update (lines 16 to 19)
+            il_action, il_next = imitation(agent, batch.obs), imitation(agent, batch.next_obs)
+            if il_action is not None and il_next is not None:
+                batch.il_action, batch.il_action_next = il_action.unsqueeze(1), il_next.unsqueeze(1)
             metrics = agent.update_critic(batch)
             take_uniforms(random, philox.IBRL_TARGET, 32)
-            target = reference.target(reward, discount, batch.next_obs, batch.il_action_next[:, 0])
+            target = reference.target(reward, discount, batch.next_obs, il_next)
             loss = reference.update_critic(batch.obs, batch.action, target)
             assert abs(float(metrics["critic_loss"]) - loss) < TOLERANCE
             assert abs(float(metrics["target_mean"]) - float(target.mean())) < TOLERANCE
             seen.il_target += float(metrics["il_share_bootstrap"]) * 32
         # the actor, with the last batch (lines 21 and 22)
         metrics = agent.update_actor(batch)
-        loss = reference.update_actor(batch.obs)
+        loss = reference.update_actor(batch.obs, il_action)
         assert abs(float(metrics["actor_loss"]) - loss) < TOLERANCE
         assert_same_weights(agent, reference)
     assert all(not values for values in random.draws.values()), (
         "random numbers that Algorithm 1 does not draw"
     )
-    assert (agent.actor.mlp.output.weight - initial).abs().max() > 1e-3, "the actor did not learn"
+    assert (output_layer(agent.actor).weight - initial).abs().max() > 1e-3, "the actor did not learn"
+    # the comparison means something only where every case occurred
+    assert min(seen.terminated, seen.truncated) > 0 and 0 < seen.demos < seen.transitions
     return seen
+
+
+def imitation(agent: Any, obs: dict[str, Tensor]) -> Tensor | None:
+    """mu's action `[N, action_dim]`, from the policy itself; None for a method without one."""
+    return None if agent.bc_policy is None else agent.bc_policy(obs).detach()
 
 
 def assert_same_obs(obs: dict[str, Tensor], i: int, episode: Demonstration, t: int) -> None:
@@ -194,8 +248,7 @@ def test_state_rounds(beta: float | None, nstep: int) -> None:
     config = IBRLConfig(beta=beta, learning_rate=3e-3, polyak=0.9)
     agent = make_agent(config, state_networks(num_critics=5))
     seen = run_rounds(agent, StateNets(2), STATE_SHAPES, nstep=nstep, rounds=4, critic_updates=5)
-    # the comparison means something only where every case occurred
-    assert min(seen.terminated, seen.truncated, seen.il_act) > 0
+    assert seen.il_act > 0
     assert 0 < seen.il_target < 32 * 20
 
 
@@ -206,7 +259,82 @@ def test_pixel_rounds(num_critics: int, beta: float | None, nstep: int) -> None:
     """ViT, spatial embedding, proprioception; the encoder learns from the critics alone."""
     config = IBRLConfig(beta=beta, learning_rate=3e-3, polyak=0.9)
     agent = make_agent(config, pixel_networks(num_critics))
-    nets = PixelNets(layers=2, heads=4, compress=12)
-    seen = run_rounds(agent, nets, PIXEL_SHAPES, nstep=nstep, rounds=3, critic_updates=2)
-    assert min(seen.terminated, seen.truncated) > 0
+    seen = run_rounds(agent, PIXEL_NETS, PIXEL_SHAPES, nstep=nstep, rounds=3, critic_updates=2)
     assert 0 < seen.il_target < 32 * 6
+
+
+PIXEL_NETS = PixelNets(layers=2, heads=4, compress=12)
+LEARNING: dict[str, Any] = {"learning_rate": 3e-3, "polyak": 0.9}
+
+
+@pytest.mark.parametrize("kind", ["state", "pixels"])
+@pytest.mark.parametrize(
+    "config",
+    [TD3Config(**LEARNING), RLPDConfig(**LEARNING), RLPDConfig(demo_fraction=0.25, **LEARNING)],
+    ids=["td3", "rlpd", "rlpd-quarter"],
+)
+def test_rounds_without_imitation(config: TD3Config, kind: str) -> None:
+    """TD3 draws from all transitions; a share of RLPD's batches, exact in each, is demonstrations."""
+    if kind == "state":
+        agent, nets, shapes = make_agent(config, state_networks()), StateNets(2), STATE_SHAPES
+    else:
+        agent, nets, shapes = make_agent(config, pixel_networks()), PIXEL_NETS, PIXEL_SHAPES
+    seen = run_rounds(agent, nets, shapes, nstep=3, rounds=3, critic_updates=3)
+    assert seen.il_act == seen.il_target == 0
+    if isinstance(config, RLPDConfig):
+        assert seen.demos == config.demo_fraction * seen.transitions
+
+
+@pytest.mark.parametrize("kind", ["state", "pixels"])
+@pytest.mark.parametrize("output_std", [0.0, 0.5])
+@pytest.mark.parametrize(
+    "config",
+    [RPLConfig(**LEARNING), IBRLRPLConfig(**LEARNING), IBRLRPLConfig(beta=3.0, **LEARNING)],
+    ids=["rpl", "ibrl-rpl", "ibrl-rpl-soft"],
+)
+def test_rounds_of_residual_actors(config: TD3Config, output_std: float, kind: str) -> None:
+    """mu + pi(s, mu), from the zero that pi's last layer starts with and from where corrections clip."""
+    if kind == "state":
+        network, plain, shapes = state_networks(), StateNets(2), STATE_SHAPES
+    else:
+        network, plain, shapes = pixel_networks(), PIXEL_NETS, PIXEL_SHAPES
+    agent = make_agent(config, network, output_std=output_std)
+    nets = ResidualNets(plain)
+    seen = run_rounds(agent, nets, shapes, nstep=3, rounds=4, critic_updates=2)
+    if isinstance(config, IBRLConfig):
+        assert 0 < seen.il_act < seen.acts and 0 < seen.il_target < seen.transitions
+    else:
+        assert seen.il_act == seen.il_target == 0
+    assert output_std == 0.0 or 0 < nets.clipped < nets.components
+
+
+@pytest.mark.parametrize("config", [RPLConfig(), IBRLRPLConfig()], ids=["rpl", "ibrl-rpl"])
+@pytest.mark.parametrize("kind", ["state", "pixels"])
+def test_first_actions_of_a_residual_actor_are_the_imitation_policys(kind: str, config: TD3Config) -> None:
+    agent = make_agent(config, state_networks() if kind == "state" else pixel_networks(), output_std=0.0)
+    obs = random_obs(agent, 8, seed=0)
+    expected = agent.bc_policy(obs)
+    assert float(expected.detach().std()) > 0.1
+    action = agent.act(obs, explore=False)
+    torch.testing.assert_close(action.action, expected, rtol=0, atol=0)
+    # RL and IL propose the same: equal values go to RL
+    assert not action.source.any()
+    # exploring adds noise to it, and one update changes it
+    assert not torch.equal(agent.act(obs, explore=True).action, expected)
+    agent.update([random_batch(agent)])
+    assert not torch.equal(agent.act(obs, explore=False).action, expected)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        IBRLConfig(actor_proposal=False, **LEARNING),
+        IBRLConfig(bootstrap_proposal=False, beta=3.0, **LEARNING),
+    ],
+    ids=["no actor proposal", "no bootstrap proposal"],
+)
+def test_rounds_with_one_of_the_two_proposals(config: IBRLConfig) -> None:
+    agent = make_agent(config, state_networks())
+    seen = run_rounds(agent, StateNets(2), STATE_SHAPES, nstep=3, rounds=4, critic_updates=2)
+    assert (seen.il_act > 0) == config.actor_proposal
+    assert (seen.il_target > 0) == config.bootstrap_proposal

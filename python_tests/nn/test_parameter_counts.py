@@ -33,6 +33,16 @@ def test_state_networks(num_critics: int, expected: int) -> None:
     assert count(build_bc_policy(BCNetworkConfig(), {"state": (69,)}, 7)) == 2_178_055
 
 
+def test_residual_actors() -> None:
+    """The first layer behind the observation reads the imitation action, too: 7 columns of 1024 more."""
+    for config, shapes, plain in (
+        (NetworkConfig.pixel_vit(), PIXEL_SHAPES, 3_203_463),
+        (NetworkConfig.state(), {"state": (69,)}, 2_178_055),
+    ):
+        networks = build_networks(config, shapes, 7, residual=True)
+        assert count(networks.actor) == plain + 7 * 1024
+
+
 def test_drq_encoder() -> None:
     # 3*9*32 + 32 and three times 32*9*32 + 32
     networks = build_networks(NetworkConfig.pixel_drq(), {"camera": (3, 84, 84)}, 4)

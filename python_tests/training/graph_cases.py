@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pkgutil
 from typing import Any
 
 import numpy as np
 import torch
 
-from ibrl_fast.agents import IBRLAgent, IBRLConfig, ProposalRule, TD3Agent, TD3Config
-from ibrl_fast.data import BufferPlan, ObsSpec, ReplayBuffer
+from ibrl_fast.agents import IBRLConfig, IBRLRPLConfig, ProposalRule, RLPDConfig, RPLConfig, TD3Config
+from ibrl_fast.data import BufferPlan, Demonstration, ObsSpec, ReplayBuffer
 from ibrl_fast.nn import (
     ActorConfig,
     BCNetworkConfig,
@@ -60,6 +61,12 @@ CASES: dict[str, tuple[str, int, int, TD3Config]] = {
     "td3-state": ("state", 3, 2, TD3Config()),
     "ibrl-vit": ("vit", 3, 1, IBRLConfig()),
     "ibrl-soft-drq": ("drq", 2, 2, IBRLConfig(beta=1.0)),
+    "rlpd-state": ("state", 3, 2, RLPDConfig(demo_fraction=0.25)),
+    "rlpd-drq": ("drq", 2, 1, RLPDConfig()),
+    "rpl-state": ("state", 3, 2, RPLConfig()),
+    "rpl-vit": ("vit", 2, 1, RPLConfig()),
+    "ibrl-rpl-state": ("state", 5, 1, IBRLRPLConfig()),
+    "ibrl-rpl-soft-vit": ("vit", 3, 1, IBRLRPLConfig(beta=2.0)),
 }
 
 
@@ -69,13 +76,13 @@ def make_agent(
     """An agent with weights from a fixed seed; `agent` is a class to use instead of the configuration's."""
     torch.manual_seed(1)
     shapes = {key: spec.shape for key, spec in specs(kind).items()}
-    parts = build_networks(networks(kind, num_critics), shapes, ACTION_DIM)
-    if not isinstance(config, IBRLConfig):
-        return (agent or TD3Agent)(parts, config, seed=7, device=device)
-    encoder = None if kind == "state" else ResNet18Config(base_channels=2)
-    actor = ActorConfig(hidden=(8,), dropout=0.0, compress_dim=None)
-    bc = build_bc_policy(BCNetworkConfig(actor=actor, encoder=encoder), shapes, ACTION_DIM)
-    return (agent or IBRLAgent)(parts, config, bc, seed=7, device=device)
+    parts = build_networks(networks(kind, num_critics), shapes, ACTION_DIM, residual=config.residual)
+    bc = None
+    if config.needs_teacher:
+        encoder = None if kind == "state" else ResNet18Config(base_channels=2)
+        actor = ActorConfig(hidden=(8,), dropout=0.0, compress_dim=None)
+        bc = build_bc_policy(BCNetworkConfig(actor=actor, encoder=encoder), shapes, ACTION_DIM)
+    return (agent or pkgutil.resolve_name(config.learner))(parts, config, bc, seed=7, device=device)
 
 
 def observations(kind: str, count: int, seed: int) -> dict[str, np.ndarray]:
@@ -89,19 +96,49 @@ def observations(kind: str, count: int, seed: int) -> dict[str, np.ndarray]:
     }
 
 
+DEMO_STEPS = 6
+
+
 class Feeder:
-    """A buffer and the random steps that it is given, the same in every instance."""
+    """A buffer with demonstrations and the random steps that it is given, the same in every instance."""
 
     def __init__(
-        self, kind: str, device: torch.device | str = "cpu", *, steps: int = 30, **options: Any
+        self,
+        kind: str,
+        device: torch.device | str = "cpu",
+        *,
+        steps: int = 30,
+        demos: int = 1,
+        **options: Any,
     ) -> None:
         self.kind, self.steps = kind, 0
+        options = {"storage": "device", **options}
         self.buffer = ReplayBuffer(
             BufferPlan(
-                specs(kind), ACTION_DIM, capacity=200, max_episode_steps=10, device=device, seed=5, **options
+                specs(kind),
+                ACTION_DIM,
+                capacity=200,
+                max_episode_steps=10,
+                demo_capacity=DEMO_STEPS * demos,
+                num_demos=demos,
+                device=device,
+                seed=5,
+                **options,
             )
         )
+        for number in range(demos):
+            self._add_demonstration(np.random.default_rng(number))
         self.feed(steps)
+
+    def _add_demonstration(self, rng: np.random.Generator) -> None:
+        demo = Demonstration(
+            observations=observations(self.kind, DEMO_STEPS + 1, int(rng.integers(1000))),
+            actions=rng.uniform(-1, 1, (DEMO_STEPS, ACTION_DIM)),
+            rewards=np.zeros(DEMO_STEPS),
+            terminated=np.arange(DEMO_STEPS) == DEMO_STEPS - 1,
+            truncated=np.zeros(DEMO_STEPS, bool),
+        )
+        self.buffer.add_demonstrations([demo], [rng.uniform(-1, 1, (DEMO_STEPS + 1, 1, ACTION_DIM))])
 
     def feed(self, steps: int) -> None:
         for _ in range(steps):

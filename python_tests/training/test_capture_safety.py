@@ -47,7 +47,9 @@ def test_a_round_can_be_captured(
     (graph,) = machine.graphs
     assert graph.replays == 2
     names = [str(operation[0]) for operation in graph.recording.operations]
-    assert names.count("ibrl_fast.sample_rows.default") == critic_updates
+    # a mixed batch draws its demonstrations and its online steps apart
+    draws = critic_updates * (1 if config.batches(BATCH, 1)[0].demo_fraction is None else 2)
+    assert names.count("ibrl_fast.sample_rows.default") == draws
     assert names.count("ibrl_fast.ibrl_target.default") == critic_updates
 
 
@@ -61,8 +63,8 @@ def test_every_round_is_the_same_work(meta_device: torch.device, name: str) -> N
     for _ in range(4):
         feeder.feed(25)
         with Recording(meta_device) as recording:
-            for _ in range(critic_updates):
-                batch = feeder.buffer.draw(BATCH)
+            for request in config.batches(BATCH, critic_updates):
+                batch = feeder.buffer.draw(request.size, request.demo_fraction)
                 metrics.add(agent.update_critic(batch))
             metrics.add(agent.update_actor(batch))
         rounds.append(recording.fingerprint())
@@ -71,7 +73,9 @@ def test_every_round_is_the_same_work(meta_device: torch.device, name: str) -> N
     assert rounds[1] == rounds[2] == rounds[3]
 
 
-@pytest.mark.parametrize("name", ["ibrl-soft-state", "ibrl-vit", "td3-state"])
+@pytest.mark.parametrize(
+    "name", ["ibrl-soft-state", "ibrl-vit", "td3-state", "rpl-state", "ibrl-rpl-soft-vit"]
+)
 def test_acting_can_be_captured(
     monkeypatch: pytest.MonkeyPatch, meta_device: torch.device, name: str
 ) -> None:

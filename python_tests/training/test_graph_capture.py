@@ -11,7 +11,7 @@ import torch
 from graph_cases import ACTION_DIM, BATCH, CASES, Feeder, make_agent, observations
 from graph_doubles import Machine
 
-from ibrl_fast.agents import BCConfig, IBRLAgent, IBRLConfig, TD3Config, train_bc
+from ibrl_fast.agents import BCConfig, IBRLAgent, IBRLConfig, RLPDConfig, TD3Config, train_bc
 from ibrl_fast.data import Batch, Demonstration, ReplayBuffer
 from ibrl_fast.nn import ActorConfig, BCNetworkConfig, ResNet18Config, build_bc_policy
 from ibrl_fast.training.acting import Acting
@@ -66,14 +66,15 @@ class Run:
 # ---- eager rounds
 
 
-@pytest.mark.parametrize("name", ["ibrl-soft-state", "ibrl-vit"])
+@pytest.mark.parametrize("name", ["ibrl-soft-state", "ibrl-vit", "rlpd-state", "rpl-vit"])
 def test_eager_rounds_are_the_plain_loop(name: str) -> None:
+    share = getattr(CASES[name][3], "demo_fraction", None)
     ours, plain = Run(name, capture=False), Run(name, capture=False)
     sums: dict[str, list[float]] = {}
     for _ in range(4):
         ours.round()
         for _ in range(plain.critic_updates):
-            batch = plain.feeder.buffer.sample(BATCH)
+            batch = plain.feeder.buffer.sample(BATCH, share)
             metrics = plain.agent.update_critic(batch)
             for key, value in metrics.items():
                 sums.setdefault(key, []).append(float(value))
@@ -183,17 +184,7 @@ def test_a_buffer_on_the_host_is_sampled_outside(machine: Machine, monkeypatch: 
 @pytest.mark.usefixtures("cuda_formulas")
 def test_a_mixed_draw_recorded_before_the_first_online_step_is_right_after_it(machine: Machine) -> None:
     """The share of online steps is looked up where the graph reads: nothing of the recording knows of it."""
-    rng = np.random.default_rng(0)
-    demo = Demonstration(
-        observations=observations("state", 7, 5),
-        actions=rng.uniform(-1, 1, (6, ACTION_DIM)),
-        rewards=np.zeros(6),
-        terminated=np.arange(6) == 5,
-        truncated=np.zeros(6, bool),
-    )
-    captured, eager = (Feeder("state", steps=0, demo_capacity=6, num_demos=1) for _ in range(2))
-    for feeder in (captured, eager):
-        feeder.buffer.add_demonstrations([demo], [np.zeros((7, 1, ACTION_DIM))])
+    captured, eager = (Feeder("state", steps=0) for _ in range(2))
     buffer = captured.buffer
     draw = GraphedStep(lambda: buffer.draw(BATCH, 0.25), CPU, warmup=1, around=lambda: reading(buffer))
     for number in range(8):
@@ -319,12 +310,26 @@ def test_wrong_arguments_are_refused() -> None:
             UpdateRound(agent, buffer, capture=False, **sizes)
 
 
-def test_an_empty_buffer_is_refused(machine: Machine) -> None:
+def test_a_buffer_that_lacks_what_a_batch_needs_is_refused(machine: Machine) -> None:
     """Also where nothing on the host would notice it."""
-    agent, feeder = make_agent("state", 2, TD3Config()), Feeder("state", steps=0)
-    for capture, name in ((False, "sample"), (True, "buffer")):
+    feeder = Feeder("state", steps=0, demos=0)
+    for capture in (False, True):
+        round_ = UpdateRound(
+            make_agent("state", 2, TD3Config()),
+            feeder.buffer,
+            batch_size=BATCH,
+            critic_updates=1,
+            capture=capture,
+        )
+        with pytest.raises(ValueError, match="sample: expected at least one"):
+            round_()
+    feeder.feed(5)
+    for capture in (False, True):
+        agent = make_agent("state", 2, RLPDConfig())
         round_ = UpdateRound(agent, feeder.buffer, batch_size=BATCH, critic_updates=1, capture=capture)
-        with pytest.raises(ValueError, match=f"{name}: expected at least one"):
+        with pytest.raises(
+            ValueError, match=r"demo_fraction: expected demonstrations in the buffer for 0\.5"
+        ):
             round_()
 
 
@@ -349,7 +354,9 @@ def test_warm_up_of_zero_is_refused(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("propose", [True, False])
-@pytest.mark.parametrize("name", ["ibrl-soft-state", "ibrl-vit", "td3-state"])
+@pytest.mark.parametrize(
+    "name", ["ibrl-soft-state", "ibrl-vit", "td3-state", "rpl-state", "ibrl-rpl-soft-vit"]
+)
 @pytest.mark.usefixtures("cuda_formulas")
 def test_captured_acting_is_the_eager_one(machine: Machine, name: str, propose: bool) -> None:
     kind, critics, _, config = CASES[name]

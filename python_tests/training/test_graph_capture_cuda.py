@@ -176,7 +176,9 @@ def test_replays_ask_nothing_of_the_device() -> None:
     assert torch.cuda.memory_stats(CUDA)["allocation.all.allocated"] == allocated
 
 
-@pytest.mark.parametrize("name", ["ibrl-soft-state", "ibrl-vit", "td3-state"])
+@pytest.mark.parametrize(
+    "name", ["ibrl-soft-state", "ibrl-vit", "td3-state", "rpl-state", "ibrl-rpl-soft-vit"]
+)
 @pytest.mark.parametrize("propose", [True, False])
 def test_captured_acting_is_the_eager_one(name: str, propose: bool) -> None:
     kind, critics, _, config = CASES[name]

@@ -288,6 +288,8 @@ class MetricsAccumulator:
 class PhaseTimer:
     """Wall seconds per phase of the loop, with an NVTX range of the same name around each.
 
+    Beside `PHASES` it takes the names that a method gives to parts of its rounds.
+
     Args:
         profiled: also a range of torch.profiler.
     """
@@ -304,4 +306,5 @@ class PhaseTimer:
             try:
                 yield
             finally:
-                self.seconds[phase] += time.perf_counter() - started
+                spent = time.perf_counter() - started
+                self.seconds[phase] = self.seconds.get(phase, 0.0) + spent
