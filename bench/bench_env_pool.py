@@ -139,7 +139,7 @@ def bench_pixels(task: str, size: int, rounds: int, steps: int) -> dict[str, Any
     native = make_original(task, "native", num_threads=1, observation="pixels", image_size=size)
     reference = make_original(task, "reference", observation="pixels", image_size=size)
     renderer = reference._renderer(size)
-    env, camera = reference._envs[0].env, reference._camera_ids["corner2"]
+    env, camera = reference._episodes[0].env, reference._camera_ids["corner2"]
 
     def bare() -> None:
         renderer._gl.make_current()

@@ -304,42 +304,15 @@ class EnvBatch:
 
     def __init__(
         self,
-        arrays: dict[str, npt.NDArray[Any]],
-        images: list[npt.NDArray[Any]],
-        final_images: list[npt.NDArray[Any]],
+        results: dict[str, npt.NDArray[Any]],
+        obs: list[npt.NDArray[Any]],
+        final_obs: list[npt.NDArray[Any]],
     ) -> None: ...
 
 class EnvPool:
     """Environments stepped by C++ threads."""
 
-    def __init__(
-        self,
-        *,
-        task: str,
-        assets: str,
-        num_envs: int,
-        num_threads: int,
-        action_repeat: int,
-        max_episode_steps: int,
-        dense: bool,
-        terminate_on_success: bool,
-        fixed_goals: bool,
-        autoreset: str,
-        settle_ahead: bool,
-        state_stack: int,
-        image_stack: Sequence[int],
-        cameras: Sequence[str],
-        camera_positions: Sequence[tuple[str, Sequence[float]]],
-        camera_quaternions: Sequence[tuple[str, Sequence[float]]],
-        height: int,
-        width: int,
-        channels_last: bool,
-        shadows: bool,
-        shadow_size: int,
-        multisample: int,
-        render_platform: str,
-        render_device: int,
-    ) -> None: ...
+    def __init__(self, options: dict[str, Any]) -> None: ...
     def reset(self, *args: Any) -> Any: ...
     def step(self, actions: npt.NDArray[np.float32], batch: EnvBatch) -> bool | None: ...
     def observe(self, stacks: Sequence[npt.NDArray[np.uint8] | None], batch: EnvBatch) -> None: ...
@@ -358,8 +331,6 @@ class EnvPool:
     @property
     def camera_names(self) -> list[str]: ...
     @property
-    def observation_dim(self) -> int: ...
-    @property
-    def rand_vec_dim(self) -> int: ...
+    def start_dim(self) -> int: ...
     @property
     def render_info(self) -> tuple[str, str, bool]: ...

@@ -1,7 +1,6 @@
 // N environments of one task, stepped and rendered by threads. Results never depend on which thread did what.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -9,61 +8,19 @@
 #include <exception>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "env_pool/env.h"
 #include "env_pool/frame_stack.h"
+#include "env_pool/pool_batch.h"
+#include "env_pool/pool_options.h"
 #include "env_pool/renderer.h"
 #include "env_pool/tasks/registry.h"
+#include "env_pool/video_renderer.h"
 #include "env_pool/worker_threads.h"
 
 namespace ibrl {
-
-enum class Autoreset { same_step, next_step, disabled };
-
-struct PoolOptions {
-    std::string task, assets;
-    int num_envs = 1, num_threads = 1;
-    int action_repeat = 1, max_episode_steps = 500;
-    bool dense = false, terminate_on_success = true, fixed_goals = false;
-    Autoreset autoreset = Autoreset::same_step;
-    bool settle_ahead = false;  // threads without a job prepare coming resets; at least one is there for it
-    int state_stack = 1;        // frames in an observation
-    std::vector<int> image_stack;  // the same for each camera
-    RenderOptions render;          // no cameras: no pictures in observations
-    std::vector<std::pair<std::string, std::array<double, 3>>> camera_positions;    // m
-    std::vector<std::pair<std::string, std::array<double, 4>>> camera_quaternions;  // w, x, y, z
-};
-
-// Arrays of the caller that receive results, one row per environment. Null where not wanted. Observations are
-// stacks of k frames, newest first.
-struct Batch {
-    float* state = nullptr;             // [rows, k * observation_dim]
-    std::vector<std::uint8_t*> images;  // per camera [rows, k * 3, H, W] or [rows, H, W, k * 3]
-    float* final_state = nullptr;  // same shapes: the observation that ended the episode, where one ended
-    std::vector<std::uint8_t*> final_images;
-    float* reward = nullptr;  // [rows]
-    std::uint8_t *terminated = nullptr, *truncated = nullptr, *success = nullptr,
-                 *diverged = nullptr;       // [rows]
-    std::int64_t* elapsed_steps = nullptr;  // [rows] of the episode that ended, else 0
-    double* episode_return = nullptr;       // [rows] of the episode that ended, else 0
-};
-
-struct EnvState {
-    StateEntries entries;
-    std::int64_t elapsed_steps = 0;
-    double episode_return = 0.0;
-    bool needs_reset = false;
-};
-
-// How an episode is to start; neither: the environment's own stream goes on.
-struct ResetRequest {
-    int env = 0;
-    std::optional<Pcg64::Words> seed;
-    const double* rand_vec = nullptr;  // [rand_vec_dim]
-};
 
 // One thread at a time may call a pool: its owner sees to that.
 class EnvPool {
@@ -72,15 +29,15 @@ class EnvPool {
     ~EnvPool();
 
     int num_envs() const { return static_cast<int>(slots_.size()); }
-    int num_cameras() const { return static_cast<int>(stacks_.size()) - 1; }
-    int observation_dim() const { return slots_.front().env->observation_dim(); }
+    int num_keys() const { return static_cast<int>(stacks_.size()); }  // of observations
+    bool is_vector(int key) const { return key < static_cast<int>(vector_ids_.size()); }
     int action_dim() const { return slots_.front().env->action_dim(); }
-    int rand_vec_dim() const { return slots_.front().env->rand_vec_dim(); }
+    int start_dim() const { return slots_.front().env->start_dim(); }
     const RenderInfo& render_info() const { return render_info_; }
     std::vector<std::string> camera_names() const;
 
     // Synchronous: row i of the batch is environment i. Errors of a worker are rethrown here. A reset with a
-    // random vector that its task does not accept changes nothing.
+    // start that its task does not accept changes nothing.
     void reset(const std::vector<ResetRequest>& requests, const Batch& batch);
     void step(const float* actions, const Batch& batch);
 
@@ -96,7 +53,7 @@ class EnvPool {
     // Entries of other names or sizes than the environment's own change nothing.
     void set_state(int env, const EnvState& state);
 
-    // Frames of all environments, bytes [num_envs, k, frame], of the state (key 0) or a camera (key 1 ...).
+    // Frames of all environments under a key, bytes [num_envs, k, frame].
     std::size_t stack_bytes(int key) const { return row_bytes(key) * slots_.size(); }
     std::size_t row_bytes(int key) const { return stacks_.at(key).row_bytes(); }
     void get_stack(int key, std::uint8_t* frames) const;
@@ -120,6 +77,8 @@ class EnvPool {
         std::vector<float> action;
     };
 
+    void make_stacks();
+
     using SlotJob = std::function<void(int env, int thread)>;
     void run_all(const std::vector<int>& envs, const SlotJob& job);
     void run_guarded(int env, int thread, const SlotJob& job);
@@ -130,7 +89,7 @@ class EnvPool {
     void plan_reset(Slot* slot);
     void step_slot(int env, int thread, const float* action, const Batch& batch);
     void observe_frame(int env, int thread, bool is_first);
-    void write_stacks(int env, float* state, const std::vector<std::uint8_t*>& images) const;
+    void write_stacks(int env, const std::vector<std::uint8_t*>& obs) const;
     Renderer* renderer_of(int thread);
     std::vector<int> all_envs() const;
 
@@ -138,7 +97,8 @@ class EnvPool {
     std::unique_ptr<TaskFactory> factory_;
     std::vector<Slot> slots_;
     std::vector<float> actions_;      // of the step under way: the caller's array may change meanwhile
-    std::vector<FrameStack> stacks_;  // of the state, then of each camera
+    std::vector<int> vector_ids_;     // of the observed vectors, as environments number them
+    std::vector<FrameStack> stacks_;  // of each key
     std::vector<std::unique_ptr<Renderer>> renderers_;  // one per thread, made and freed on it
     RenderInfo render_info_;
     Batch home_;
@@ -150,8 +110,7 @@ class EnvPool {
     std::deque<int> finished_;     // environments whose asynchronous result waits
     std::atomic<int> in_flight_{0};
     std::unique_ptr<WorkerThreads> workers_;
-    std::vector<std::unique_ptr<Renderer>> video_renderers_;  // by size, on the video thread
-    std::unique_ptr<WorkerThreads> video_thread_;
+    std::unique_ptr<VideoRenderer> video_renderer_;  // made when it is first asked for
 };
 
 }  // namespace ibrl

@@ -14,6 +14,7 @@ class FrameStack {
     // whose channels come last, so that those channels are what is stacked.
     FrameStack(int num_envs, int depth, std::size_t frame_bytes, std::size_t run_bytes);
 
+    std::size_t frame_bytes() const { return frame_bytes_; }
     std::size_t row_bytes() const { return depth_ * frame_bytes_; }
 
     // Memory for an environment's next frame [frame_bytes]; push then makes it the newest.

@@ -43,7 +43,7 @@ void turn_camera(mjModel* model, const std::string& name, const double* quaterni
 
 Renderer::Renderer(const mjModel* model, const RenderOptions& options)
     : options_(options),
-      gl_(make_gl_context(options.width, options.height, options.platform, options.device)),
+      gl_(make_gl_context(options.image_size, options.image_size, options.platform, options.device)),
       pixels_(options.frame_bytes()) {
     current_renderer = this;
     info_ = {gl_->platform, gl_->device, gl_->is_software};
@@ -51,8 +51,7 @@ Renderer::Renderer(const mjModel* model, const RenderOptions& options)
 
     // The off-screen buffer is no larger than the picture; shadow maps and multisampling only on request.
     mjModel sized = *model;
-    sized.vis.global.offwidth = options_.width;
-    sized.vis.global.offheight = options_.height;
+    sized.vis.global.offwidth = sized.vis.global.offheight = options_.image_size;
     if (!options_.shadows) sized.vis.quality.shadowsize = sized.vis.quality.offsamples = 0;
     if (options_.shadows && options_.shadow_size > 0) sized.vis.quality.shadowsize = options_.shadow_size;
     if (options_.multisample >= 0) sized.vis.quality.offsamples = options_.multisample;
@@ -65,8 +64,9 @@ Renderer::Renderer(const mjModel* model, const RenderOptions& options)
         try {
             mjr_makeContext(&sized, &context_, mjFONTSCALE_100);
         } catch (const std::exception& error) {
-            throw RenderingError("rendering: expected a driver that draws " + std::to_string(options_.width) +
-                                 " x " + std::to_string(options_.height) + " pixels, got: " + error.what());
+            throw RenderingError("rendering: expected a driver that draws " +
+                                 std::to_string(options_.image_size) + " x " +
+                                 std::to_string(options_.image_size) + " pixels, got: " + error.what());
         }
     }
     mjr_setBuffer(mjFB_OFFSCREEN, &context_);
@@ -91,7 +91,7 @@ void Renderer::make_current() {
 
 void Renderer::render(Env& env, const std::vector<std::uint8_t*>& images) {
     make_current();
-    const mjrRect viewport = {0, 0, options_.width, options_.height};
+    const mjrRect viewport = {0, 0, options_.image_size, options_.image_size};
     mjvCamera camera;
     mjv_defaultCamera(&camera);
     camera.type = mjCAMERA_FIXED;
@@ -113,7 +113,7 @@ void Renderer::render(Env& env, const std::vector<std::uint8_t*>& images) {
 void Renderer::store(bool is_upside_down, std::uint8_t* image) const {
     // OpenGL's rows run bottom-up; a camera mounted upside down needs half a turn on top, which leaves only
     // the columns.
-    const int height = options_.height, width = options_.width;
+    const int height = options_.image_size, width = height;
     const int channel_step = options_.channels_last ? 1 : height * width;
     const int pixel_step = options_.channels_last ? 3 : 1;
     for (int y = 0; y < height; ++y) {

@@ -16,7 +16,7 @@ namespace ibrl {
 
 struct RenderOptions {
     std::vector<std::string> cameras;
-    int height = 84, width = 84;
+    int image_size = 84;         // height and width, pixels
     bool channels_last = false;  // [H, W, 3] instead of [3, H, W]
     bool shadows = false;
     int shadow_size = 0;   // with shadows: side of the shadow map, 0 for the model's own
@@ -24,7 +24,7 @@ struct RenderOptions {
     std::string platform;  // "egl" or "osmesa"; empty where nothing is drawn yet
     int device = -1;       // index among EGL's devices, -1: the first that works
 
-    std::size_t frame_bytes() const { return 3 * static_cast<std::size_t>(height) * width; }
+    std::size_t frame_bytes() const { return 3 * static_cast<std::size_t>(image_size) * image_size; }
 };
 
 struct RenderInfo {

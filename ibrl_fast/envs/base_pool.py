@@ -199,14 +199,13 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         return np.ascontiguousarray(np.clip(wide, -1.0, 1.0), dtype=np.float32)
 
     def _first_difference(self, rows: int) -> str:
-        """Names the first environment that has no action, or the row that has no environment."""
+        """Name the first environment that has no action, or the row that has no environment."""
         if rows < self.num_envs:
             return f" (no action for environment {rows})"
         return f" (no environment {self.num_envs})" if rows > self.num_envs else " (environment 0)"
 
     def _check_state(self, state: Any, expected: PoolState) -> PoolState:
-        """A state with this pool's names, shapes and types, good in every value."""
-        return check_state(state, expected, self.task.name)
+        return check_state(state, expected, self.task.name, self.task.state_limits)
 
     def _check_env_ids(self, env_ids: Any, *, are_different: bool = False) -> list[int]:
         return check_env_ids(env_ids, self.num_envs, are_different=are_different)
@@ -255,7 +254,7 @@ class BasePool(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]
         return mask
 
     def _env_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
-        """One seed per environment; None keeps that environment's random stream going."""
+        """Return one seed per environment; None keeps that environment's random stream going."""
         if seed is None:
             return [None] * self.num_envs
         self.task.require("seeds", "reset with a seed")

@@ -15,17 +15,8 @@ MAX_RAND_VEC = 10.0
 """Largest entry of a random vector: ten metres from the origin, far outside every task."""
 MAX_COORDINATE = 1e10
 """Beyond it MuJoCo calls a position or speed bad."""
-# a bad speed may be restored: the step that meets it ends the episode
-_LIMITS = {
-    "rand_vec": MAX_RAND_VEC,
-    # a reset leaves most of the model where it is: physics must settle there
-    "body_pos": 1e3,
-    "site_pos": 1e3,
-    "physics": float(np.finfo(np.float32).max),
-    "episode_return": float(np.finfo(np.float32).max),
-}
+_LARGEST_RETURN = float(np.finfo(np.float32).max)
 _MOST_STEPS = 2**53  # counters pass through float64
-_INTEGERS = ("elapsed_steps", "path_length")
 
 
 class RandVecError(ArgumentError, RuntimeError):
@@ -33,7 +24,7 @@ class RandVecError(ArgumentError, RuntimeError):
 
 
 def to_array(name: str, value: Any, expected: str) -> npt.NDArray[Any]:
-    """An array of real numbers or booleans."""
+    """Return an array of real numbers or booleans; an ArgumentError says what was expected."""
     try:
         array = np.asarray(value)
     except Exception as error:  # whatever a foreign object's conversion raises
@@ -44,7 +35,7 @@ def to_array(name: str, value: Any, expected: str) -> npt.NDArray[Any]:
 
 
 def describe(value: Any) -> str:
-    """A value in a message, of bounded length."""
+    """Return a value's text for a message, of bounded length."""
     if isinstance(value, (int, np.integer)) and int(value).bit_length() > 256:
         return f"an integer of {int(value).bit_length()} bits"
     try:
@@ -55,7 +46,7 @@ def describe(value: Any) -> str:
 
 
 def check_env_ids(env_ids: Any, num_envs: int, *, are_different: bool) -> list[int]:
-    """Environments by number; None: all."""
+    """Return environments by number; None: all."""
     if env_ids is None:
         return list(range(num_envs))
     words = f"{'different ' if are_different else ''}indices 0 .. {num_envs - 1}"
@@ -71,7 +62,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def check_rand_vec(rand_vec: Any, shape: tuple[int, int]) -> npt.NDArray[np.float64] | None:
-    """Random vectors float64 [N, R] of all environments."""
+    """Return random vectors float64 [N, R] of all environments, within MAX_RAND_VEC."""
     if rand_vec is None:
         return None
     expected = f"finite values {list(shape)}"
@@ -92,20 +83,27 @@ def check_rand_vec(rand_vec: Any, shape: tuple[int, int]) -> npt.NDArray[np.floa
 
 
 def check_state(
-    state: Any, expected: Mapping[str, npt.NDArray[Any]], task: str
+    state: Any, expected: Mapping[str, npt.NDArray[Any]], task: str, limits: Mapping[str, float]
 ) -> dict[str, npt.NDArray[Any]]:
-    """A pool's state with the names, shapes and types that `expected` has."""
+    """Return a pool's state with the names, shapes and types that `expected` has.
+
+    Numbers are at most `limits` by name in size, or MAX_COORDINATE; `rng` [N, 6] holds the words of NumPy's
+    PCG64; integers are counts; a scalar under `task/` may be NaN, for one that is not set.
+    """
     if not isinstance(state, Mapping):
         raise ArgumentError(f"state: expected a mapping of names to arrays, got {describe(state)}")
     if set(state) != set(expected):
         missing = sorted(set(expected) - set(state))
         extra = sorted(map(str, set(state) - set(expected)))
         raise ArgumentError(f"state: expected the entries of {task}, missing {missing}, unknown {extra}")
-    return {key: _check_entry(key, state[key], value) for key, value in expected.items()}
+    limits = {"episode_return": _LARGEST_RETURN, **limits}
+    return {key: _check_entry(key, state[key], value, limits) for key, value in expected.items()}
 
 
-def _check_entry(key: str, given: Any, expected: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """One entry [N, ...] as an array of the expected dtype."""
+def _check_entry(
+    key: str, given: Any, expected: npt.NDArray[Any], limits: Mapping[str, float]
+) -> npt.NDArray[Any]:
+    """Return one entry [N, ...] as an array of the expected dtype."""
     name = f"state[{key!r}]"
     try:
         array = to_array(name, given, f"numbers {list(expected.shape)}")
@@ -121,13 +119,13 @@ def _check_entry(key: str, given: Any, expected: npt.NDArray[Any]) -> npt.NDArra
         whole = (np.abs(array) <= 2.0**64) & (np.floor(array) == array)
         _refuse_bad(name, str(expected.dtype), array, whole)
         raise ArgumentError(f"{name}: expected {expected.dtype}, got {array.dtype}")
-    words, good = _good_values(key, array, expected.dtype)
+    words, good = _good_values(key, array, expected.dtype, limits.get(key, MAX_COORDINATE))
     _refuse_bad(name, words, array, good)
     return np.ascontiguousarray(array, dtype=expected.dtype).reshape(expected.shape)
 
 
 def _refuse_bad(name: str, words: str, array: npt.NDArray[Any], good: npt.NDArray[np.bool_]) -> None:
-    """Raises an error that names the first number [N, ...] that is not good."""
+    """Raise an error that names the first number [N, ...] that is not good."""
     if good.all():
         return
     place = tuple(int(index) for index in np.argwhere(~good)[0])
@@ -136,9 +134,9 @@ def _refuse_bad(name: str, words: str, array: npt.NDArray[Any], good: npt.NDArra
 
 
 def _good_values(
-    key: str, array: npt.NDArray[Any], dtype: np.dtype[Any]
+    key: str, array: npt.NDArray[Any], dtype: np.dtype[Any], limit: float
 ) -> tuple[str, npt.NDArray[np.bool_]]:
-    """What an entry's values must be, and which of them are."""
+    """Return what an entry's values must be, in words, and which of them are."""
     if key == "rng":
         # numpy's PCG64: an even increment can repeat one number for ever
         good = np.asarray(array >= 0)
@@ -146,14 +144,13 @@ def _good_values(
         good[:, 4] &= array[:, 4] <= 1
         good[:, 5] &= array[:, 5] < 2**32
         return "the words of a PCG64 generator (odd increment, flag 0 or 1, 32 bits)", good
-    if key in _INTEGERS:
+    if dtype == np.int64:
         return f"an integer from 0 to {_MOST_STEPS}", (array >= 0) & (array <= _MOST_STEPS)
     if dtype.kind == "b":
         return "a boolean", (array == 0) | (array == 1)
     if dtype.kind in "iu":
         bounds = np.iinfo(dtype)
         return f"integers of {dtype}", (array >= bounds.min) & (array <= bounds.max)
-    limit = _LIMITS.get(key, MAX_COORDINATE)
     good = np.abs(array.astype(np.float64)) <= limit
     if key.startswith("task/") and array.ndim == 1:
         good |= np.isnan(array)  # a number that the task has not set
@@ -161,7 +158,7 @@ def _good_values(
 
 
 def _blame_row(name: str, given: Any, expected: npt.NDArray[Any]) -> None:
-    """Raises the error of the first environment whose row does not convert, where there is one."""
+    """Raise the error of the first environment whose row does not convert, where there is one."""
     if not isinstance(given, (Sequence, np.ndarray)) or isinstance(given, str):
         return
     if len(given) == len(expected):
@@ -173,7 +170,7 @@ def _blame_row(name: str, given: Any, expected: npt.NDArray[Any]) -> None:
 
 
 def check_memory(num_envs: int, needed: int) -> None:
-    """Raises OutOfMemoryError where a pool of that estimated size in bytes cannot fit."""
+    """Raise an OutOfMemoryError where a pool of that estimated size in bytes cannot fit."""
     try:
         available = available_host_bytes()
     except OSError:

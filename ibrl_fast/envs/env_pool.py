@@ -31,6 +31,9 @@ load_mujoco()
 
 _LOG = logging.getLogger(__name__)
 
+_READ_HERE = ("seed", "observation", "backend", "frame_stack", "batch_size", "pin_memory")
+"""Options that this file reads; the compiled pool reads all others by name and refuses unknown ones."""
+
 
 def list_native_tasks() -> tuple[str, ...]:
     """Return the full names of the tasks that the native backend has."""
@@ -39,7 +42,7 @@ def list_native_tasks() -> tuple[str, ...]:
 
 @functools.cache
 def _notice_software_rendering(renderer: str) -> None:
-    """Says once in a process that pictures are drawn by the processor."""
+    """Say once in a process that pictures are drawn by the processor."""
     _LOG.warning("rendering in software (%s): slow, a GPU with EGL is not here", renderer)
 
 
@@ -80,31 +83,20 @@ class NativePool(BasePool):
         draws = bool(options.image_keys)
         if self._render_device >= 0:
             choose_device(self._render_device)  # one that is not there is noticed now, whenever it is to draw
+        own = {name: value for name, value in vars(options).items() if name not in _READ_HERE}
         self._pool = _core.EnvPool(
-            task=task.name,
-            assets=str(assets),
-            num_envs=self.num_envs,
-            num_threads=self.num_threads,
-            action_repeat=int(options.action_repeat),
-            max_episode_steps=int(options.max_episode_steps),
-            dense=options.reward == "dense",
-            terminate_on_success=options.terminate_on_success,
-            fixed_goals=options.fixed_goals,
-            autoreset=options.autoreset,
-            settle_ahead=self.settles_ahead,
-            state_stack=options.stack_of("state"),
-            image_stack=[options.stack_of(camera) for camera in options.image_keys],
-            cameras=list(options.image_keys),
-            camera_positions=list((options.camera_positions or {}).items()),
-            camera_quaternions=list((options.camera_quaternions or {}).items()),
-            height=options.image_size,
-            width=options.image_size,
-            channels_last=options.channels_last,
-            shadows=options.shadows,
-            shadow_size=options.shadow_size,
-            multisample=options.multisample,
-            render_platform=choose_platform() if draws else "",
-            render_device=choose_device(self._render_device) if draws else -1,
+            own
+            | {
+                "task": task.name,
+                "assets": str(assets),
+                "num_threads": self.num_threads,
+                "settle_ahead": self.settles_ahead,
+                "vectors": options.vector_keys,
+                "cameras": options.image_keys,
+                "stacks": list(self.stacks.values()),
+                "render_platform": choose_platform() if draws else "",
+                "render_device": choose_device(self._render_device) if draws else -1,
+            }
         )
         for camera in options.cameras or ():
             self._check_camera(camera)
@@ -284,7 +276,6 @@ class NativePool(BasePool):
 
     @classmethod
     def _count_renderers(cls, options: PoolOptions) -> int:
-        """One for each thread."""
         return min(int(options.num_threads or 1), int(options.num_envs))
 
     def _resolve_settle_ahead(self, threads: int) -> bool:
@@ -294,7 +285,7 @@ class NativePool(BasePool):
         return threads > 1 and self.options.autoreset != "disabled" if asked is None else asked
 
     def _is_plain(self, actions: Any) -> bool:
-        """Whether actions can go to C++, which checks and clips them; all others take the slower checks."""
+        """Return whether actions can go to C++, which checks and clips them; others are checked here."""
         return (
             type(actions) is np.ndarray
             and actions.dtype == np.float32
@@ -327,7 +318,7 @@ class NativePool(BasePool):
             raise ArgumentError(f"cameras: expected names among {', '.join(names)}, got {describe(name)}")
 
     def _check_rand_vec(self, rand_vec: Any) -> npt.NDArray[np.float64] | None:
-        return check_rand_vec(rand_vec, (self.num_envs, self._pool.rand_vec_dim))
+        return check_rand_vec(rand_vec, (self.num_envs, self._pool.start_dim))
 
 
 def _rng_words(seed: int) -> list[int]:

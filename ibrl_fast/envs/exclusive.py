@@ -42,11 +42,11 @@ class Guard:
             self.refuse("make_pool")
 
     def is_mine(self) -> bool:
-        """Whether a call of this very thread is under way, as a signal's handler may find it."""
+        """Return whether a call of this very thread is under way, as a signal's handler may find it."""
         return self.lock.locked() and self.user == threading.get_ident()
 
     def refuse(self, call: str) -> NoReturn:
-        """Says why a call cannot begin."""
+        """Raise the error that says why a call cannot begin."""
         if self.is_foreign:
             raise PoolInUseError(
                 "pool: expected the process that made it, got a fork; make a pool in the child"
@@ -64,7 +64,7 @@ _ENDING: list[bool] = []  # not empty while the interpreter ends
 
 
 def exclusive(method: _Method) -> _Method:
-    """A method of an object with a `_guard`, during which no other such method of it may begin."""
+    """Make a method of an object with a `_guard` one during which no other such method may begin."""
     name = method.__name__
 
     @functools.wraps(method)
@@ -82,7 +82,7 @@ def exclusive(method: _Method) -> _Method:
 
 
 def _end() -> None:
-    """At the interpreter's end: waits for the calls of other threads, which cannot come back later."""
+    """At the interpreter's end: wait for the calls of other threads, which cannot come back later."""
     _ENDING.append(True)
     guards = list(_GUARDS)
     for guard in guards:

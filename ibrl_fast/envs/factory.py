@@ -49,7 +49,7 @@ def make_pool(task: str, options: PoolOptions | None = None, **changes: Any) -> 
 
 
 def _has_native(suite: Suite, task: TaskInfo) -> bool:
-    """Whether this installation has the native backend, and that backend the task."""
+    """Return whether this installation has the native backend, and that backend the task."""
     if suite.find_assets is None:
         return False
     try:

@@ -24,7 +24,7 @@ def _function(address: Any, result: Any, *arguments: Any) -> Any:
 
 
 def probe_egl() -> dict[str, Any]:
-    """A context on the first of EGL's devices that gives one, or on Mesa's without a device."""
+    """Make a context on the first of EGL's devices that gives one, or on Mesa's without a device."""
     pointer, number = ctypes.c_void_p, ctypes.c_int
     egl = ctypes.CDLL("libEGL.so.1", mode=ctypes.RTLD_GLOBAL)
     for name, result, arguments in (
@@ -64,7 +64,7 @@ def probe_egl() -> dict[str, Any]:
 
 
 def probe_osmesa() -> dict[str, Any]:
-    """A context that draws into this process's memory."""
+    """Make a context that draws into this process's memory."""
     pointer, number = ctypes.c_void_p, ctypes.c_int
     library = None
     for name in OSMESA_LIBRARIES:

@@ -40,19 +40,13 @@ class PoolArrays:
         # what C++ writes; booleans are views of its bytes
         arrays = {"reward": self.reward, **self.flags}
         arrays |= {"elapsed_steps": self.elapsed_steps, "episode_return": self.episode_return}
-        if "state" in options.vector_keys:
-            arrays["state"] = self.obs["state"]
-            if self.final_obs:
-                arrays["final_state"] = self.final_obs["state"]
-        keys = options.image_keys
-        final_images = [self.final_obs[key] for key in keys] if self.final_obs else []
-        self.batch = _core.EnvBatch(arrays, [self.obs[key] for key in keys], final_images)
+        self.batch = _core.EnvBatch(arrays, list(self.obs.values()), list(self.final_obs.values()))
         self.terminated, self.truncated, self.success, self.diverged = (
             flag.view(np.bool_) for flag in self.flags.values()
         )
 
     def result(self, any_ended: bool | None) -> StepTuple:
-        """What `step` returns for these arrays; any_ended None: find out whether an episode ended."""
+        """Return what `step` returns for these arrays; any_ended None: find out whether an episode ended."""
         info: dict[str, Any] = {"success": self.success, "diverged": self.diverged}
         if self.final_obs and any_ended is not False and (ended := self.terminated | self.truncated).any():
             # rows that go on have their ordinary successor there too
@@ -71,7 +65,7 @@ class PoolArrays:
 
 
 def _allocate(shape: tuple[int, ...], dtype: Any, *, pin_memory: bool) -> npt.NDArray[Any]:
-    """Zeros, in page-locked memory on request."""
+    """Return zeros, in page-locked memory on request."""
     if not pin_memory:
         return np.zeros(shape, dtype).view()  # of a base that callers cannot resize
     import torch
@@ -90,8 +84,7 @@ class NativeStacks:
         self, pool: _core.EnvPool, entries: Mapping[str, spaces.Box], options: PoolOptions, num_envs: int
     ) -> None:
         self._pool = pool
-        # the pool counts keys from the state on, whether that is observed or not
-        self._numbers = {"state": 0} | {key: 1 + index for index, key in enumerate(options.image_keys)}
+        self._numbers = {key: index for index, key in enumerate(entries)}
         self._shapes: dict[str, tuple[int, ...]] = {}
         for key, space in entries.items():
             stack, frame = options.stack_of(key), list(space.shape)
@@ -100,7 +93,7 @@ class NativeStacks:
         self._entries = entries
 
     def get(self) -> Observations:
-        """The frames of every key that is stacked, under `frames/KEY`."""
+        """Return the frames of every key that is stacked, under `frames/KEY`."""
         frames = {}
         for key, shape in self._shapes.items():
             if shape[1] > 1:
@@ -109,7 +102,7 @@ class NativeStacks:
         return frames
 
     def prepare(self, state: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.uint8] | None]:
-        """What the pool's `observe` takes: frames of each of its keys as bytes; None begins a stack anew."""
+        """Return what the pool's `observe` takes: frames of each key as bytes, None to begin a stack anew."""
         prepared: list[npt.NDArray[np.uint8] | None] = [None] * len(self._numbers)
         for key, space in self._entries.items():
             if FRAMES + key in state:

@@ -207,7 +207,7 @@ class ReferencePool(BasePool):
     # ---- one environment ----
 
     def _reset_env(self, index: int, seed: int | None) -> None:
-        """Starts an episode; the pool's own seed serves an environment that has never been reset."""
+        """Start an episode; the pool's own seed serves an environment that has never been reset."""
         if seed is None and not self._started[index] and self.task.abilities.seeds:
             seed = derive_env_seed(self.options.seed, index)
         self._episodes[index].reset(seed)
@@ -217,7 +217,7 @@ class ReferencePool(BasePool):
     def _final_info(
         self, ended: npt.NDArray[np.bool_], success: npt.NDArray[np.bool_], diverged: npt.NDArray[np.bool_]
     ) -> dict[str, npt.NDArray[Any]]:
-        """Facts about the episodes that ended, zero in the other rows."""
+        """Return facts about the episodes that ended, zero in the other rows."""
         elapsed = np.array([env.elapsed_steps for env in self._episodes], dtype=np.int64)
         returns = np.array([env.episode_return for env in self._episodes], dtype=np.float64)
         return {
@@ -230,7 +230,7 @@ class ReferencePool(BasePool):
     # ---- observations ----
 
     def _fill_observations(self, rows: Sequence[int] | range | npt.NDArray[np.intp]) -> None:
-        """Writes the current observation of the given environments into the pool's buffers."""
+        """Write the current observation of the given environments into the pool's buffers."""
         for index in rows:
             episode = self._episodes[index]
             for key in self.options.vector_keys:
@@ -242,7 +242,7 @@ class ReferencePool(BasePool):
                 self._observations[camera][index] = picture.transpose(layout)
 
     def _stack_observations(self) -> Observations:
-        """The observations of all environments as they are handed out, in memory of their own."""
+        """Return the observations of all environments as they are handed out, in memory of their own."""
         stacked = self._stacker.stacked()
         if self.options.channels_last:
             # frames were stacked along their rows: [N, k * H, W, 3] -> [N, H, W, k * 3]
@@ -254,7 +254,7 @@ class ReferencePool(BasePool):
         return stacked
 
     def _renderer(self, size: int) -> Renderer:
-        """The renderer for pictures of this size, made on first use."""
+        """Return the renderer for pictures of this size, made on first use."""
         from ibrl_fast.envs.renderer import Renderer
 
         if size not in self._renderers:

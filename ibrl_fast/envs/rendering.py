@@ -77,7 +77,7 @@ def choose_platform() -> Platform:
 
 
 def _read_wish() -> Platform | None:
-    """The platform that the environment asks for, if it does."""
+    """Return the platform that environment variables ask for, if they do."""
     wishes: dict[str, Platform] = {}
     for variable in ("MUJOCO_GL", "PYOPENGL_PLATFORM"):
         value = os.environ.get(variable, "").strip().lower()
@@ -97,7 +97,7 @@ def _read_wish() -> Platform | None:
 
 @functools.cache
 def _probe(platform: Platform) -> dict[str, Any]:
-    """Makes a context on that platform, in a process of its own: drivers that are not well crash or hang."""
+    """Make a context on that platform, in a process of its own: a broken driver crashes or hangs it."""
     if not sys.executable:
         return {"devices": 64}  # an embedded interpreter: the first picture will tell
     command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("gl_probe.py")), platform]
@@ -139,7 +139,7 @@ def choose_device(render_device: int) -> int:
 
 @functools.cache
 def _drawing_process() -> int:
-    """The process that drew first."""
+    """Return the id of the process that drew first."""
     return os.getpid()
 
 

@@ -44,7 +44,7 @@ def run_episodes(
     act: Callable[[Observations, npt.NDArray[np.int64], npt.NDArray[np.bool_]], Any],
     on_step: Callable[[EpisodeStep], None],
 ) -> None:
-    """Runs one episode per seed; its course does not depend on `num_envs` or on the others' speed.
+    """Run one episode per seed; its course does not depend on `num_envs` or on the others' speed.
 
     Args:
         pool: any autoreset mode.
@@ -52,12 +52,15 @@ def run_episodes(
         act: (observations [N, ...], episode of each row int64 [N] or -1, rows that have just started bool
             [N]) -> actions [N, A]. Rows with episode -1 are stepped too and ignored.
         on_step: called for every step of every episode.
+
+    Raises:
+        AbilityError: the task's episodes cannot be seeded.
     """
     pending = enumerate(seeds)
     episodes = np.full(pool.num_envs, -1, dtype=np.int64)
 
     def assign(free: npt.NDArray[np.bool_]) -> Observations:
-        """Gives free environments the next seeds; those left over restart outside of any episode."""
+        """Give free environments the next seeds; those left over restart outside of any episode."""
         slot_seeds: list[int | None] = [None] * pool.num_envs
         for slot in np.flatnonzero(free):
             episodes[slot], slot_seeds[slot] = next(pending, (-1, 0))
@@ -123,7 +126,7 @@ def evaluate_policy(
     video_size: int | None = None,
     on_action: Callable[[npt.NDArray[np.bool_]], None] | None = None,
 ) -> EvaluationRollout:
-    """Runs a policy once from each seed.
+    """Run a policy once from each seed.
 
     Episode i starts from `seeds[i]` alone, so the set of episodes depends on neither the number of
     environments nor their speed; the outcome does not either if the policy treats the rows of its batch
@@ -137,6 +140,10 @@ def evaluate_policy(
         video_episodes: film this many of the first episodes.
         video_camera, video_size: camera and pixels of the film; the pool's first camera and size by default.
         on_action: called after each call of the policy with the rows bool [N] that belong to an episode.
+
+    Raises:
+        ArgumentError: no seeds.
+        AbilityError: the task's episodes cannot be seeded, or are to be filmed without cameras.
     """
     seeds = tuple(int(seed) for seed in seeds)
     if not seeds:
@@ -162,7 +169,7 @@ def evaluate_policy(
     successes, lengths, returns = [False] * len(seeds), [0] * len(seeds), [0.0] * len(seeds)
 
     def film(slot: int, episode: int) -> None:
-        """Adds the current picture of an environment to its episode's film."""
+        """Add the current picture of an environment to its episode's film."""
         films[episode].append(pool.render_frames([slot], camera=video_camera, image_size=video_size)[0])
 
     def act(
@@ -194,7 +201,11 @@ def evaluate_policy(
 
 
 def wilson_interval(successes: int, episodes: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's score interval of a share (95% by default), never outside [0, 1] (Wilson 1927)."""
+    """Return Wilson's score interval of a share (95% by default), never outside [0, 1] (Wilson 1927).
+
+    Raises:
+        ArgumentError: no episodes, or more successes than those.
+    """
     if episodes < 1 or not 0 <= successes <= episodes:
         raise ArgumentError(
             f"successes: expected 0 to episodes={episodes} with episodes at least 1, got {successes}"

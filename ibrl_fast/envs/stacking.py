@@ -17,7 +17,7 @@ FRAMES = "frames/"
 
 
 class ObservationStacker:
-    """Keeps the last k observations of every environment.
+    """The last k observations of every environment.
 
     `state` [N, S] becomes [N, k*S] and an image [N, C, H, W] becomes [N, k*C, H, W], the newest first; an
     episode's first observation is repeated.
@@ -42,9 +42,9 @@ class ObservationStacker:
         observations: Mapping[str, npt.NDArray[Any]],
         env_ids: Sequence[int] | npt.NDArray[np.intp] | None = None,
     ) -> Arrays:
-        """Starts the stacks of some environments (all by default) with their row of `observations` [N, ...].
+        """Start the stacks of some environments (all by default) with their row of `observations` [N, ...].
 
-        Returns the stacked observations of all environments as new arrays.
+        Return the stacked observations of all environments as new arrays.
         """
         rows = np.arange(self._num_envs) if env_ids is None else np.asarray(env_ids, dtype=np.intp)
         for _, value, buffer in self._each(observations):
@@ -52,23 +52,32 @@ class ObservationStacker:
         return self.stacked()
 
     def push(self, observations: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-        """Adds the next observation [N, ...] of every environment; returns new stacked arrays."""
+        """Add the next observation [N, ...] of every environment; return new stacked arrays.
+
+        Raises:
+            ArgumentError: other keys or shapes than before.
+            RuntimeError: before the first `reset`.
+        """
         self._advance(observations)
         return self.stacked()
 
     def push_and_reset(
         self, observations: Mapping[str, npt.NDArray[Any]], ended: npt.NDArray[np.bool_]
     ) -> Arrays:
-        """One step of a pool with autoreset: rows where `ended` [N] start a new stack, the others go on."""
+        """Add one step of a pool with autoreset: rows where `ended` [N] start anew, the others go on."""
         self._advance(observations)
         return self.reset(observations, np.flatnonzero(ended)) if ended.any() else self.stacked()
 
     def state_dict(self) -> Arrays:
-        """Copies of the stacks, [N, k, ...] by key."""
+        """Return copies of the stacks, [N, k, ...] by key."""
         return {key: buffer.copy() for key, buffer in self._buffers.items()}
 
     def load_state_dict(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Continues where `state_dict` stood."""
+        """Restore what `state_dict` returned.
+
+        Raises:
+            ArgumentError: stacks of another number of environments or frames.
+        """
         for key, value in state.items():
             if value.shape[:2] != (self._num_envs, self._stacks.get(key, 1)):
                 expected = [self._num_envs, self._stacks.get(key, 1)]
@@ -88,7 +97,7 @@ class ObservationStacker:
     def _each(
         self, observations: Mapping[str, npt.NDArray[Any]]
     ) -> list[tuple[str, npt.NDArray[Any], npt.NDArray[Any]]]:
-        """(key, observation, buffer) of every key; buffers are made when a key is first seen."""
+        """Return (key, observation, buffer) of every key; buffers are made when a key is first seen."""
         unknown = set(self._stacks) - set(observations)
         if unknown:
             raise ArgumentError(
@@ -109,7 +118,7 @@ class ObservationStacker:
         return entries
 
     def stacked(self) -> Arrays:
-        """The current stacks of all environments, [N, k*F, ...] by key, as new arrays."""
+        """Return the current stacks of all environments, [N, k*F, ...] by key, as new arrays."""
         return {
             key: buffer.reshape(buffer.shape[0], -1, *buffer.shape[3:]).copy()
             for key, buffer in self._buffers.items()

@@ -66,6 +66,8 @@ class TaskInfo:
     """Camera positions in metres that replace the published ones unless others are given."""
     abilities: Abilities = Abilities()
     """What its environments can do."""
+    state_limits: Mapping[str, float] = field(default_factory=dict)
+    """Largest sizes of numbers in entries of a saved state, by name; 1e10 for those left out."""
 
     @property
     def suite(self) -> str:

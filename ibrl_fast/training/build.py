@@ -17,7 +17,7 @@ from ibrl_fast.data import BufferPlan, ReplayBuffer, observation_specs
 from ibrl_fast.data.demonstrations import DemonstrationSet
 from ibrl_fast.deploy.export import make_policy_module
 from ibrl_fast.deploy.policy import ObservationContract
-from ibrl_fast.envs import make_pool
+from ibrl_fast.envs import make_pool, resolve_task
 from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCPolicy, ObservationScaler, enable_rl
@@ -183,7 +183,10 @@ def check_device(config: ImitationConfig) -> None:
 
 def open_pool(config: ImitationConfig) -> BasePool:
     """The environments of a run: those that train, or one to look at."""
-    num_envs = config.env.num_envs if isinstance(config, TrainConfig) else 1
+    trains = isinstance(config, TrainConfig)
+    if trains:
+        resolve_task(config.env.task).require("saves_state", "training")
+    num_envs = config.env.num_envs if trains else 1
     return make_pool(num_envs=num_envs, seed=stream_seed(config.seed, "pool"), **config.env.pool_kwargs())
 
 

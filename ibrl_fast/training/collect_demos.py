@@ -69,7 +69,7 @@ def collect_demonstrations(
     finished: dict[int, bool] = {}
 
     def attempt_seeds() -> Iterator[int]:
-        """New attempts as long as demonstrations are missing."""
+        """Yield new attempts as long as demonstrations are missing."""
         for attempt in range(limit):
             if sum(finished.values()) >= episodes:
                 return
@@ -80,7 +80,7 @@ def collect_demonstrations(
     def act(
         observations: Observations, running: npt.NDArray[np.int64], started: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:
-        """The expert's action with each attempt's own noise."""
+        """Return the expert's action with each attempt's own noise."""
         actions = np.zeros((len(running), info.action_dim), dtype=np.float32)
         for slot, attempt in enumerate(running.tolist()):
             if attempt < 0:
@@ -92,7 +92,7 @@ def collect_demonstrations(
         return actions
 
     def on_step(step: EpisodeStep) -> None:
-        """Keeps the step; at the end of an attempt decides whether it counts."""
+        """Keep the step; at the end of an attempt decide whether it counts."""
         attempts.setdefault(step.episode, []).append(_owned(step))
         if step.terminated or step.truncated:
             finished[step.episode] = step.success or not success_only

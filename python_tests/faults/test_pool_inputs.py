@@ -397,6 +397,11 @@ def test_the_extension_refuses_what_python_would_have_refused() -> None:
         lambda: native.render_frames([0], "corner2", 16, "glx", -1),
         lambda: _core.EnvBatch({"state": np.zeros((3, 39))}, [], []),
         lambda: _core.EnvBatch({"state": None}, [], []),
+        lambda: _core.EnvBatch({"reward": np.zeros(3)}, [], []),
+        lambda: _core.EnvBatch({}, [np.zeros((3, 39))], []),
+        lambda: native.reset([0], [None], [None], _core.EnvBatch({}, [np.zeros((3, 39 * 4), np.uint8)], [])),
+        lambda: _core.EnvPool({}),
+        lambda: _core.EnvPool({"task": "metaworld/assembly", "assets": 3}),
     )  # fmt: skip
     for number, call in enumerate(calls):
         with pytest.raises((ValueError, TypeError, RuntimeError, IndexError)):

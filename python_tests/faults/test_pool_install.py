@@ -95,11 +95,11 @@ def test_a_pool_before_the_library_is_an_exception() -> None:
     script = (
         "from ibrl_fast import _core\n"
         "options = dict(task='metaworld/assembly', assets='', num_envs=1, num_threads=1, action_repeat=1,\n"
-        "    max_episode_steps=1, dense=False, terminate_on_success=True, fixed_goals=False,\n"
-        "    autoreset='disabled', settle_ahead=False, state_stack=1, image_stack=[], cameras=[],\n"
-        "    camera_positions=[], camera_quaternions=[], height=1, width=1, channels_last=False,\n"
+        "    max_episode_steps=1, reward='sparse', terminate_on_success=True, fixed_goals=False,\n"
+        "    autoreset='disabled', settle_ahead=False, vectors=['state'], stacks=[1], cameras=[],\n"
+        "    camera_positions={}, camera_quaternions={}, image_size=1, channels_last=False,\n"
         "    shadows=False, shadow_size=0, multisample=-1, render_platform='', render_device=-1)\n"
-        "_core.EnvPool(**options)"
+        "_core.EnvPool(options)"
     )
     assert "expected load_mujoco() before a pool is made" in run(script).stderr
 

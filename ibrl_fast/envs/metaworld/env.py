@@ -123,7 +123,7 @@ class MetaworldEnv:
         self.state = state["observation"].copy()
 
     def _skip_what_nobody_reads(self, task: TaskInfo) -> None:
-        """Leaves out the costly parts of the published evaluation that change neither reward nor success."""
+        """Leave out the costly parts of the published evaluation that change neither reward nor success."""
         # contacts between pads and object fill an info entry, and are part of success in few tasks
         if not success_needs_contact(task):
             self.published.touching_object = lambda object_geom_id: False
@@ -132,7 +132,7 @@ class MetaworldEnv:
             self.published._gripper_caging_reward = lambda *args, **kwargs: 0.0
 
     def _observe_alike_everywhere(self) -> None:
-        """Computes the opening of the gripper, observation entry 3, without BLAS.
+        """Compute the opening of the gripper, observation entry 3, without BLAS.
 
         NumPy's norm goes through a kernel that depends on the processor; the rest of an observation does not.
         """
@@ -148,7 +148,7 @@ class MetaworldEnv:
         env._get_curr_obs_combined_no_goal = observe
 
     def _forget_history(self) -> None:
-        """Undoes what earlier episodes left in model and task, so that a seed alone decides what follows."""
+        """Undo what earlier episodes left in model and task, so that a seed alone decides what follows."""
         if self._fresh is None:
             self.published.seed(0)
             self.published.reset()

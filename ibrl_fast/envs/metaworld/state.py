@@ -67,7 +67,7 @@ _LOW_64 = (1 << 64) - 1
 
 
 def capture(env: Any) -> EnvState:
-    """State of a published environment as new arrays."""
+    """Return the state of a published environment as new arrays."""
     physics = np.empty(mujoco.mj_stateSize(env.model, _INTEGRATION))
     mujoco.mj_getState(env.model, env.data, physics, _INTEGRATION)
     state: EnvState = {
@@ -87,7 +87,7 @@ def capture(env: Any) -> EnvState:
 
 
 def restore(env: Any, state: EnvState) -> None:
-    """Puts a captured state into an environment of the same task that has been reset at least once."""
+    """Put a captured state into an environment of the same task that has been reset at least once."""
     env.model.body_pos[:] = state["body_pos"]
     env.model.site_pos[:] = state["site_pos"]
 
@@ -109,7 +109,7 @@ def restore(env: Any, state: EnvState) -> None:
 
 
 def _like(current: Any, value: npt.NDArray[Any]) -> Any:
-    """A stored attribute in the type that the environment keeps it in."""
+    """Return a stored attribute in the type that the environment keeps it in."""
     if value.ndim == 0:
         if np.isnan(value):
             return None
@@ -121,7 +121,7 @@ def _like(current: Any, value: npt.NDArray[Any]) -> Any:
 
 
 def _is_live_view(value: Any) -> bool:
-    """Whether an attribute is a window on MuJoCo's own memory (some tasks keep one)."""
+    """Return whether an attribute is a window on MuJoCo's own memory (some tasks keep one)."""
     base = value
     while isinstance(base, np.ndarray) and base.base is not None:
         base = base.base

@@ -29,7 +29,7 @@ class Basketball final : public SawyerEnv {
         compute_frame(settled_frame_.data());
         obj_init_pos_ = {rv[0], rv[1], kBallHeight};
         edit_model(rv);
-        set_positions(kArmJoints, obj_init_pos_.data(), 3, kArmJoints, 6);
+        put_object();
         const double* goal = goal_position();
         set_site_pos(goal_, {goal[0], goal[1], goal[2]});  // the hoop keeps the site: what is set goes unused
         lift_.note(data_->geom_xpos[3 * ball_geom_ + 2], obj_init_pos_, goal);

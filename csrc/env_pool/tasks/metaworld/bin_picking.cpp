@@ -23,7 +23,7 @@ class BinPicking final : public SawyerEnv {
 
     void place(const double* rv) override {
         obj_init_pos_ = {rv[0], rv[1], body_position(block_)[2]};
-        set_positions(kArmJoints, obj_init_pos_.data(), 3, kArmJoints, 6);
+        put_object();
         first_distance_ = std::numeric_limits<double>::quiet_NaN();
 
         // Of the way to the bin, heights count once.

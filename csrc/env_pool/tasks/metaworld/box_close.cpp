@@ -33,7 +33,7 @@ class BoxClose final : public SawyerEnv {
         edit_model(rv);
         obj_init_pos_ = {rv[0], rv[1], kObjectHeight};
         substeps(kFrameSkip);
-        set_positions(kArmJoints, obj_init_pos_.data(), 3, kArmJoints, 6);
+        put_object();
         lift_.note(data_->geom_xpos[3 * handle_ + 2], obj_init_pos_, target_pos_.data());
     }
 

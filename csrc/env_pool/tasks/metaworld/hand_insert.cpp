@@ -25,7 +25,7 @@ class HandInsert final : public SawyerEnv {
         compute_frame(settled_frame_.data());
         object_height_ = body_position(block_)[2];
         obj_init_pos_ = {rv[0], rv[1], 0.05};
-        set_positions(kArmJoints, obj_init_pos_.data(), 3, kArmJoints, 6);
+        put_object();
         edit_model(rv);
         max_reach_distance_ = std::abs(spec_.hand_init[2] - target_pos_[2]);
     }

@@ -28,7 +28,7 @@ class Soccer final : public SawyerEnv {
     void place(const double* rv) override {
         obj_init_pos_ = {rv[0], rv[1], 0.03};
         edit_model(rv);
-        set_positions(kArmJoints, obj_init_pos_.data(), 3, kArmJoints, 6);
+        put_object();
         max_push_distance_ = start_to_goal(rv);
     }
 

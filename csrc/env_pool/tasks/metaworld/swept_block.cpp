@@ -50,7 +50,7 @@ class SweptBlock : public SawyerEnv {
     // Sets the block down, at rest, for a goal that is known.
     void put_block(double x, double y, double z) {
         obj_init_pos_ = {x, y, z};
-        set_positions(kArmJoints, obj_init_pos_.data(), 3, kArmJoints, 6);
+        put_object();
         max_push_distance_ = norm2(x - target_pos_[0], y - target_pos_[1]);
     }
 
