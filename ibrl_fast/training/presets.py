@@ -84,7 +84,7 @@ def robomimic_pixel() -> TrainConfig:
         warmup_episodes=40,
         env=EnvConfig(
             task="robosuite/PickPlaceCan",
-            observation="both",
+            observation="proprio_pixels",
             cameras=("robot0_eye_in_hand",),
             image_size=96,
             action_repeat=1,
@@ -109,7 +109,7 @@ def real_robot() -> TrainConfig:
         warmup_episodes=0,
         env=EnvConfig(
             task="robot/lift",
-            observation="both",
+            observation="proprio_pixels",
             cameras=("wrist",),
             image_size=96,
             action_repeat=1,

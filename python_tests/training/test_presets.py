@@ -42,7 +42,7 @@ ROWS: dict[str, tuple[Any, Any, Any, Any]] = {
     "agent.beta": (None, None, None, 10.0),
     "env.image_size": (84, 96, 96, 84),
     "env.action_repeat": (2, 1, 1, 1),
-    "env.observation": ("pixels", "both", "both", "state"),
+    "env.observation": ("pixels", "proprio_pixels", "proprio_pixels", "state"),
     "state_stack": (1, 3, 3, 3),
     "image_stack": (1, 1, 1, 1),
     "env.cameras": (("corner2",), ("robot0_eye_in_hand",), ("wrist",), ("corner2",)),
