@@ -90,7 +90,7 @@ void EnvPool::reset(const std::vector<ResetRequest>& requests, const Batch& batc
     for (const ResetRequest& request : requests) {
         if (request.start == nullptr || slots_[request.env].env->accepts_start(request.start)) continue;
         throw RandVecError("environment " + std::to_string(request.env) +
-                           ": rand_vec: expected a start that the task accepts");
+                           ": rand_vec: start and goal are closer than the task allows");
     }
     for (const ResetRequest& request : requests) {
         by_env[request.env] = &request;
