@@ -9,7 +9,7 @@ from typing import Any
 import mujoco
 import numpy as np
 from mujoco import rollout
-from pool_cases import TASKS, Timing, draw_actions, make_original, timed
+from pool_cases import TASKS, Timing, draw_actions, timed
 
 FRAME_SKIP = 5
 
@@ -39,13 +39,12 @@ class RawSteps:
     """Five mj_steps per control step, in MuJoCo's own C++ rollout, with the task's controls and poses."""
 
     def __init__(self, task: str) -> None:
-        self._pool = make_original(task, "reference")
-        self._pool.reset(seed=0)
-        self._env = self._pool._envs[0].env
+        self._env = make_published(task)
         self._data = [mujoco.MjData(self._env.model)]
 
     def time(self, round_index: int, steps: int) -> Timing:
-        self._pool.reset(seed=round_index)
+        self._env.seed(round_index)
+        self._env.reset()
         env, model, data = self._env, self._env.model, self._env.data
         spec = mujoco.mjtState
         initial = np.empty(mujoco.mj_stateSize(model, spec.mjSTATE_FULLPHYSICS))

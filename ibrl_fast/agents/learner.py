@@ -90,6 +90,18 @@ class Learner(Protocol):
     counts: dict[str, int]
     loads: int
 
+    @classmethod
+    def from_setup(cls, config: Any, setup: LearnerSetup) -> Learner:
+        """Make an untrained learner.
+
+        Args:
+            config: of the method's own type.
+            setup: what it is made from.
+
+        Raises:
+            ArgumentError: a configuration that does not fit the networks, or a teacher too many or too few.
+        """
+
     def propose(self, obs: dict[str, Tensor]) -> Tensor | None:
         """The teacher's actions `[N, S, action_dim]`, which are stored with the states; None where S is 0."""
 

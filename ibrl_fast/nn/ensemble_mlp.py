@@ -1,6 +1,6 @@
 """An ensemble of MLPs.
 
-On the CPU one member after the other, forward and backward written out: batching saves no launches there,
+On the CPU one critic after the other, forward and backward written out: batching saves no launches there,
 a subset needs no copy of its weights, LayerNorm is one pass with its weights, and the hand-written backward
 skips most of autograd's bookkeeping. On CUDA batched products, with bias, LayerNorm and ReLU in one pass.
 """
@@ -24,14 +24,14 @@ _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def prefers_ensemble_mlp(x: Tensor) -> bool:
-    """Whether ensemble_mlp beats its reference for this input: wherever it runs, unless it is traced."""
+    """Return whether `ensemble_mlp` beats its reference: wherever it runs, unless it is traced."""
     return x.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling()
 
 
 def ensemble_mlp_reference(
     x: Tensor, parameters: list[Tensor], *, layer_norm: bool, subset: Tensor | None = None
 ) -> Tensor:
-    """The same as batched products."""
+    """Reference implementation: batched products."""
     if subset is not None:
         parameters = [parameter.index_select(0, subset) for parameter in parameters]
     x = x.expand(parameters[0].shape[0], -1, -1)
@@ -50,63 +50,64 @@ def ensemble_mlp_reference(
 def ensemble_mlp(
     x: Tensor, parameters: list[Tensor], *, layer_norm: bool, subset: Tensor | None = None
 ) -> Tensor:
-    """Linear, (LayerNorm), ReLU per hidden layer and a last linear layer, per member; differentiable once.
+    """Compute every critic's MLP: linear, (LayerNorm), ReLU per hidden layer, a last linear layer.
+
+    Differentiable once.
 
     Args:
-        x: `[members or 1, batch, in_dim]`.
-        parameters: per hidden layer weight `[E, out, in]`, bias `[E, out]` and, with layer_norm, LayerNorm's
-            weight and bias `[E, out]`; then weight and bias of the last layer.
+        x: `[K or num_critics or 1, batch, in_dim]`, one input for all critics or one for each.
+        parameters: per hidden layer weight `[num_critics, out, in]`, bias `[num_critics, out]` and, with
+            layer_norm, LayerNorm's weight and bias `[num_critics, out]`; then the last layer's two.
         layer_norm: whether the hidden layers have LayerNorms.
-        subset: `[members]` int64, the members to compute, one several times where wanted; None computes all
-            E.
+        subset: `[K]` int64, the critics to compute, one several times where wanted; None computes all.
 
     Returns:
-        `[members, batch, out_dim]`; bfloat16 under autocast.
+        `[K or num_critics, batch, out_dim]`; bfloat16 under autocast.
 
     Raises:
-        ValueError: x has neither one nor as many inputs as there are members, or parameters do not fit.
+        ValueError: x has neither one nor as many inputs as critics are computed, or parameters do not fit.
         TypeError: something that is no tensor.
-        IndexError: on the CPU, where subset names no member (on CUDA a device assertion).
+        IndexError: on the CPU, where subset names no critic (on CUDA a device assertion).
     """
     check_tensor("x", x, getattr(x, "shape", ()), _DTYPES)
     if not isinstance(layer_norm, bool):
         raise TypeError(f"layer_norm: expected a bool, got {type(layer_norm).__name__}")
-    ensemble = _check_parameters(parameters, x, layer_norm)
+    num_critics = _check_parameters(parameters, x, layer_norm)
     if subset is not None:
-        check_tensor("subset", subset, ("members",), (torch.int64,), x.device)
-    count = ensemble if subset is None else subset.shape[0]
+        check_tensor("subset", subset, ("K",), (torch.int64,), x.device)
+    count = num_critics if subset is None else subset.shape[0]
     if x.dim() != 3 or x.shape[0] not in (1, count):
         raise ArgumentError(f"x: expected [1 or {count}, batch, in_dim], got {list(x.shape)}")
     if x.device.type != "cpu":
         return mlp_in_batches(x, parameters, layer_norm=layer_norm, subset=subset)
-    members = list(range(count)) if subset is None else subset.tolist()
-    wrong = [member for member in members if not 0 <= member < ensemble]
+    critics = list(range(count)) if subset is None else subset.tolist()
+    wrong = [critic for critic in critics if not 0 <= critic < num_critics]
     if wrong:
-        raise IndexError(f"subset: expected members 0 to {ensemble - 1}, got {wrong[0]}")
+        raise IndexError(f"subset: expected critics 0 to {num_critics - 1}, got {wrong[0]}")
     dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype
-    return _EnsembleMLP.apply(x, layer_norm, members, dtype, *parameters)
+    return _EnsembleMLP.apply(x, layer_norm, critics, dtype, *parameters)
 
 
 def _check_parameters(parameters: list[Tensor], x: Tensor, layer_norm: bool) -> int:
-    """Raises ``ValueError`` for parameters that do not fit x or each other; returns their members."""
+    """Check that the parameters fit x and each other; return the number of critics."""
     parameters, step = check_list("parameters", parameters), 4 if layer_norm else 2
     if len(parameters) < 2 or (len(parameters) - 2) % step:
         raise ArgumentError(
             f"parameters: expected 2 and {step} for each hidden layer, got {len(parameters)} tensors"
         )
-    ensemble, width = (*getattr(parameters[0], "shape", ()), 0)[0], x.shape[-1] if x.dim() else 0
+    num_critics, width = (*getattr(parameters[0], "shape", ()), 0)[0], x.shape[-1] if x.dim() else 0
     for i, parameter in enumerate(parameters):
         is_weight = i % step == 0 or i == len(parameters) - 2
-        shape = (ensemble, "out", width) if is_weight else (ensemble, width)
+        shape = (num_critics, "out", width) if is_weight else (num_critics, width)
         check_tensor(f"parameters[{i}]", parameter, shape, _DTYPES, x.device)
         width = parameter.shape[1]
-    return ensemble
+    return num_critics
 
 
 def mlp_in_batches(
     x: Tensor, parameters: list[Tensor], *, layer_norm: bool, subset: Tensor | None = None
 ) -> Tensor:
-    """The way of ensemble_mlp on CUDA, its arguments unchecked: two launches for a hidden layer."""
+    """Compute an ensemble as on CUDA, by two launches for a hidden layer; arguments are not checked."""
     hidden = parameters[:-2:4]
     if not layer_norm or any(weight.shape[1] > MAX_CUDA_WIDTH for weight in hidden):
         return ensemble_mlp_reference(x, parameters, layer_norm=layer_norm, subset=subset)
@@ -122,7 +123,7 @@ def mlp_in_batches(
 
 
 class _BatchedProduct(torch.autograd.Function):
-    """x `[members or 1, batch, in]` times each member's weight `[members, out, in]` transposed, in `dtype`.
+    """x `[num_critics or 1, batch, in]` times each weight of `[num_critics, out, in]` transposed, in `dtype`.
 
     The weight's gradient comes as the weight lies in memory: autograd's is transposed, and is copied.
     """
@@ -153,36 +154,36 @@ class _BatchedProduct(torch.autograd.Function):
 
 
 class _EnsembleMLP(torch.autograd.Function):
-    """Saves, per member and hidden layer, what its backward reads."""
+    """Saves, per critic and hidden layer, what its backward reads."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, layer_norm: bool, members: list[int], dtype: torch.dtype, *parameters: Tensor
+        ctx: Any, x: Tensor, layer_norm: bool, critics: list[int], dtype: torch.dtype, *parameters: Tensor
     ) -> Tensor:
         inputs = x.to(dtype).unbind(0)
         step = 4 if layer_norm else 2
         saved, values = [], []
-        for position, member in enumerate(members):
+        for position, critic in enumerate(critics):
             hidden = inputs[position if len(inputs) > 1 else 0]
             layers = []
             for start in range(0, len(parameters) - 2, step):
-                weight = parameters[start][member].to(dtype)
+                weight = parameters[start][critic].to(dtype)
                 before = hidden
-                linear_out = linear(before, weight, parameters[start + 1][member].to(dtype))
+                linear_out = linear(before, weight, parameters[start + 1][critic].to(dtype))
                 mean = rstd = None
                 hidden = linear_out
                 if layer_norm:
-                    norm_weight, norm_bias = parameters[start + 2][member], parameters[start + 3][member]
+                    norm_weight, norm_bias = parameters[start + 2][critic], parameters[start + 3][critic]
                     hidden, mean, rstd = torch.native_layer_norm(
                         linear_out, linear_out.shape[-1:], norm_weight, norm_bias, _EPS
                     )
                 hidden = hidden.relu_()
                 layers.append((before, weight, linear_out, mean, rstd, hidden))
-            weight = parameters[-2][member].to(dtype)
-            values.append(linear(hidden, weight, parameters[-1][member].to(dtype)))
+            weight = parameters[-2][critic].to(dtype)
+            values.append(linear(hidden, weight, parameters[-1][critic].to(dtype)))
             saved.append((layers, hidden, weight))
         ctx.save_for_backward(*parameters)
-        ctx.layers, ctx.members, ctx.layer_norm, ctx.x_shape = saved, members, layer_norm, x.shape
+        ctx.layers, ctx.critics, ctx.layer_norm, ctx.x_shape = saved, critics, layer_norm, x.shape
         return torch.stack(values)
 
     @staticmethod
@@ -190,36 +191,36 @@ class _EnsembleMLP(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         parameters = ctx.saved_tensors
         need_x, need_parameters = ctx.needs_input_grad[0], any(ctx.needs_input_grad[4:])
-        # members that were not computed get zeros, those computed several times the sum
-        once = len(set(ctx.members)) == len(ctx.members)
-        make = torch.empty_like if once and len(ctx.members) == len(parameters[0]) else torch.zeros_like
+        # critics that were not computed get zeros, those computed several times the sum
+        once = len(set(ctx.critics)) == len(ctx.critics)
+        make = torch.empty_like if once and len(ctx.critics) == len(parameters[0]) else torch.zeros_like
         put = Tensor.copy_ if once else Tensor.add_
         grads = [make(parameter) for parameter in parameters] if need_parameters else []
         step = 4 if ctx.layer_norm else 2
         grad_inputs = []
-        for (layers, last_hidden, last_weight), member, error in zip(
-            ctx.layers, ctx.members, grad.unbind(0), strict=True
+        for (layers, last_hidden, last_weight), critic, error in zip(
+            ctx.layers, ctx.critics, grad.unbind(0), strict=True
         ):
             if need_parameters:
-                put(grads[-2][member], linear(error.t(), last_hidden.t()))
-                put(grads[-1][member], error.sum(0))
+                put(grads[-2][critic], linear(error.t(), last_hidden.t()))
+                put(grads[-1][critic], error.sum(0))
             error = linear(error, last_weight.t())
             for index in reversed(range(len(layers))):
                 before, weight, linear_out, mean, rstd, hidden = layers[index]
                 start = index * step
                 error = torch.ops.aten.threshold_backward(error, hidden, 0)
                 if ctx.layer_norm:
-                    norm_weight, norm_bias = parameters[start + 2][member], parameters[start + 3][member]
+                    norm_weight, norm_bias = parameters[start + 2][critic], parameters[start + 3][critic]
                     mask = [True, need_parameters, need_parameters]
                     error, grad_weight, grad_bias = torch.ops.aten.native_layer_norm_backward(
                         error, linear_out, linear_out.shape[-1:], mean, rstd, norm_weight, norm_bias, mask
                     )
                     if need_parameters:
-                        put(grads[start + 2][member], grad_weight)
-                        put(grads[start + 3][member], grad_bias)
+                        put(grads[start + 2][critic], grad_weight)
+                        put(grads[start + 3][critic], grad_bias)
                 if need_parameters:
-                    put(grads[start][member], linear(error.t(), before.t()))
-                    put(grads[start + 1][member], error.sum(0))
+                    put(grads[start][critic], linear(error.t(), before.t()))
+                    put(grads[start + 1][critic], error.sum(0))
                 error = linear(error, weight.t()) if index > 0 or need_x else error
             grad_inputs.append(error)
         grad_x = None

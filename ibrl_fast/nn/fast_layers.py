@@ -25,7 +25,7 @@ _MIN_ROWS = 16
 
 
 def find_onednn() -> Any:
-    """oneDNN's float32 product in this build of PyTorch, or None."""
+    """Return oneDNN's float32 product, where this build of PyTorch has it."""
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return None
     return torch.ops.mkldnn._linear_pointwise.default
@@ -35,12 +35,12 @@ _onednn_linear = find_onednn()
 
 
 def linear_reference(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The same in PyTorch's own words."""
+    """Reference implementation of `linear`."""
     return F.linear(x, weight, bias)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A linear layer, differentiable once.
+    """Compute a linear layer, differentiable once.
 
     Args:
         x: `[..., in_dim]`.
@@ -132,12 +132,12 @@ class _OneDNNLinear(torch.autograd.Function):
 
 
 def attention_reference(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """The same in PyTorch's own words."""
+    """Reference implementation of `attention`."""
     return F.scaled_dot_product_attention(query, key, value)
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(query key^T / sqrt(dim)) value.
+    """Compute softmax(query key^T / sqrt(dim)) value.
 
     Args:
         query: `[batch, heads, tokens, dim]`.
@@ -145,7 +145,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         value: as query.
 
     Returns:
-        As query.
+        `[batch, heads, tokens, dim]`, in the dtype of query.
 
     Raises:
         ValueError: shapes, dtypes or devices that do not fit; PyTorch's own code reads past the end of some.
@@ -172,7 +172,7 @@ def _prefers_products(query: Tensor) -> bool:
 
 
 def image_layout(image: Tensor) -> Tensor:
-    """Channels last in memory, and under autocast its dtype: one copy does what autocast's would do anyway.
+    """Lay an image channels last and, under autocast, in its dtype: one copy that autocast would make anyway.
 
     The convolutions after it keep the layout, on CUDA without cuDNN's transpositions around its tensor-core
     kernels, and the tokens `[batch, height * width, channels]` are a view of what they give. With one CPU
@@ -183,7 +183,7 @@ def image_layout(image: Tensor) -> Tensor:
         image: `[batch, channels, height, width]`.
 
     Returns:
-        The same values and shape.
+        The same values, `[batch, channels, height, width]`.
 
     Raises:
         TypeError: something that is no tensor.
@@ -194,7 +194,7 @@ def image_layout(image: Tensor) -> Tensor:
 
 
 def product_dtype(x: Tensor) -> torch.dtype:
-    """The dtype that autocast, where it is on, would compute x's matrix products and convolutions in."""
+    """Return the dtype that products and convolutions of x have, under autocast where it is on."""
     device = x.device.type
     if x.dtype == torch.float64 or not torch.amp.is_autocast_available(device):
         return x.dtype

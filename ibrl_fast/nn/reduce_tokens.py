@@ -30,7 +30,7 @@ _PIECE = 2**19
 
 
 def prefers_reduce_tokens(extra: Tensor) -> bool:
-    """Whether reduce_tokens beats its reference: wherever it runs, unless it is traced."""
+    """Return whether `reduce_tokens` beats its reference: wherever it runs, unless it is traced."""
     fits = extra.device.type == "cpu" or (extra.device.type == "cuda" and extra.shape[-1] <= MAX_CUDA_WIDTH)
     return fits and not torch.compiler.is_compiling()
 
@@ -43,18 +43,18 @@ def reduce_tokens_reference(
     norm_bias: Tensor,
     channel_weight: Tensor,
 ) -> Tensor:
-    """The same in torch, one critic at a time; arguments as in reduce_tokens."""
+    """Reference implementation: one critic at a time; arguments as in `reduce_tokens`."""
     reduced: list[Tensor] = []
-    for member in range(extra.shape[0]):
-        patches = F.linear(tokens.transpose(1, 2), patch_weight[member])
+    for critic in range(extra.shape[0]):
+        patches = F.linear(tokens.transpose(1, 2), patch_weight[critic])
         for proposal in range(extra.shape[1]):
             hidden = F.layer_norm(
-                patches + extra[member, proposal].unsqueeze(1),
+                patches + extra[critic, proposal].unsqueeze(1),
                 patches.shape[-1:],
-                norm_weight[member],
-                norm_bias[member],
+                norm_weight[critic],
+                norm_bias[critic],
             )
-            reduced.append((F.relu(hidden) * channel_weight[member].to(hidden.dtype)).sum(1))
+            reduced.append((F.relu(hidden) * channel_weight[critic].to(hidden.dtype)).sum(1))
     return torch.stack(reduced).view(extra.shape)
 
 
@@ -66,38 +66,38 @@ def reduce_tokens(
     norm_bias: Tensor,
     channel_weight: Tensor,
 ) -> Tensor:
-    """Sum over channels of channel_weight * ReLU(LayerNorm(patches W^T + extra)); differentiable once.
+    """Sum channel_weight * ReLU(LayerNorm(patches W^T + extra)) over the channels; differentiable once.
 
     Args:
-        tokens: `[batch, num_tokens, channels]`; shared by members and proposals.
-        extra: float32, float64 or bfloat16 `[members, proposals, batch, embed_dim]`, what
+        tokens: `[batch, num_tokens, channels]`, shared by critics and proposals.
+        extra: float32, float64 or bfloat16 `[num_critics, proposals, batch, embed_dim]`, what
             action and proprioception add, bias included.
-        patch_weight: `[members, embed_dim, num_tokens]`.
-        norm_weight: `[members, embed_dim]`, LayerNorm's.
-        norm_bias: `[members, embed_dim]`, LayerNorm's.
-        channel_weight: `[members, channels, embed_dim]`.
+        patch_weight: `[num_critics, embed_dim, num_tokens]`.
+        norm_weight: `[num_critics, embed_dim]`, LayerNorm's.
+        norm_bias: `[num_critics, embed_dim]`, LayerNorm's.
+        channel_weight: `[num_critics, channels, embed_dim]`.
 
     Returns:
-        `[members, proposals, batch, embed_dim]`, in extra's dtype.
+        `[num_critics, proposals, batch, embed_dim]`, in extra's dtype.
 
     Raises:
         ValueError: shapes or dtypes that do not fit, or several devices.
         TypeError: something that is no tensor.
     """
-    check_tensor("extra", extra, ("members", "proposals", "batch", "embed_dim"), _DTYPES)
-    (members, _, batch, embed_dim), device = extra.shape, extra.device
+    check_tensor("extra", extra, ("num_critics", "proposals", "batch", "embed_dim"), _DTYPES)
+    (num_critics, _, batch, embed_dim), device = extra.shape, extra.device
     check_tensor("tokens", tokens, ("batch", "num_tokens", "channels"), _FLOATING, device)
     _, num_tokens, channels = tokens.shape
-    check_tensor("patch_weight", patch_weight, ("members", "embed_dim", "num_tokens"), _FLOATING, device)
-    if tuple(patch_weight.shape) != (members, embed_dim, num_tokens) or tokens.shape[0] != batch:
+    check_tensor("patch_weight", patch_weight, ("num_critics", "embed_dim", "num_tokens"), _FLOATING, device)
+    if tuple(patch_weight.shape) != (num_critics, embed_dim, num_tokens) or tokens.shape[0] != batch:
         raise ArgumentError(
-            f"patch_weight: expected {[members, embed_dim, num_tokens]} and tokens of batch {batch}, "
+            f"patch_weight: expected {[num_critics, embed_dim, num_tokens]} and tokens of batch {batch}, "
             f"got {list(patch_weight.shape)} and {list(tokens.shape)}"
         )
     for name, weight, shape in (
-        ("norm_weight", norm_weight, (members, embed_dim)),
-        ("norm_bias", norm_bias, (members, embed_dim)),
-        ("channel_weight", channel_weight, (members, channels, embed_dim)),
+        ("norm_weight", norm_weight, (num_critics, embed_dim)),
+        ("norm_bias", norm_bias, (num_critics, embed_dim)),
+        ("channel_weight", channel_weight, (num_critics, channels, embed_dim)),
     ):
         check_tensor(name, weight, shape, _FLOATING, device)
     given = (tokens, extra, patch_weight, norm_weight, norm_bias, channel_weight)
@@ -112,16 +112,17 @@ def reduce_at_once(
     norm_bias: Tensor,
     channel_weight: Tensor,
 ) -> Tensor:
-    """The way of reduce_tokens on CUDA, its arguments unchecked: one product, one fused reduction.
+    """Reduce tokens as on CUDA, by one product and one fused reduction; arguments are not checked.
 
     Both factors are laid out with the long dimension contiguous, `[num_tokens, batch * channels]` and
-    `[num_tokens, members * embed_dim]`: cuBLAS wants rows of 16 bytes' multiples, which 121 tokens are not.
+    `[num_tokens, num_critics * embed_dim]`: cuBLAS wants rows of 16 bytes' multiples, which 121 tokens are
+    not.
     """
     batch, num_tokens, channels = tokens.shape
-    members, embed_dim, _ = patch_weight.shape
+    num_critics, embed_dim, _ = patch_weight.shape
     by_token = _contiguous(tokens.transpose(0, 1), extra.dtype).view(num_tokens, -1)
     weight = _contiguous(patch_weight.permute(2, 0, 1), extra.dtype).view(num_tokens, -1)
-    patches = torch.mm(by_token.t(), weight).view(batch, channels, members, embed_dim)
+    patches = torch.mm(by_token.t(), weight).view(batch, channels, num_critics, embed_dim)
     dtype = torch.float64 if extra.dtype == torch.float64 else torch.float32
     return spatial_embed(patches, extra, norm_weight.to(dtype), norm_bias.to(dtype), channel_weight.to(dtype))
 
@@ -147,9 +148,9 @@ class _Pieces:
             rows = slice(start, min(start + self.size, self.batch))
             yield rows, self.tokens[rows].to(self.dtype).transpose(1, 2).reshape(-1, self.num_tokens)
 
-    def patches(self, channels: Tensor, member: int) -> Tensor:
+    def patches(self, channels: Tensor, critic: int) -> Tensor:
         """The first linear layer's patch part, `[size, channels, 1, embed_dim]`."""
-        return linear(channels, self.weights[member]).view(-1, self.channels, 1, self.embed_dim)
+        return linear(channels, self.weights[critic]).view(-1, self.channels, 1, self.embed_dim)
 
 
 def _master_weights(extra: Tensor, *weights: Tensor) -> list[tuple[Tensor, ...]]:
@@ -170,11 +171,11 @@ class _ReduceTokens(torch.autograd.Function):
         kernel_weights = _master_weights(extra, *weights)
         statistics = []
         for rows, channels in pieces:
-            for member, member_weights in enumerate(kernel_weights):
-                patches = pieces.patches(channels, member)
-                of_member = (slice(member, member + 1), slice(None), rows)
-                part, out = extra[of_member], result[of_member]
-                statistics.append(spatial_embed_forward(patches, part, member_weights, out))
+            for critic, critic_weights in enumerate(kernel_weights):
+                patches = pieces.patches(channels, critic)
+                of_critic = (slice(critic, critic + 1), slice(None), rows)
+                part, out = extra[of_critic], result[of_critic]
+                statistics.append(spatial_embed_forward(patches, part, critic_weights, out))
         ctx.save_for_backward(tokens, extra, patch_weight, *weights)
         ctx.statistics = statistics
         return result
@@ -196,29 +197,29 @@ class _ReduceTokens(torch.autograd.Function):
             grad_weights = _master_weights(extra, *(torch.zeros_like(weight) for weight in weights))
         statistics = iter(ctx.statistics)
         for rows, channels in pieces:
-            for member, member_weights in enumerate(kernel_weights):
+            for critic, critic_weights in enumerate(kernel_weights):
                 # forward again, then back through the weighted sum, ReLU and LayerNorm
-                patches = pieces.patches(channels, member)
+                patches = pieces.patches(channels, critic)
                 grad_patches = torch.empty_like(patches) if through_patches else None
-                of_member = (slice(member, member + 1), slice(None), rows)
+                of_critic = (slice(critic, critic + 1), slice(None), rows)
                 spatial_embed_backward(
-                    grad[of_member],
+                    grad[of_critic],
                     patches,
-                    extra[of_member],
-                    member_weights,
+                    extra[of_critic],
+                    critic_weights,
                     next(statistics),
-                    grad_extra[of_member],
+                    grad_extra[of_critic],
                     grad_patches,
-                    None if grad_weights is None else grad_weights[member],
+                    None if grad_weights is None else grad_weights[critic],
                 )
                 # back through the product that the proposals share
                 if grad_patches is None:
                     continue
                 flat = grad_patches.view(-1, pieces.embed_dim)
                 if grad_patch_weight is not None:
-                    grad_patch_weight[member] += linear(flat.t(), channels.t())
+                    grad_patch_weight[critic] += linear(flat.t(), channels.t())
                 if grad_tokens is not None:
-                    back = linear(flat, pieces.weights[member].t())
+                    back = linear(flat, pieces.weights[critic].t())
                     grad_tokens[rows] += back.view(-1, pieces.channels, pieces.num_tokens).transpose(1, 2)
         of_weights: list[Tensor | None] = [None] * len(weights)
         if grad_weights is not None:

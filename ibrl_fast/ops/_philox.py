@@ -15,7 +15,7 @@ _LOW = 0xFFFFFFFF
 
 
 def philox4x32_10(counter: list[Tensor], key: list[Tensor]) -> list[Tensor]:
-    """One block: counter is four and key two int64 tensors of 32-bit words; returns four such tensors."""
+    """Compute one block, four int64 tensors of 32-bit words, from four such of a counter and two of a key."""
     c, k = list(counter), list(key)
     for _ in range(10):
         # int64 products wrap, which leaves all 64 bits of the unsigned product in place
@@ -27,7 +27,7 @@ def philox4x32_10(counter: list[Tensor], key: list[Tensor]) -> list[Tensor]:
 
 
 def random4(seed: int, counter: int, stream: int, count: int) -> list[Tensor]:
-    """Four words, each int64 [count], for the indices 0 .. count - 1 of one stream at one counter."""
+    """Return four int64 `[count]` of words for the indices 0 .. count - 1 of one stream at one counter."""
     index = torch.arange(count, dtype=torch.int64)
 
     def word(value: int) -> Tensor:
@@ -39,10 +39,10 @@ def random4(seed: int, counter: int, stream: int, count: int) -> list[Tensor]:
 
 
 def uniform53(words: list[Tensor]) -> Tensor:
-    """float64 in [0, 1) with 53 random bits, from the first two words."""
+    """Return float64 in [0, 1) with 53 random bits, from the first two words."""
     return (words[0] * 2**21 + (words[1] >> 11)).double() * 2.0**-53
 
 
 def uniform_below(words: list[Tensor], bound: int) -> Tensor:
-    """int64 in [0, bound), bound < 2**31, from two words: the high half of a 64 x 64 bit product."""
+    """Return int64 in [0, bound), bound < 2**31, from two words: the high half of a 64 x 64 bit product."""
     return (words[0] * bound + (words[1] * bound >> 32)) >> 32

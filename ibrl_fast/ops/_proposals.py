@@ -1,4 +1,4 @@
-"""What ibrl_target and ibrl_select share: the choice between proposals, its reference, argument checks.
+"""What `ibrl_target` and `ibrl_select` share: the choice between proposals, its reference, argument checks.
 
 Source: Hu et al., "Imitation Bootstrapped Reinforcement Learning", Algorithm 1 and Eq. 1-4.
 """
@@ -16,14 +16,26 @@ from ibrl_fast.ops import _philox as philox
 from ibrl_fast.ops._registry import DTYPE_CODES
 from ibrl_fast.ops.checks import MAX_COUNT, check_list, check_number, check_out, check_tensor
 
-MAX_PROPOSALS, MAX_ENSEMBLE = 8, 16
+MAX_PROPOSALS, MAX_CRITICS = 8, 16
 _Q_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
 def choose_proposal_reference(
     q: Tensor, subset: Tensor, *, beta: float | None, seed: int, counter: int, stream: int
 ) -> tuple[Tensor, Tensor]:
-    """(value [B], choice [B]): min over the subset, then argmax or a draw from softmax(beta * value)."""
+    """Reference implementation: min over the subset, then argmax or a draw from softmax(beta * value).
+
+    Args:
+        q: `[proposals, num_critics, batch]`.
+        subset: int64 `[subset_size]`.
+        beta: inverse temperature of the draw; None for the best proposal.
+        seed: key of the random stream.
+        counter: position in the random stream.
+        stream: the op's own random stream, one of `_philox`.
+
+    Returns:
+        (value `[batch]`, choice int64 `[batch]`) of the proposal that is followed.
+    """
     values = q[:, subset].to(value_dtype(q)).amin(dim=1)
     best, choice = values.max(dim=0).values, values.argmax(dim=0)
     if beta is not None:
@@ -36,23 +48,33 @@ def choose_proposal_reference(
 
 
 def value_dtype(q: Tensor) -> torch.dtype:
-    """Values, rewards and targets are float32, or float64 where q is."""
+    """Return the dtype of values, rewards and targets: float32, or float64 where q is."""
     return torch.float64 if q.dtype == torch.float64 else torch.float32
 
 
 def check_values(q: Tensor, subset: Tensor, beta: float | None) -> None:
-    """Checks q [P, E, B], subset [K] and beta."""
-    check_tensor("q", q, ("P", "E", "B"), _Q_DTYPES)
-    proposals, ensemble, batch = q.shape
+    """Check what both ops are given.
+
+    Args:
+        q: float32, float64 or bfloat16 `[proposals, num_critics, batch]`.
+        subset: int64 `[subset_size]` on q's device.
+        beta: a finite number of at least 0, or None.
+
+    Raises:
+        ValueError: a wrong shape, dtype, device or value.
+        TypeError: something that is no tensor or number.
+    """
+    check_tensor("q", q, ("proposals", "num_critics", "batch"), _Q_DTYPES)
+    proposals, num_critics, batch = q.shape
     if not 1 <= proposals <= MAX_PROPOSALS:
         raise ArgumentError(f"q: expected 1 to {MAX_PROPOSALS} proposals, got {proposals}")
-    if not 1 <= ensemble <= MAX_ENSEMBLE:
-        raise ArgumentError(f"q: expected 1 to {MAX_ENSEMBLE} critics, got {ensemble}")
+    if not 1 <= num_critics <= MAX_CRITICS:
+        raise ArgumentError(f"q: expected 1 to {MAX_CRITICS} critics, got {num_critics}")
     if batch > MAX_COUNT:
         raise ArgumentError(f"q: expected a batch of fewer than 2**31, got {batch}")
-    check_tensor("subset", subset, ("K",), (torch.int64,), q.device)
-    if not 1 <= subset.shape[0] <= ensemble:
-        raise ArgumentError(f"subset: expected 1 to {ensemble} critics, got {subset.shape[0]}")
+    check_tensor("subset", subset, ("subset_size",), (torch.int64,), q.device)
+    if not 1 <= subset.shape[0] <= num_critics:
+        raise ArgumentError(f"subset: expected 1 to {num_critics} critics, got {subset.shape[0]}")
     if beta is not None and not (math.isfinite(check_number("beta", beta)) and beta >= 0.0):
         raise ArgumentError(f"beta: expected a finite number of at least 0 or None, got {beta}")
 
@@ -60,7 +82,7 @@ def check_values(q: Tensor, subset: Tensor, beta: float | None) -> None:
 def outputs(
     out: tuple[Tensor, Tensor] | None, name: str, shape: tuple[int, ...], dtype: torch.dtype, q: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """`out` checked, or new tensors: what is `name`d, of this shape and dtype, and choice int64 [B]."""
+    """Check `out`, or make it: what is called `name`, of this shape and dtype, and choice int64 `[batch]`."""
     batch, device = q.shape[2], q.device
     if out is None:
         choice = torch.empty(batch, dtype=torch.int64, device=device)
@@ -74,7 +96,7 @@ def outputs(
 def proposal_fields(
     q: Tensor, subset: Tensor, beta: float | None, seed: int, counter: Tensor
 ) -> _core.ProposalFields:
-    """The fields of ProposalValues in csrc/kernels/proposals.h."""
+    """Make the fields of ProposalValues in csrc/kernels/proposals.h."""
     proposals, num_critics, batch = q.shape
     stride_proposal, stride_critic, stride_batch = q.stride()
     return {
@@ -96,5 +118,5 @@ def proposal_fields(
 
 
 def no_critic(subset: Tensor, bad: int, q: Tensor) -> IndexError:
-    """The error for an entry of the subset that names no critic of q `[proposals, num_critics, batch]`."""
+    """Make the error for entry `bad` of the subset, which names no critic of q."""
     return IndexError(f"subset: expected critics 0 to {q.shape[1] - 1}, got {int(subset[bad])}")

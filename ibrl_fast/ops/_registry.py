@@ -1,8 +1,10 @@
 """How an op reaches torch: its schema, its CPU and CUDA launches and its fake kernel, registered from Python.
 
-Kernels get addresses, sizes and strides, so the extension does not link torch. They go by name: an op's
-`_fields` returns a dict, whose type in `_core.pyi` is written from what the extension says it reads, and the
-extension refuses a dict that misses a name or has another.
+A call goes from the public function, which checks its arguments, through torch's dispatcher to `launch_cpu`
+or `launch_cuda`, which hands the kernel its fields. Kernels get addresses, sizes and strides, so the
+extension does not link torch. They go by name: an op's `_fields` returns a dict, whose type in `_core.pyi` is
+written from what the extension says it reads, and the extension refuses a dict that misses a name or has
+another.
 
 Every op writes into tensors that it is given (`Tensor(a!)` in the schema) and returns nothing: it never
 allocates, and its fake kernel has nothing to do.
@@ -32,23 +34,28 @@ def register(
     device_of: int = 0,
     explain: Callable[..., Exception | None] | None = None,
 ) -> Any:
-    """Defines ``ibrl_fast::name`` and returns its callable overload.
+    """Define `ibrl_fast::name` and return its callable overload.
 
     Values in device memory are nowhere read on the host. A CPU kernel checks those that it finds its way by
     (rows, steps, sizes) and returns the place of a bad one; a CUDA kernel asserts them before it reads.
 
     Args:
-        name: the op's stem; ``_core`` has ``{name}_cpu`` and, when built with CUDA, ``{name}_cuda``.
+        name: the op's stem; `_core` has `{name}_cpu` and, when built with CUDA, `{name}_cuda`.
         schema: the op's arguments in torch's schema language.
         fields: turns the op's arguments into the kernel's fields by name: addresses, sizes and strides.
         device_of: position of the argument (a tensor or a list of them) whose device the kernel runs on.
         explain: turns the place of a bad value and the op's arguments into the error; None for one of rows.
     """
+    # the op as torch knows it: what it reads, what it writes into, no result
     _LIBRARY.define(f"{name}({schema}) -> ()")
+
+    # the extension's kernels, one for each device; a build without CUDA says so when it is called
     cpu_kernel = getattr(_core, f"{name}_cpu")
     cuda_kernel = getattr(_core, f"{name}_cuda", None)
     _LIBRARY.impl(name, partial(launch_cpu, name, cpu_kernel, fields, explain), "CPU")
     _LIBRARY.impl(name, partial(launch_cuda, name, cuda_kernel, fields, device_of), "CUDA")
+
+    # what traced code and tensors without values take
     torch.library.register_fake(f"ibrl_fast::{name}", _write_nothing, lib=_LIBRARY)
     return getattr(torch.ops.ibrl_fast, name).default
 
@@ -60,7 +67,11 @@ def launch_cpu(
     explain: Callable[..., Exception | None] | None,
     *args: Any,
 ) -> None:
-    """Runs a CPU kernel on torch's number of threads; it returns the place of a bad value, if any."""
+    """Run a CPU kernel on torch's number of threads.
+
+    Raises:
+        IndexError: for a bad value that the kernel found, or what `explain` makes of it.
+    """
     bad = kernel(fields(*args), torch.get_num_threads())
     if bad is not None and bad >= 0:
         error = None if explain is None else explain(bad, *args)
@@ -75,12 +86,17 @@ def launch_cuda(
     device_of: int,
     *args: Any,
 ) -> None:
-    """Queues a CUDA kernel on the current stream of the device that its tensors are on."""
+    """Queue a CUDA kernel on the current stream of the device that its tensors are on.
+
+    Raises:
+        RuntimeError: the extension was built without CUDA.
+    """
     if kernel is None:
         raise RuntimeError(
             f"{name}: this build of ibrl_fast has no CUDA kernels; "
             "build it where nvcc is on PATH, or pass tensors in CPU memory"
         )
+    # the stream of torch's that the caller is on, which a graph under capture is on too
     given = args[device_of]
     device = (given[0] if isinstance(given, (list, tuple)) else given).device.index
     kernel(fields(*args), device, torch._C._cuda_getCurrentRawStream(device))
@@ -92,5 +108,5 @@ def _write_nothing(*args: Any) -> None:
 
 
 def address_of(tensor: Tensor | None) -> int:
-    """Address of a tensor's first element; 0 for None."""
+    """Return the address of a tensor's first element; 0 for None."""
     return 0 if tensor is None else tensor.data_ptr()

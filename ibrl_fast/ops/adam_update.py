@@ -30,7 +30,7 @@ def adam_update_reference(
     target: Tensor | None = None,
     rho: float = 1.0,
 ) -> None:
-    """The same in torch, tensor by tensor."""
+    """Reference implementation: tensor by tensor."""
     step += 1
     correction1, correction2 = (1.0 - beta ** step.double() for beta in betas)
     for gradient, offset in zip(gradients, offsets):
@@ -61,7 +61,7 @@ def adam_update(
     target: Tensor | None = None,
     rho: float = 1.0,
 ) -> None:
-    """One step of Adam in place, in one pass over all gradients (Kingma and Ba 2015, algorithm 1).
+    """Do one step of Adam in place, in one pass over all gradients (Kingma and Ba 2015, algorithm 1).
 
     On CUDA this is one launch for every 120 tensors; nothing is read on the host.
 

@@ -24,7 +24,7 @@ MAX_CUDA_WIDTH = 2048
 
 
 def as_counter(counter: Tensor | int, device: torch.device, name: str = "counter") -> Tensor:
-    """The random counter as int64 [1] on ``device``; an int is written there without synchronising."""
+    """Return the random counter as int64 `[1]` on `device`; an int is written there without synchronising."""
     if not isinstance(counter, Tensor):
         counter = check_integer(name, counter, MIN_INT64)
         return torch.full((1,), counter, dtype=torch.int64, device=device)
@@ -39,7 +39,19 @@ def check_tensor(
     dtypes: Sequence[torch.dtype] | None = None,
     device: torch.device | None = None,
 ) -> None:
-    """Raises ``ValueError`` unless shape (a str matches any size), dtype and device are as expected."""
+    """Check a tensor's shape, dtype and device.
+
+    Args:
+        name: begins the error.
+        tensor: what was given.
+        shape: the sizes it must have; a str, the size's name, matches any.
+        dtypes: those it may have; None for any.
+        device: the one it must be on; None for any.
+
+    Raises:
+        ValueError: one of them is another.
+        TypeError: something that is no tensor.
+    """
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
     if tensor.layout is not torch.strided:
@@ -57,20 +69,30 @@ def check_tensor(
 
 
 def check_integer(name: str, value: Any, minimum: int, maximum: int = MAX_INT64) -> int:
-    """An integer (numpy's too) in ``minimum .. maximum`` as int; ``TypeError`` or ``ValueError`` else."""
+    """Return an integer (numpy's too) in `minimum .. maximum` as int.
+
+    Raises:
+        ValueError: a smaller or larger one.
+        TypeError: something that is no integer.
+    """
     if type(value) is not int:
         if not isinstance(value, (int, np.integer, torch.SymInt)):
             raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
         value = value if isinstance(value, torch.SymInt) else int(value)
     if not minimum <= value <= maximum:
         unbounded = maximum == MAX_INT64 and value < minimum
-        expected = f"{minimum} or more" if unbounded else f"{minimum} to {maximum}"
+        expected = f"at least {minimum}" if unbounded else f"{minimum} to {maximum}"
         raise ArgumentError(f"{name}: expected {expected}, got {value}")
     return value
 
 
 def check_number(name: str, value: Any) -> float:
-    """A number (numpy's too); ``TypeError`` for anything else."""
+    """Return a number (numpy's too) as float.
+
+    Raises:
+        ValueError: an integer that float64 does not hold.
+        TypeError: something that is no number.
+    """
     if isinstance(value, float):
         return value
     if not isinstance(value, (int, np.floating, np.integer, torch.SymFloat)):
@@ -81,7 +103,12 @@ def check_number(name: str, value: Any) -> float:
 
 
 def check_list(name: str, value: Any, length: int | None = None) -> list[Any]:
-    """A list or tuple, of a length where given, as a list; ``TypeError`` or ``ValueError`` otherwise."""
+    """Return a list or tuple, of a length where one is given, as a list.
+
+    Raises:
+        ValueError: another length.
+        TypeError: something that is no list or tuple.
+    """
     if not isinstance(value, (list, tuple)):
         raise TypeError(f"{name}: expected a list or tuple, got {type(value).__name__}")
     if length is not None and len(value) != length:
@@ -90,12 +117,15 @@ def check_list(name: str, value: Any, length: int | None = None) -> list[Any]:
 
 
 def check_apart(name: str, outs: Sequence[Tensor | None], given: Sequence[Tensor | None] = ()) -> None:
-    """Raises ``ValueError`` where what is written shares memory with anything else of the call.
+    """Check that what is written shares memory with nothing else of the call.
 
     Args:
         name: begins the error.
         outs: what is written.
         given: what is read, or written by others.
+
+    Raises:
+        ValueError: memory is shared.
     """
     if torch.compiler.is_compiling():
         return
@@ -113,7 +143,7 @@ def check_apart(name: str, outs: Sequence[Tensor | None], given: Sequence[Tensor
 
 
 def _span(tensor: Tensor) -> tuple[int, int]:
-    """First address of a tensor's elements, and the one after the last; nothing where there is no memory."""
+    """First address of a tensor's elements, and the one after the last; the same where there are none."""
     # a slice of a tensor without memory has an address all the same
     begin = 0 if tensor.is_meta else tensor.data_ptr()
     if begin == 0 or tensor.numel() == 0:
@@ -125,8 +155,8 @@ def _span(tensor: Tensor) -> tuple[int, int]:
 
 
 def check_rows(name: str, rows: Tensor) -> None:
-    """Checks row indices: int64 [B]."""
-    check_tensor(name, rows, ("B",), (torch.int64,))
+    """Check row indices, int64 `[batch]`."""
+    check_tensor(name, rows, ("batch",), (torch.int64,))
 
 
 def check_stored(
@@ -136,10 +166,12 @@ def check_stored(
     device: torch.device,
     shape: Sequence[int | str] | None = None,
 ) -> None:
-    """Checks a tensor read row by row: each row contiguous, on ``device`` or in pinned host memory."""
+    """Check a tensor that is read row by row: each row contiguous, on `device` or in pinned host memory."""
     if not isinstance(stored, Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(stored).__name__}")
-    check_tensor(name, stored, stored.shape if shape is None and stored.dim() else shape or ("N",), dtypes)
+    check_tensor(
+        name, stored, stored.shape if shape is None and stored.dim() else shape or ("num_rows",), dtypes
+    )
     if not stored.is_contiguous() and stored.shape[0] > 0 and not stored[0].is_contiguous():
         raise ArgumentError(f"{name}: expected contiguous rows, got strides {tuple(stored.stride())}")
     if stored.device != device and not (
@@ -153,7 +185,7 @@ def check_stored(
 def check_out(
     name: str, out: Tensor, shape: Sequence[int], dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """Checks a tensor to write into: shape, dtype, device and that it is contiguous; returns it."""
+    """Check a tensor to write into, shape, dtype, device and that it is contiguous, and return it."""
     check_tensor(name, out, shape, (dtype,), device)
     if not out.is_contiguous():
         raise ArgumentError(f"{name}: expected a contiguous tensor, got strides {tuple(out.stride())}")
@@ -161,7 +193,7 @@ def check_out(
 
 
 def is_dense(tensor: Tensor) -> bool:
-    """Whether the elements fill one block of memory, in whatever order (channels_last, for example)."""
+    """Return whether the elements fill one block of memory, in whatever order (channels last, say)."""
     if tensor.is_contiguous():
         return True
     expected = 1

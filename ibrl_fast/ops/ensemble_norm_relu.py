@@ -24,7 +24,7 @@ _SPLITS = 64
 
 
 def ensemble_norm_relu_reference(x: Tensor, bias: Tensor, norm_weight: Tensor, norm_bias: Tensor) -> Tensor:
-    """The same in torch."""
+    """Reference implementation: bias, LayerNorm, ReLU one after the other."""
     wide = x.to(bias.dtype) + bias.unsqueeze(1)
     normalised = F.layer_norm(wide, wide.shape[-1:], eps=_EPS)
     return F.relu(torch.addcmul(norm_bias.unsqueeze(1), normalised, norm_weight.unsqueeze(1))).to(x.dtype)
@@ -33,27 +33,27 @@ def ensemble_norm_relu_reference(x: Tensor, bias: Tensor, norm_weight: Tensor, n
 def ensemble_norm_relu(
     x: Tensor, bias: Tensor, norm_weight: Tensor, norm_bias: Tensor, *, out: Tensor | None = None
 ) -> Tensor:
-    """ReLU(LayerNorm(x + bias)), member by member; differentiable once.
+    """Compute ReLU(LayerNorm(x + bias)) for every critic; differentiable once.
 
     Args:
-        x: float32, float64 or bfloat16 [members, batch, width], the matrix products.
-        bias: float32 (float64 where x is) [members, width], the linear layers'.
-        norm_weight: as bias [members, width], LayerNorm's.
-        norm_bias: as bias [members, width], LayerNorm's.
+        x: float32, float64 or bfloat16 `[num_critics, batch, width]`, the matrix products.
+        bias: float32 (float64 where x is) `[num_critics, width]`, the linear layers'.
+        norm_weight: as bias `[num_critics, width]`, LayerNorm's.
+        norm_bias: as bias `[num_critics, width]`, LayerNorm's.
         out: to write into, contiguous and apart from everything else; only where no gradient is asked for.
 
     Returns:
-        [members, batch, width] of x's dtype.
+        `[num_critics, batch, width]` of x's dtype.
 
     Raises:
-        ValueError: on a wrong shape, dtype or device, or rows of more than 2048 elements on CUDA.
-        TypeError: on something that is no tensor.
+        ValueError: a wrong shape, dtype or device, or rows of more than 2048 elements on CUDA.
+        TypeError: something that is no tensor.
     """
-    check_tensor("x", x, ("members", "batch", "width"), _DTYPES)
-    members, _, width = x.shape
+    check_tensor("x", x, ("num_critics", "batch", "width"), _DTYPES)
+    num_critics, _, width = x.shape
     weight_dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     for name, weight in (("bias", bias), ("norm_weight", norm_weight), ("norm_bias", norm_bias)):
-        check_tensor(name, weight, (members, width), (weight_dtype,), x.device)
+        check_tensor(name, weight, (num_critics, width), (weight_dtype,), x.device)
     if x.device.type == "cuda" and width > MAX_CUDA_WIDTH:
         raise ArgumentError(f"width: expected at most {MAX_CUDA_WIDTH} on CUDA, got {width}")
     given = (x, bias, norm_weight, norm_bias)
@@ -71,7 +71,7 @@ def ensemble_norm_relu(
 
 
 def _forward(given: tuple[Tensor, ...], out: Tensor) -> tuple[Tensor, Tensor]:
-    """Writes `out`; returns LayerNorm's mean and inverse standard deviation, each [members, batch]."""
+    """Write `out`; return LayerNorm's mean and inverse standard deviation, each `[num_critics, batch]`."""
     mean, rstd = given[1].new_empty(out.shape[:2]), given[1].new_empty(out.shape[:2])
     _ensemble_norm_relu(*given, _EPS, out, mean, rstd)
     return mean, rstd

@@ -29,7 +29,7 @@ def ibrl_select_reference(
     seed: int = 0,
     counter: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """The same in torch: the chosen proposal's action for each entry."""
+    """Reference implementation: the chosen proposal's action for each entry."""
     _, choice = choose_proposal_reference(
         q, subset, beta=beta, seed=seed, counter=counter, stream=philox.IBRL_SELECT
     )
@@ -46,33 +46,34 @@ def ibrl_select(
     counter: Tensor | int = 0,
     out: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The action of the proposal with the best ``min_{k in subset} q[p, k]``, or of one drawn by softmax.
+    """Take the action of the proposal with the best `min_{k in subset} q[p, k]`, or of one drawn by softmax.
 
-    No gradient flows through it. Source: IBRL Algorithm 1, Eq. 1 (greedy) and 3 (soft).
+    No gradient flows through it. Source: IBRL Algorithm 1, Eq. 1 (greedy) and Eq. 3 (soft).
 
     Args:
-        q: float32, float64 or bfloat16 [P, E, B], critics' values of P proposals (1 to 8) by E critics (1 to
-            16), any strides.
-        actions: floating point [P, B, A], any strides.
-        subset: int64 [K], critics that the minimum is taken over.
+        q: float32, float64 or bfloat16 `[proposals, num_critics, batch]`, the critics' values of 1 to 8
+            proposals by 1 to 16 critics, any strides.
+        actions: floating point `[proposals, batch, action_dim]`, any strides.
+        subset: int64 `[subset_size]`, the critics that the minimum is taken over.
         beta: inverse temperature of softmax(beta * value); None takes the best proposal, the lower index on
             ties.
         seed: key of the random stream, used with beta.
-        counter: position in the random stream, an int or int64 [1] on q's device; not modified.
+        counter: position in the random stream, an int or int64 `[1]` on q's device; not modified.
         out: (action, choice) to write into, each apart from everything else.
 
     Returns:
-        (action [B, A] of actions' dtype, choice int64 [B]: index of the chosen proposal).
+        (action `[batch, action_dim]` of actions' dtype, choice int64 `[batch]`: index of the chosen
+        proposal).
 
     Raises:
-        ValueError: on a wrong shape, dtype, device or value.
-        TypeError: on something that is no tensor or number.
-        IndexError: on the CPU, where subset names no critic (on CUDA a device assertion).
+        ValueError: a wrong shape, dtype, device or value.
+        TypeError: something that is no tensor or number.
+        IndexError: on the CPU, a subset that names no critic (on CUDA a device assertion).
     """
     check_values(q, subset, beta)
     proposals, _, batch = q.shape
     device = q.device
-    check_tensor("actions", actions, (proposals, batch, "A"), _ACTION_DTYPES, device)
+    check_tensor("actions", actions, (proposals, batch, "action_dim"), _ACTION_DTYPES, device)
     seed, counter = check_integer("seed", seed, MIN_INT64), as_counter(counter, device)
     given, out = out, outputs(out, "action", (batch, actions.shape[2]), actions.dtype, q)
     if given is not None:

@@ -28,7 +28,7 @@ def ibrl_target_reference(
     seed: int = 0,
     counter: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """The same in torch: ``reward + discount * value of the chosen proposal``."""
+    """Reference implementation: `reward + discount * value of the chosen proposal`."""
     value, choice = choose_proposal_reference(
         q, subset, beta=beta, seed=seed, counter=counter, stream=philox.IBRL_TARGET
     )
@@ -46,30 +46,30 @@ def ibrl_target(
     counter: Tensor | int = 0,
     out: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute ``reward + discount * max_p min_{k in subset} q[p, k]``, or with a softmax draw for the max.
+    """Compute `reward + discount * max_p min_{k in subset} q[p, k]`, or with a softmax draw for the max.
 
     No gradient flows through it. A NaN in q reaches the target. Source: IBRL Algorithm 1, Eq. 2 (greedy) and
-    4 (soft).
+    Eq. 4 (soft).
 
     Args:
-        q: float32, float64 or bfloat16 [P, E, B], target critics' values of P proposals (1 to 8) by E critics
-            (1 to 16), any strides.
-        reward: float32 (float64 where q is) [B], n-step sum of rewards.
-        discount: as reward [B], 0 where the bootstrap ends.
-        subset: int64 [K], critics that the minimum is taken over.
+        q: float32, float64 or bfloat16 `[proposals, num_critics, batch]`, the target critics' values of 1 to
+            8 proposals by 1 to 16 critics, any strides.
+        reward: float32 (float64 where q is) `[batch]`, n-step sum of rewards.
+        discount: as reward `[batch]`, 0 where the bootstrap ends.
+        subset: int64 `[subset_size]`, the critics that the minimum is taken over.
         beta: inverse temperature of softmax(beta * value); None takes the best proposal, the lower index on
             ties.
         seed: key of the random stream, used with beta.
-        counter: position in the random stream, an int or int64 [1] on q's device; not modified.
+        counter: position in the random stream, an int or int64 `[1]` on q's device; not modified.
         out: (target, choice) to write into, each apart from everything else.
 
     Returns:
-        (target [B] of reward's dtype, choice int64 [B]: index of the chosen proposal).
+        (target `[batch]` of reward's dtype, choice int64 `[batch]`: index of the chosen proposal).
 
     Raises:
-        ValueError: on a wrong shape, dtype, device or value.
-        TypeError: on something that is no tensor or number.
-        IndexError: on the CPU, where subset names no critic (on CUDA a device assertion).
+        ValueError: a wrong shape, dtype, device or value.
+        TypeError: something that is no tensor or number.
+        IndexError: on the CPU, a subset that names no critic (on CUDA a device assertion).
     """
     check_values(q, subset, beta)
     batch, dtype, device = q.shape[2], value_dtype(q), q.device

@@ -24,7 +24,7 @@ def nstep_return_reference(
     gamma: float,
     bootstrap_on_truncation: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same in torch, all rows at once and one step of the sum at a time."""
+    """Reference implementation: all rows at once, one step of the sum at a time."""
     total = torch.zeros(rows.shape, dtype=reward.dtype, device=reward.device)
     factor, going, row = torch.ones_like(total), torch.ones_like(rows, dtype=torch.bool), rows.clone()
     ended = torch.zeros_like(going)
@@ -50,35 +50,36 @@ def nstep_return(
     bootstrap_on_truncation: bool = True,
     out: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """n-step reward, bootstrap discount and the row to bootstrap from.
+    """Compute the n-step reward, the bootstrap discount and the row to bootstrap from.
 
     Step t of an episode lies in row r and its successor in row r + 1; every episode, also one still running,
-    ends with a tail row that holds only an observation. With m the number of steps taken, at most ``nstep``
-    and cut short by a terminated or truncated step or by the tail: ``reward = sum_{k<m} gamma^k r[row + k]``,
-    ``next_row = row + m`` and ``discount = gamma^m``, or 0 where the last step terminated (or was truncated,
-    without ``bootstrap_on_truncation``).
+    ends with a tail row that holds only an observation. With m the number of steps taken, at most `nstep`
+    and cut short by a terminated or truncated step or by the tail: `reward = sum_{k<m} gamma^k r[row + k]`,
+    `next_row = row + m` and `discount = gamma^m`, or 0 where the last step terminated (or was truncated,
+    without `bootstrap_on_truncation`).
 
     Args:
-        reward: float32 or float64 [N].
-        terminated: bool or uint8 [N].
-        truncated: bool or uint8 [N].
-        is_tail: bool or uint8 [N], set where a row holds no step; the last row of the storage is one.
-        rows: int64 [B], rows that hold a step.
-        nstep: at least 1.
+        reward: float32 or float64 `[num_rows]`, of one step.
+        terminated: bool or uint8 `[num_rows]`, the episode ended for good: no bootstrap.
+        truncated: bool or uint8 `[num_rows]`, a time limit ended the episode.
+        is_tail: bool or uint8 `[num_rows]`, set where a row holds no step; the last row of the storage is
+            one.
+        rows: int64 `[batch]`, rows that hold a step.
+        nstep: most steps of a sum, at least 1.
         gamma: discount per step, in [0, 1].
         bootstrap_on_truncation: whether a time limit keeps the bootstrap.
-        out: (reward [B], discount [B], next_row int64 [B]) to write into, the first two of reward's dtype,
-            each apart from everything else.
+        out: (reward `[batch]`, discount `[batch]`, next_row int64 `[batch]`) to write into, the first two of
+            reward's dtype, each apart from everything else.
 
     Returns:
-        (reward [B], discount [B], next_row int64 [B]).
+        (reward `[batch]`, discount `[batch]`, next_row int64 `[batch]`).
 
     Raises:
-        ValueError: on a wrong shape, dtype, device or value.
-        TypeError: on something that is no tensor or number.
+        ValueError: a wrong shape, dtype, device or value.
+        TypeError: something that is no tensor or number.
         IndexError: on the CPU, where rows are out of range or name a tail (on CUDA a device assertion).
     """
-    check_tensor("reward", reward, ("N",), (torch.float32, torch.float64))
+    check_tensor("reward", reward, ("num_rows",), (torch.float32, torch.float64))
     num_rows, device = reward.shape[0], reward.device
     for name, flags in (("terminated", terminated), ("truncated", truncated), ("is_tail", is_tail)):
         check_tensor(name, flags, (num_rows,), _FLAGS, device)
@@ -90,7 +91,7 @@ def nstep_return(
     ):
         if not stored.is_contiguous():
             raise ArgumentError(f"{name}: expected a contiguous tensor, got strides {tuple(stored.stride())}")
-    check_tensor("rows", rows, ("B",), (torch.int64,), device)
+    check_tensor("rows", rows, ("batch",), (torch.int64,), device)
     nstep, gamma = check_integer("nstep", nstep, 1), check_number("gamma", gamma)
     if not 0.0 <= gamma <= 1.0:
         raise ArgumentError(f"gamma: expected a value in [0, 1], got {gamma}")

@@ -35,7 +35,7 @@ MAX_WIDTH = 16384  # kBandPixels in csrc/kernels/random_shift_gather_cpu.cpp
 
 
 def random_shifts_reference(batch: int, pad: int, *, seed: int, counter: int) -> Tensor:
-    """int64 [B, 2, 2]: the shifts (dy, dx) in -pad .. pad of each entry's s and s'."""
+    """Return int64 `[batch, 2, 2]`: the shifts (dy, dx) in -pad .. pad of each entry's s and s'."""
     words = philox.random4(seed, counter, philox.RANDOM_SHIFT, batch * 2)
     shifts = torch.stack([words[0] * (2 * pad + 1) >> 32, words[1] * (2 * pad + 1) >> 32], dim=-1) - pad
     return shifts.view(batch, 2, 2)
@@ -55,7 +55,7 @@ def random_shift_gather_reference(
     seed: int,
     counter: int,
 ) -> tuple[Tensor, Tensor | None]:
-    """The same in torch: index the stack, index pixels at clamped positions, scale."""
+    """Reference implementation: index the stack, index pixels at clamped positions, scale."""
     height, width = frames.shape[2:]
     shifts = random_shifts_reference(rows.shape[0], pad, seed=seed, counter=counter).to(frames.device)
 
@@ -86,40 +86,40 @@ def random_shift_gather(
     counter: Tensor | int = 0,
     out: tuple[Tensor, Tensor | None] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Reads stored frames as augmented image batches of s and s'.
+    """Read stored frames as augmented image batches of s and s'.
 
     Each entry's s and s' get independent integer shifts of -pad .. pad pixels in y and x (edges replicated),
-    shared by all frames of the stack; then ``pixel * scale + offset``.
+    shared by all frames of the stack; then `pixel * scale + offset`.
 
     Args:
-        frames: uint8 [N, C, H, W], each frame contiguous, W at most 16384. With rows on CUDA it may also lie
-            in pinned host memory, which the kernel reads directly.
-        rows: int64 [B], rows of s.
-        next_rows: int64 [B], rows of s', or None for s alone.
-        episode_step: int32 [N], contiguous, steps since the episode's first row, which lies in the storage;
-            needed for a stack above 1.
+        frames: uint8 `[num_rows, channels, height, width]`, each frame contiguous, at most 16384 wide. With
+            rows on CUDA it may also lie in pinned host memory, which the kernel reads directly.
+        rows: int64 `[batch]`, rows of s.
+        next_rows: int64 `[batch]`, rows of s', or None for s alone.
+        episode_step: int32 `[num_rows]`, contiguous, steps since the episode's first row, which lies in the
+            storage; needed for a stack above 1.
         stack: frames per observation, newest first, an episode's first frame repeated.
         pad: largest shift in pixels; 0 turns the augmentation off.
         out_dtype: float32 or bfloat16.
         scale: factor on the pixel value.
         offset: added after scaling.
         seed: key of the random stream.
-        counter: position in the random stream, an int or int64 [1] on the device of rows; not modified.
+        counter: position in the random stream, an int or int64 `[1]` on the device of rows; not modified.
         out: (obs, next_obs) to write into, contiguous and apart from everything else; next_obs None without
             next_rows.
 
     Returns:
-        (obs [B, stack * C, H, W], next_obs of the same shape or None).
+        (obs `[batch, stack * channels, height, width]`, next_obs of the same shape or None).
 
     Raises:
-        ValueError: on a wrong shape, dtype, device or value.
-        TypeError: on something that is no tensor or number.
+        ValueError: a wrong shape, dtype, device or value.
+        TypeError: something that is no tensor or number.
         IndexError: on the CPU, where rows are out of range, or go back past the first one by their
             episode_step (on CUDA a device assertion, before anything is read).
     """
     check_rows("rows", rows)
     device, batch = rows.device, rows.shape[0]
-    check_stored("frames", frames, (torch.uint8,), device, ("N", "C", "H", "W"))
+    check_stored("frames", frames, (torch.uint8,), device, ("num_rows", "channels", "height", "width"))
     num_rows, channels, height, width = frames.shape
     if next_rows is not None:
         check_tensor("next_rows", next_rows, (batch,), (torch.int64,), device)

@@ -28,7 +28,7 @@ _OUT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
 def stacked_rows_reference(rows: Tensor, episode_step: Tensor | None, stack: int) -> Tensor:
-    """int64 [B, stack]: the rows that a stack is read from, newest first, an episode's first row repeated."""
+    """Return int64 `[batch, stack]`: the rows of stacks, newest first, an episode's first row repeated."""
     if stack == 1:
         return rows[:, None]
     assert episode_step is not None
@@ -44,7 +44,7 @@ def replay_gather_reference(
     stack: int = 1,
     out_dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """One source's batch in torch: index, put the stack in front of the first feature axis, convert."""
+    """Reference implementation for one source: index, stack along the first feature axis, convert."""
     batch = source[stacked_rows_reference(rows, episode_step, stack)]
     batch = batch.flatten(1, 2) if source.dim() > 1 else batch.reshape(_out_shape(source, rows, stack))
     return batch.to(out_dtype)
@@ -59,27 +59,29 @@ def replay_gather(
     out_dtype: torch.dtype = torch.float32,
     out: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
-    """Gathers rows of up to 16 sources in one pass, with frame stacks and conversion.
+    """Gather rows of up to 16 sources in one pass, with frame stacks and conversion.
 
-    With stack k, entry b of a source's batch is ``source[row], source[row - 1], ..`` (k of them, newest
+    With stack k, entry b of a source's batch is `source[row], source[row - 1], ..` (k of them, newest
     first, the episode's first row repeated) side by side along the first feature axis.
 
     Args:
-        sources: floating point [N, F, ...] or [N], features contiguous; N may differ between sources. With
-            rows on CUDA a source may also lie in pinned host memory, which the kernel reads directly.
-        rows: int64 [B], for all sources or one tensor for each.
-        episode_step: int32 [N], contiguous, steps since the episode's first row, which lies in the storage;
-            needed for stacks above 1.
-        stacks: at least 1, for all sources or one for each.
+        sources: floating point `[num_rows, features, ...]` or `[num_rows]`, features contiguous; the number
+            of rows may differ between sources. With rows on CUDA a source may also lie in pinned host memory,
+            which the kernel reads directly.
+        rows: int64 `[batch]`, for all sources or one tensor for each.
+        episode_step: int32 `[num_rows]`, contiguous, steps since the episode's first row, which lies in the
+            storage; needed for stacks above 1.
+        stacks: entries of a stack, at least 1, for all sources or one for each.
         out_dtype: float32, float64 or bfloat16.
         out: one contiguous tensor for each source to write into, apart from everything else.
 
     Returns:
-        for each source [B, stack * F, ...] of out_dtype, or [B] for a source [N] that is not stacked.
+        For each source `[batch, stack * features, ...]` of out_dtype, or `[batch]` for a source `[num_rows]`
+        that is not stacked.
 
     Raises:
-        ValueError: on a wrong shape, dtype, device or number of arguments.
-        TypeError: on something that is no tensor or number.
+        ValueError: a wrong shape, dtype, device or number of arguments.
+        TypeError: something that is no tensor or number.
         IndexError: on the CPU, where rows are out of range, or go back past the first one by their
             episode_step (on CUDA a device assertion, before anything is read).
     """
@@ -126,7 +128,17 @@ def replay_gather(
 def check_episode_step(
     episode_step: Tensor | None, num_rows: int, device: torch.device, needed_for: str
 ) -> None:
-    """Raises ``ValueError`` unless it is int32 [num_rows], contiguous, and where the kernel can read it."""
+    """Check that episode_step is int32 `[num_rows]`, contiguous, and where the kernel can read it.
+
+    Args:
+        episode_step: what was given.
+        num_rows: rows of the storage.
+        device: where the kernel runs.
+        needed_for: what asks for it, in the error where it is missing.
+
+    Raises:
+        ValueError: it is missing or another.
+    """
     if episode_step is None:
         raise ArgumentError(f"episode_step: expected int32 [{num_rows}] for {needed_for}, got None")
     check_stored("episode_step", episode_step, (torch.int32,), device, (num_rows,))
@@ -137,7 +149,7 @@ def check_episode_step(
 
 
 def bad_step(name: str, row: int, episode_step: Tensor | None, num_rows: int) -> Exception | None:
-    """The error where a row lies in the storage, but its episode's first row does not."""
+    """Make the error where a row lies in the storage and its episode's first row does not; else None."""
     if episode_step is None or not 0 <= row < num_rows or 0 <= int(episode_step[row]) <= row:
         return None
     return IndexError(f"{name}: episode_step: expected 0 to {row} in row {row}, got {int(episode_step[row])}")

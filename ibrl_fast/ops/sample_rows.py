@@ -23,7 +23,7 @@ from ibrl_fast.ops.checks import (
 
 
 def sample_rows_reference(table: Tensor, size: int, batch_size: int, *, seed: int, counter: int) -> Tensor:
-    """The same draws in torch on the CPU: ``table[uniform_below(random words, size)]``."""
+    """Reference implementation, drawing on the CPU: `table[uniform_below(random words, size)]`."""
     words = philox.random4(seed, counter, philox.SAMPLE_ROWS, batch_size)
     return table[philox.uniform_below(words, size).to(table.device)]
 
@@ -38,25 +38,25 @@ def sample_rows(
     begin: Tensor | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Draws ``batch_size`` entries of ``table[begin : begin + size]``, uniformly and with replacement.
+    """Draw `batch_size` entries of `table[begin : begin + size]`, uniformly and with replacement.
 
     Args:
-        table: int64 [capacity], contiguous, capacity below 2**31.
-        size: how many entries are valid, at least 1: an int, or int64 [1] on the table's device (read by the
-            kernel, so that a captured CUDA graph follows a growing buffer).
+        table: int64 `[capacity]`, contiguous, capacity below 2**31.
+        size: how many entries are valid, at least 1: an int, or int64 `[1]` on the table's device (read by
+            the kernel, so that a captured CUDA graph follows a growing buffer).
         batch_size: number of draws, below 2**31.
         seed: key of the random stream.
-        counter: position in the random stream, an int or int64 [1] on the table's device; not modified.
-        begin: int64 [1] on the table's device, the first valid entry; None for 0.
-        out: int64 [batch_size] to write into, contiguous and apart from everything else.
+        counter: position in the random stream, an int or int64 `[1]` on the table's device; not modified.
+        begin: int64 `[1]` on the table's device, the first valid entry; None for 0.
+        out: int64 `[batch_size]` to write into, contiguous and apart from everything else.
 
     Returns:
-        int64 [batch_size].
+        The drawn entries, int64 `[batch_size]`.
 
     Raises:
-        ValueError: on a wrong shape, dtype or device, an empty table, or a size outside 1 .. capacity (where
+        ValueError: a wrong shape, dtype or device, an empty table, or a size outside 1 .. capacity (where
             it lies in CUDA memory, a device assertion before anything is read).
-        TypeError: on something that is no tensor or number.
+        TypeError: something that is no tensor or number.
     """
     check_tensor("table", table, ("capacity",), (torch.int64,))
     if not table.is_contiguous():

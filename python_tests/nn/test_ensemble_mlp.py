@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 
 def make(
-    members: int, hidden: list[int], layer_norm: bool, dtype: torch.dtype, device: torch.device = CPU
+    num_critics: int, hidden: list[int], layer_norm: bool, dtype: torch.dtype, device: torch.device = CPU
 ) -> list[Tensor]:
     """Weights of an ensemble with 9 inputs and 2 outputs."""
     generator = torch.Generator().manual_seed(0)
@@ -28,10 +28,10 @@ def make(
         )
 
     for in_dim, out_dim in pairwise(widths):
-        parameters += [normal(members, out_dim, in_dim), normal(members, out_dim)]
+        parameters += [normal(num_critics, out_dim, in_dim), normal(num_critics, out_dim)]
         if layer_norm:
-            parameters += [normal(members, out_dim), normal(members, out_dim)]
-    return [*parameters, normal(members, 2, widths[-1]), normal(members, 2)]
+            parameters += [normal(num_critics, out_dim), normal(num_critics, out_dim)]
+    return [*parameters, normal(num_critics, 2, widths[-1]), normal(num_critics, 2)]
 
 
 @pytest.mark.parametrize("batch", [0, 1, 257])

@@ -13,7 +13,7 @@ from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu, ensemble_norm_r
 # ops exports the function by the module's name
 module = import_module("ibrl_fast.ops.ensemble_norm_relu")
 
-# members, batch, width: none, one, odd, packs, the paper's width, wider, more rows than parts of the sums
+# num_critics, batch, width: none, one, odd, packs, the paper's width, wider, more rows than parts of the sums
 SIZES = [
     (2, 0, 8),
     (1, 1, 3),
@@ -28,7 +28,7 @@ SIZES = [
 
 def make(sizes: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
     """x, bias and LayerNorm's weights that ask for gradients; x is far from zero mean."""
-    members, batch, width = sizes
+    num_critics, batch, width = sizes
     generator = torch.Generator().manual_seed(0)
     weight_dtype = torch.float64 if dtype == torch.float64 else torch.float32
 
@@ -36,8 +36,8 @@ def make(sizes: tuple[int, int, int], dtype: torch.dtype, device: torch.device) 
         value = torch.randn(shape, generator=generator, dtype=torch.float64) + mean
         return value.to(device, dtype).requires_grad_(True)
 
-    weights = [normal(members, width, dtype=weight_dtype) for _ in range(3)]
-    return [normal(members, batch, width, dtype=dtype, mean=3.0), *weights]
+    weights = [normal(num_critics, width, dtype=weight_dtype) for _ in range(3)]
+    return [normal(num_critics, batch, width, dtype=dtype, mean=3.0), *weights]
 
 
 def run(function, given: list[Tensor], error: Tensor) -> list[Tensor]:

@@ -54,8 +54,8 @@ def test_subset_names_no_critic() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"q": torch.zeros(2, 4)}, "q: expected [P, E, B], got [2, 4]"),
-        ({"actions": torch.zeros(2, 5, 3)}, "actions: expected [2, 4, A], got [2, 5, 3]"),
+        ({"q": torch.zeros(2, 4)}, "q: expected [proposals, num_critics, batch], got [2, 4]"),
+        ({"actions": torch.zeros(2, 5, 3)}, "actions: expected [2, 4, action_dim], got [2, 5, 3]"),
         (
             {"actions": torch.zeros(2, 4, 3, dtype=torch.int64)},
             "actions: expected float32 or float64 or bfloat16 or float16, got int64",

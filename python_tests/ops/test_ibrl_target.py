@@ -123,7 +123,7 @@ def test_subset_names_no_critic() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"q": torch.zeros(2, 4)}, "q: expected [P, E, B], got [2, 4]"),
+        ({"q": torch.zeros(2, 4)}, "q: expected [proposals, num_critics, batch], got [2, 4]"),
         ({"q": torch.zeros(2, 5, 4).half()}, "q: expected float32 or float64 or bfloat16, got float16"),
         ({"q": torch.zeros(9, 5, 4)}, "q: expected 1 to 8 proposals, got 9"),
         ({"q": torch.zeros(2, 17, 4)}, "q: expected 1 to 16 critics, got 17"),

@@ -108,7 +108,7 @@ def test_rows_without_a_step(row) -> None:
             "is_tail: expected a contiguous tensor, got strides (2,)",
         ),
         ({"rows": torch.zeros(1)}, "rows: expected int64, got float32"),
-        ({"nstep": 0}, "nstep: expected 1 or more, got 0"),
+        ({"nstep": 0}, "nstep: expected at least 1, got 0"),
         ({"gamma": 1.5}, "gamma: expected a value in [0, 1], got 1.5"),
         ({"out": (torch.zeros(1), torch.zeros(2), torch.zeros(1))}, "out discount: expected [1], got [2]"),
     ],

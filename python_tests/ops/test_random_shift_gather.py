@@ -127,7 +127,10 @@ def test_rows_out_of_range() -> None:
     ("change", "message"),
     [
         ({"frames": torch.zeros(4, 3, 8, 8)}, "frames: expected uint8, got float32"),
-        ({"frames": torch.zeros(4, 8, 8, dtype=torch.uint8)}, "frames: expected [N, C, H, W], got [4, 8, 8]"),
+        (
+            {"frames": torch.zeros(4, 8, 8, dtype=torch.uint8)},
+            "frames: expected [num_rows, channels, height, width], got [4, 8, 8]",
+        ),
         (
             {"frames": torch.zeros(4, 8, 8, 3, dtype=torch.uint8).permute(0, 3, 1, 2)},
             "frames: expected contiguous rows, got strides (192, 1, 24, 3)",
@@ -138,7 +141,7 @@ def test_rows_out_of_range() -> None:
         ),
         ({"rows": torch.zeros(1)}, "rows: expected int64, got float32"),
         ({"next_rows": torch.tensor([1, 2])}, "next_rows: expected [1], got [2]"),
-        ({"stack": 0}, "stack: expected 1 or more, got 0"),
+        ({"stack": 0}, "stack: expected at least 1, got 0"),
         ({"stack": 2}, "episode_step: expected int32 [4] for stack = 2, got None"),
         ({"pad": -1}, "pad: expected 0 to 32767, got -1"),
         ({"out_dtype": torch.float16}, "out_dtype: expected float32 or bfloat16, got torch.float16"),

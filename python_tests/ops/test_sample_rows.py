@@ -68,7 +68,7 @@ def test_a_run_inside_the_table(device) -> None:
         ({"begin": torch.tensor([4])}, "begin: expected 0 to 3, got 4"),
         ({"begin": torch.tensor([3])}, "size: expected 1 to 1, got 2"),
         ({"begin": torch.tensor([0, 1])}, "begin: expected [1], got [2]"),
-        ({"batch_size": -1}, "batch_size: expected 0 or more, got -1"),
+        ({"batch_size": -1}, "batch_size: expected at least 0, got -1"),
         ({"counter": torch.tensor(3)}, "counter: expected [1], got []"),
         ({"out": torch.zeros(2, dtype=torch.int64)}, "out: expected [3], got [2]"),
         (

@@ -14,7 +14,7 @@ from ibrl_fast.ops.spatial_embed import spatial_embed, spatial_embed_reference
 # ops exports the function by the module's name
 module = import_module("ibrl_fast.ops.spatial_embed")
 
-# batch, channels, embed_dim, proposals, members: none, few, a pack and single values, whole packs, the
+# batch, channels, embed_dim, proposals, num_critics: none, few, a pack and single values, whole packs, the
 # paper's width, wider, odd
 SIZES = [
     (0, 3, 8, 1, 1),
@@ -32,15 +32,15 @@ DTYPES = [torch.float64, torch.float32, torch.bfloat16]
 
 def make(sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
     """Arguments that ask for gradients; the features are far from zero mean."""
-    batch, channels, embed_dim, proposals, members = sizes
+    batch, channels, embed_dim, proposals, num_critics = sizes
     generator = torch.Generator().manual_seed(0)
     weight_dtype = torch.float64 if dtype == torch.float64 else torch.float32
     shapes = [
-        (batch, channels, members, embed_dim),
-        (members, proposals, batch, embed_dim),
-        (members, embed_dim),
-        (members, embed_dim),
-        (members, channels, embed_dim),
+        (batch, channels, num_critics, embed_dim),
+        (num_critics, proposals, batch, embed_dim),
+        (num_critics, embed_dim),
+        (num_critics, embed_dim),
+        (num_critics, channels, embed_dim),
     ]
     given = []
     for index, shape in enumerate(shapes):

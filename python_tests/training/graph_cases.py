@@ -65,8 +65,8 @@ CASES: dict[str, tuple[str, int, int, TD3Config]] = {
     "rlpd-drq": ("drq", 2, 1, RLPDConfig()),
     "rpl-state": ("state", 3, 2, RPLConfig()),
     "rpl-vit": ("vit", 2, 1, RPLConfig()),
-    "ibrl-rpl-state": ("state", 5, 1, IBRLRPLConfig()),
-    "ibrl-rpl-soft-vit": ("vit", 3, 1, IBRLRPLConfig(beta=2.0)),
+    "ibrl_rpl-state": ("state", 5, 1, IBRLRPLConfig()),
+    "ibrl_rpl-soft-vit": ("vit", 3, 1, IBRLRPLConfig(beta=2.0)),
 }
 
 

@@ -74,7 +74,7 @@ def test_every_round_is_the_same_work(meta_device: torch.device, name: str) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["ibrl-soft-state", "ibrl-vit", "td3-state", "rpl-state", "ibrl-rpl-soft-vit"]
+    "name", ["ibrl-soft-state", "ibrl-vit", "td3-state", "rpl-state", "ibrl_rpl-soft-vit"]
 )
 def test_acting_can_be_captured(
     monkeypatch: pytest.MonkeyPatch, meta_device: torch.device, name: str

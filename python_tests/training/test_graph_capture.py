@@ -355,7 +355,7 @@ def test_warm_up_of_zero_is_refused(machine: Machine) -> None:
 
 @pytest.mark.parametrize("propose", [True, False])
 @pytest.mark.parametrize(
-    "name", ["ibrl-soft-state", "ibrl-vit", "td3-state", "rpl-state", "ibrl-rpl-soft-vit"]
+    "name", ["ibrl-soft-state", "ibrl-vit", "td3-state", "rpl-state", "ibrl_rpl-soft-vit"]
 )
 @pytest.mark.usefixtures("cuda_formulas")
 def test_captured_acting_is_the_eager_one(machine: Machine, name: str, propose: bool) -> None:

@@ -177,7 +177,7 @@ def test_replays_ask_nothing_of_the_device() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ibrl-soft-state", "ibrl-vit", "td3-state", "rpl-state", "ibrl-rpl-soft-vit"]
+    "name", ["ibrl-soft-state", "ibrl-vit", "td3-state", "rpl-state", "ibrl_rpl-soft-vit"]
 )
 @pytest.mark.parametrize("propose", [True, False])
 def test_captured_acting_is_the_eager_one(name: str, propose: bool) -> None:
