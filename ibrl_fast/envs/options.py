@@ -274,10 +274,10 @@ def check_integer(name: str, value: object, *, minimum: int, maximum: int | None
     """Raise unless it is an integer from `minimum` to `maximum` (None: to the bound of that option)."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise OptionTypeError(f"{name}: expected int, got {describe(value)}")
-    most = _MOST.get(name) if maximum is None else maximum
-    if value < minimum:
+    number, most = int(value), _MOST.get(name) if maximum is None else maximum
+    if number < minimum:
         raise ArgumentError(f"{name}: expected at least {minimum}, got {describe(value)}")
-    if most is not None and value > most:
+    if most is not None and number > most:
         raise ArgumentError(f"{name}: expected at most {most}, got {describe(value)}")
 
 
