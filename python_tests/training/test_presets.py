@@ -45,7 +45,7 @@ ROWS: dict[str, tuple[Any, Any, Any, Any]] = {
     "env.observation": ("pixels", "proprio_pixels", "proprio_pixels", "state"),
     "state_stack": (1, 3, 3, 3),
     "image_stack": (1, 1, 1, 1),
-    "env.cameras": (("corner2",), ("robot0_eye_in_hand",), ("wrist",), ("corner2",)),
+    "env.cameras": (("corner2",), ("robot0_eye_in_hand",), ("wrist",), None),
     "demos.episodes": (3, 10, 10, 10),
     "env.max_episode_steps": (100, 200, 75, 200),
     "total_env_steps": (100_000, 200_000, 8_000, 200_000),
