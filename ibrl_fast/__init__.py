@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ibrl_fast.training import presets
     from ibrl_fast.training.collect_demos import collect_demonstrations
     from ibrl_fast.training.config import (
-        DemoConfig,
         EnvConfig,
         EvaluationConfig,
         ImitationConfig,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
         TrainConfig,
         TrainEvaluationConfig,
     )
+    from ibrl_fast.training.demo_config import DemoConfig
     from ibrl_fast.training.imitation_trainer import ImitationTrainer
     from ibrl_fast.training.presets import preset
     from ibrl_fast.training.records.result import TrainResult
@@ -99,7 +99,6 @@ __getattr__, __dir__ = lazy_names(
         "ibrl_fast.training.collect_demos": ("collect_demonstrations",),
         "ibrl_fast.nn": ("ActorConfig", "BCNetworkConfig", "CriticConfig", "NetworkConfig"),
         "ibrl_fast.training.config": (
-            "DemoConfig",
             "EnvConfig",
             "EvaluationConfig",
             "ImitationConfig",
@@ -107,6 +106,7 @@ __getattr__, __dir__ = lazy_names(
             "TrainConfig",
             "TrainEvaluationConfig",
         ),
+        "ibrl_fast.training.demo_config": ("DemoConfig",),
         "ibrl_fast.training.imitation_trainer": ("ImitationTrainer",),
         "ibrl_fast.training.presets": ("preset",),
         "ibrl_fast.training.records.result": ("TrainResult",),

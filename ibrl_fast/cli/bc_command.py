@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from ibrl_fast.cli.repeated import join_repeated
 from ibrl_fast.cli.run import finish, in_fresh_folder, print_result
 from ibrl_fast.training.config import ImitationConfig
+from ibrl_fast.training.demo_config import DemoFileConfig
 from ibrl_fast.training.presets import preset
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
     """Train an imitation policy and print its success; `begin` is called where the work starts."""
-    config = in_fresh_folder(tyro.cli(bc_run, args=arguments, prog="ibrl-fast bc"))
+    run = tyro.cli(
+        bc_run,
+        args=join_repeated(arguments),
+        prog="ibrl-fast bc",
+        config=(tyro.conf.FlagConversionOff,),
+    )
+    config = in_fresh_folder(run)
 
     from ibrl_fast.training.imitation_trainer import ImitationTrainer
 
@@ -26,6 +34,7 @@ def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
 
 def bc_run(
     task: Annotated[str, tyro.conf.Positional],
+    demo_file: Annotated[DemoFileConfig, tyro.conf.arg(name="demos")],
     demos: Path | None = None,
     episodes: int | None = None,
     run_dir: Path = Path("runs/{task}_{method}_seed{seed}"),
@@ -37,6 +46,7 @@ def bc_run(
 
     Args:
         task: task name.
+        demo_file: how the file of demonstrations is read.
         demos: robomimic-format HDF5; collected with the scripted expert when absent.
         episodes: demonstrations used; when absent all of the file, or the preset's number to be collected.
         run_dir: where everything goes; {task}, {method} and {seed} are filled in.
@@ -50,11 +60,12 @@ def bc_run(
     config = preset(preset_name).imitation()
     bc = config.bc if updates is None else replace(config.bc, updates=updates)
     count = config.demos.episodes if episodes is None and demos is None else episodes
+    reading = {entry.name: getattr(demo_file, entry.name) for entry in fields(demo_file)}
     return replace(
         config,
         seed=seed,
         run_dir=run_dir,
         bc=bc,
         env=replace(config.env, task=task),
-        demos=replace(config.demos, path=demos, episodes=count),
+        demos=replace(config.demos, path=demos, episodes=count, **reading),
     )

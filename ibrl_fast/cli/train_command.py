@@ -8,6 +8,7 @@ import tyro
 
 from ibrl_fast.agents.methods import METHODS
 from ibrl_fast.cli.choices import choose_parts, describe_parts, has_field
+from ibrl_fast.cli.repeated import join_repeated
 from ibrl_fast.cli.run import finish, in_fresh_folder, print_result
 from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.presets import PRESETS, preset
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
     named = bool(rest) and not rest[0].startswith("-")
     default = preset(rest.pop(0)) if named else preset("quickstart")
     profile = "--profile" in rest
-    rest = [_long(argument) for argument in rest if argument != "--profile"]
+    rest = join_repeated([_long(argument) for argument in rest if argument != "--profile"])
     default, rest = choose_parts(default, rest)
     short = [name for name, long in SHORT.items() if has_field(default, long)]
     config = tyro.cli(

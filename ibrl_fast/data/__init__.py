@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Demonstration,
         DemonstrationError,
         DemonstrationSet,
+        ExpectedDemos,
         read_demonstrations,
         write_demonstrations,
     )
@@ -25,6 +26,7 @@ __all__ = [
     "Demonstration",
     "DemonstrationError",
     "DemonstrationSet",
+    "ExpectedDemos",
     "ObsSpec",
     "ReplayBuffer",
     "observation_specs",
@@ -41,6 +43,7 @@ __getattr__, __dir__ = lazy_names(
             "Demonstration",
             "DemonstrationError",
             "DemonstrationSet",
+            "ExpectedDemos",
             "read_demonstrations",
             "write_demonstrations",
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import h5py
@@ -11,11 +12,14 @@ import numpy as np
 import torch
 
 from ibrl_fast.data.demonstration_set import check_alike
+from ibrl_fast.data.expected_demos import ExpectedDemos
 from ibrl_fast.data.hdf5_objects import exists, located, num_bytes, open_dataset, open_group
 from ibrl_fast.data.observation_space import ObsSpec
 from ibrl_fast.errors import ArgumentError
 
 IMAGE_SUFFIX = "_image"
+VECTORS = ("state", "proprio")
+"""Entries in memory that may be joined of several in a file."""
 MAX_FEATURES = 1 << 16
 """Numbers of one vector (a state, an action) at one step."""
 MAX_IMAGE_SIZE = 1 << 13
@@ -34,7 +38,7 @@ class DemoLayout:
         steps: T, at least 1.
         seed: with which the episode began, or None.
         actions: `[T, action_dim]`.
-        rewards, dones: `[T]`.
+        rewards, dones: `[T]`; None where absent.
         terminated, truncated: `[T]`; None where absent.
         states: `[T, state_size]`; None where absent.
         obs: per key in memory, one image or the vectors that are joined.
@@ -46,8 +50,8 @@ class DemoLayout:
     steps: int
     seed: int | None
     actions: h5py.Dataset
-    rewards: h5py.Dataset
-    dones: h5py.Dataset
+    rewards: h5py.Dataset | None
+    dones: h5py.Dataset | None
     terminated: h5py.Dataset | None
     truncated: h5py.Dataset | None
     states: h5py.Dataset | None
@@ -69,15 +73,23 @@ class DemoLayout:
 
 
 def plan_demos(
-    data: h5py.Group, names: Sequence[str], keys: Sequence[str] | None, joined: Mapping[str, Sequence[str]]
+    data: h5py.Group,
+    names: Sequence[str],
+    keys: Sequence[str] | None,
+    joined: Mapping[str, Sequence[str]],
+    expected: ExpectedDemos,
+    *,
+    needs_rewards: bool,
 ) -> list[DemoLayout]:
-    """Compare what demonstrations declare: they must be alike and fit into this machine's memory.
+    """Compare what demonstrations declare: as expected, alike, and within this machine's memory.
 
     Args:
         data: the file's group.
         names: of the demonstrations.
         keys: entries to read, named as in memory; None for every vector and camera.
         joined: per entry in memory the vectors that it is joined of.
+        expected: sizes that they must have.
+        needs_rewards: refuse a demonstration without `rewards` or `dones`.
 
     Returns:
         One layout for each name, in the same order.
@@ -88,7 +100,10 @@ def plan_demos(
     layouts = []
     for name in names:
         with located(name):
-            layouts.append(_plan_demo(name, open_group(data, name), keys, joined))
+            layout = _plan_demo(name, open_group(data, name), keys, joined, needs_rewards)
+            shapes = {key: spec.shape for key, spec in layout.observation_space.items()}
+            expected.check_sizes(shapes, layout.actions.shape[1])
+        layouts.append(layout)
     check_alike(
         [layout.observation_space for layout in layouts], [layout.actions.shape[1] for layout in layouts]
     )
@@ -103,7 +118,11 @@ def plan_demos(
 
 
 def _plan_demo(
-    name: str, group: h5py.Group, keys: Sequence[str] | None, joined: Mapping[str, Sequence[str]]
+    name: str,
+    group: h5py.Group,
+    keys: Sequence[str] | None,
+    joined: Mapping[str, Sequence[str]],
+    needs_rewards: bool,
 ) -> DemoLayout:
     # The actions tell the length.
     actions = open_dataset(group, "actions")
@@ -116,7 +135,7 @@ def _plan_demo(
             f"actions: expected [steps, action_dim] with 1 to {MAX_FEATURES} numbers, "
             f"got {list(actions.shape)}"
         )
-    rewards, dones = _flat(group, "rewards", steps), open_dataset(group, "dones", steps)
+    rewards, dones = (_reward_part(group, name, steps, needs_rewards) for name in ("rewards", "dones"))
     terminated, truncated = None, None
     if exists(group, "terminated"):
         terminated, truncated = _flat(group, "terminated", steps), _flat(group, "truncated", steps)
@@ -154,6 +173,18 @@ def _plan_demo(
         obs=before,
         next_obs=after,
     )
+
+
+def _reward_part(group: h5py.Group, name: str, steps: int, is_needed: bool) -> h5py.Dataset | None:
+    """Open `rewards` or `dones` `[steps]`, which a file for imitation alone may lack."""
+    if not exists(group, name):
+        if is_needed:
+            raise ArgumentError(
+                f"{name}: expected a dataset, got none (demos.reward last sets 1 at each demonstration's "
+                "end; imitation alone needs none)"
+            )
+        return None
+    return _flat(group, name, steps) if name == "rewards" else open_dataset(group, name, steps)
 
 
 def _flat(group: h5py.Group, name: str, steps: int) -> h5py.Dataset:
@@ -196,6 +227,13 @@ def _sources(
 ) -> dict[str, list[str]]:
     """Find the datasets of a file's `obs` that make each entry in memory."""
     wanted = {key: list(names) for key, names in joined.items() if names}
+    for key, names in wanted.items():
+        for name in names:
+            # an entry of a group (a/b) is looked at step by step when it is opened
+            if not exists(obs, name.strip("/").partition("/")[0]):
+                raise ArgumentError(f"{name}: expected a dataset, got none; {_offer(obs, key)}")
+            if name.endswith(IMAGE_SUFFIX):
+                raise ArgumentError(f"{name}: expected a vector to join to {key}, got a camera's images")
     sources: dict[str, list[str]] = {}
     if keys is None:
         # Every vector and camera that is not part of a joined entry; other kinds (depth, points) stay in the
@@ -209,10 +247,24 @@ def _sources(
     for key in keys:
         camera = f"{key}{IMAGE_SUFFIX}"
         if key not in wanted and not exists(obs, key) and not exists(obs, camera):
-            there = sorted(name.removesuffix(IMAGE_SUFFIX) for name in obs)
-            raise ArgumentError(f"{key}: expected a dataset, got none; there are {there}")
+            raise ArgumentError(f"{key}: expected a dataset, got none; {_offer(obs, key)}")
         sources[key] = wanted.get(key, [camera if exists(obs, camera) else key])
     return sources
+
+
+def _offer(obs: h5py.Group, key: str) -> str:
+    """Say what a file has in place of an entry: for a vector those that can be joined, with their sizes."""
+    sizes: dict[str, int] = {}
+    for name in sorted(obs):
+        # what cannot be read is no offer
+        with suppress(ValueError, TypeError):
+            dataset = open_dataset(obs, name)
+            if dataset.ndim == 2:
+                sizes[name] = dataset.shape[1]
+    if key not in VECTORS or not sizes:
+        return f"there are {sorted(name.removesuffix(IMAGE_SUFFIX) for name in obs)}"
+    there = ", ".join(f"{name} ({size})" for name, size in sizes.items())
+    return f"there are {there}; --demos.{key}-keys {','.join(sizes)} joins them, in that order"
 
 
 def _parts(obs: h5py.Group, names: Sequence[str], steps: int) -> list[h5py.Dataset]:

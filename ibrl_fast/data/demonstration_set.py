@@ -116,6 +116,8 @@ class DemonstrationSet(Sequence[Demonstration]):
     Attributes:
         demos: at least one.
         env_args: what made the environment (robomimic: `env_name`, `type`, `env_kwargs`).
+        has_rewards: whether rewards and ends were recorded; without, they are 0 and never terminated.
+        remarks: what a reader changed or allowed, one line each.
 
     Raises:
         ValueError: naming the first demonstration that differs.
@@ -123,6 +125,8 @@ class DemonstrationSet(Sequence[Demonstration]):
 
     demos: tuple[Demonstration, ...]
     env_args: Mapping[str, Any] = field(default_factory=dict)
+    has_rewards: bool = True
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "demos", tuple(self.demos))

@@ -8,9 +8,10 @@
     mask/<filter key>         names of the demonstrations that belong to it
 
 In memory a camera is named `<camera>` and its images are [3, height, width]. Layout after the robomimic
-documentation, "Dataset structure". Files written here carry checksums of everything (`hdf5_seals`), which are
-compared when they are read; files of other programs are read without. What a file declares is compared and
-bounded before any value is read (`demonstration_layout`).
+documentation, "Dataset structure"; data for imitation alone may lack rewards and ends. Files written here
+carry checksums of everything (`hdf5_seals`), which are compared when they are read; files of other programs
+are read without. What a file declares is compared and bounded before any value is read (`expected_demos`,
+`demonstration_layout`).
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ibrl_fast.data.action_bounds import ActionBounds
 from ibrl_fast.data.checks import check_vector
 from ibrl_fast.data.demonstration_layout import IMAGE_SUFFIX, DemoLayout, plan_demos
+from ibrl_fast.data.demonstration_reading import Reading
 from ibrl_fast.data.demonstration_set import Array, Demonstration, DemonstrationError, DemonstrationSet
+from ibrl_fast.data.expected_demos import ExpectedDemos, RewardSource
 from ibrl_fast.data.hdf5_objects import UNREADABLE, exists, line, located, open_array, open_group
 from ibrl_fast.data.hdf5_seals import check_group, is_sealed, read_dataset, seal_group, write_dataset
 from ibrl_fast.errors import ArgumentError
@@ -35,6 +39,7 @@ __all__ = [
     "Demonstration",
     "DemonstrationError",
     "DemonstrationSet",
+    "ExpectedDemos",
     "read_demonstrations",
     "warn_without_success",
     "write_demonstrations",
@@ -52,6 +57,8 @@ def write_demonstrations(
     masks: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
     """Write demonstrations as a whole file; on any error what was there stays.
+
+    Rewards and ends that were never recorded (`DemonstrationSet.has_rewards`) are left out.
 
     Args:
         path: the file to write; an older one is replaced.
@@ -78,7 +85,7 @@ def write_demonstrations(
         data.attrs["total"] = whole.num_steps
         data.attrs["env_args"] = arguments
         for number, demo in enumerate(whole):
-            _write_demo(data.create_group(f"demo_{number}"), demo)
+            _write_demo(data.create_group(f"demo_{number}"), demo, whole.has_rewards)
         seal_group(data)
         for key, numbers in masks.items():
             write_dataset(file, f"mask/{key}", [f"demo_{number}".encode() for number in numbers])
@@ -87,7 +94,7 @@ def write_demonstrations(
     write_bytes(path, content, f"demonstrations {path}")
 
 
-def _write_demo(group: h5py.Group, demo: Demonstration) -> None:
+def _write_demo(group: h5py.Group, demo: Demonstration, has_rewards: bool) -> None:
     """Write one episode; observations twice, before and after each step, as robomimic's loader wants them."""
     group.attrs["num_samples"] = len(demo)
     if demo.seed is not None:
@@ -99,10 +106,11 @@ def _write_demo(group: h5py.Group, demo: Demonstration) -> None:
         write_dataset(group, f"obs/{name}", stored[:-1], by_entry=image)
         write_dataset(group, f"next_obs/{name}", stored[1:], by_entry=image)
     write_dataset(group, "actions", demo.actions)
-    write_dataset(group, "rewards", demo.rewards)
-    write_dataset(group, "dones", (demo.terminated | demo.truncated).astype(np.int64))
-    write_dataset(group, "terminated", demo.terminated)
-    write_dataset(group, "truncated", demo.truncated)
+    if has_rewards:
+        write_dataset(group, "rewards", demo.rewards)
+        write_dataset(group, "dones", (demo.terminated | demo.truncated).astype(np.int64))
+        write_dataset(group, "terminated", demo.terminated)
+        write_dataset(group, "truncated", demo.truncated)
     if demo.states is not None:
         write_dataset(group, "states", demo.states)
     seal_group(group)
@@ -116,13 +124,19 @@ def read_demonstrations(
     max_demos: int | None = None,
     state_keys: Sequence[str] = (),
     proprio_keys: Sequence[str] = (),
+    expected: ExpectedDemos | None = None,
+    allow_mismatch: bool = False,
+    clip_actions: bool = False,
+    reward: RewardSource = "recorded",
+    needs_rewards: bool = True,
 ) -> DemonstrationSet:
     """Read demonstrations in the order of their numbers.
 
     Files of other programs have no `terminated` and `truncated`: an episode then counts as terminated where
     its last reward is positive and as truncated otherwise. Without `next_obs` the observation after the last
     step is unknown: a terminated episode repeats its last one (nothing is bootstrapped from it), any other
-    loses its last step.
+    loses its last step. Actions beyond [-1, 1] by no more than rounding (`action_bounds.ROUNDING`) are
+    clipped. What was changed or allowed is in the `remarks` of the result.
 
     Args:
         path: the HDF5 file.
@@ -131,6 +145,11 @@ def read_demonstrations(
         max_demos: only that many, the first.
         state_keys: low-dimensional entries of the file that, joined in this order, become `state`.
         proprio_keys: the same for `proprio`.
+        expected: what they are for; None compares nothing.
+        allow_mismatch: another environment than expected is a remark, no error; sizes must fit all the same.
+        clip_actions: clip actions however far beyond [-1, 1].
+        reward: `last` ignores recorded rewards and ends: 1 and terminated in every last step.
+        needs_rewards: refuse files without `rewards` or `dones`, which imitation alone can do without.
 
     Raises:
         DemonstrationError: naming file, demonstration and field.
@@ -142,9 +161,15 @@ def read_demonstrations(
         raise DemonstrationError(f"{path}: file: expected a file, got {got}")
     try:
         with h5py.File(path, "r") as file:
-            return _read_file(
-                file, keys, filter_key, max_demos, {"state": state_keys, "proprio": proprio_keys}
+            joined = {"state": state_keys, "proprio": proprio_keys}
+            reading = Reading(
+                expected or ExpectedDemos(),
+                allow_mismatch=allow_mismatch,
+                last_is_reward=reward == "last",
+                needs_rewards=needs_rewards,
+                bounds=ActionBounds(clip_actions),
             )
+            return _read_file(file, keys, filter_key, max_demos, joined, reading)
     except UNREADABLE as error:
         raise DemonstrationError(
             f"{path}: file: expected a complete HDF5 file, got: {line(error)}"
@@ -156,12 +181,14 @@ def read_demonstrations(
 def warn_without_success(demos: DemonstrationSet, path: object, say: Callable[[str], object]) -> None:
     """Warn when no demonstration succeeds: imitation and its proposals are worth what these show.
 
+    Those without rewards are not judged.
+
     Args:
         demos: what was read.
         path: their file, as the user knows it.
         say: receives the warning.
     """
-    if any(demo.success for demo in demos):
+    if not demos.has_rewards or any(demo.success for demo in demos):
         return
     largest = max(float(np.abs(demo.rewards).max()) for demo in demos)
     why = "all rewards are zero" if largest == 0 else "none terminates with a positive reward"
@@ -174,6 +201,7 @@ def _read_file(
     filter_key: str | None,
     max_demos: int | None,
     joined: Mapping[str, Sequence[str]],
+    reading: Reading,
 ) -> DemonstrationSet:
     """Read the chosen demonstrations of an open file."""
     data = open_group(file, "data")
@@ -185,7 +213,11 @@ def _read_file(
         raise ArgumentError(f"data: env_args: expected a JSON object, got {type(env_args).__name__}")
 
     # What is declared, then the checksums of that, then the values.
-    layouts = plan_demos(data, _demo_names(file, data, filter_key, max_demos), keys, joined)
+    names = _demo_names(file, data, filter_key, max_demos)
+    reading.compare(env_args)
+    needs_rewards = reading.needs_rewards and not reading.last_is_reward
+    layouts = plan_demos(data, names, keys, joined, reading.expected, needs_rewards=needs_rewards)
+    reading.look_for_rewards(layouts)
     sealed = any(map(is_sealed, (data, layouts[0].group, layouts[0].actions)))
     with located("data"):
         check_group(data, sealed=sealed)
@@ -195,8 +227,9 @@ def _read_file(
     demos = []
     for layout in layouts:
         with located(layout.name):
-            demos.append(_read_demo(layout, sealed))
-    return DemonstrationSet(tuple(demos), env_args)
+            demos.append(_read_demo(layout, sealed, reading))
+    remarks = (*reading.remarks, *reading.bounds.remarks())
+    return DemonstrationSet(tuple(demos), env_args, reading.has_rewards, remarks)
 
 
 def _demo_names(
@@ -210,7 +243,8 @@ def _demo_names(
     else:
         masks = sorted(open_group(file, "mask")) if exists(file, "mask") else []
         if filter_key not in masks:
-            raise ArgumentError(f"mask: expected one of the filter keys {masks}, got {filter_key!r}")
+            known = f"one of the filter keys {masks}" if masks else "no filter key, as the file has none"
+            raise ArgumentError(f"mask: expected {known}, got {filter_key!r}")
         with located("mask"):
             mask = open_array(file["mask"], filter_key)
             names = [bytes(name).decode() for name in read_dataset(mask, sealed=False)]
@@ -222,25 +256,15 @@ def _demo_names(
     return sorted(names, key=lambda name: int(name.removeprefix("demo_")))[:max_demos]
 
 
-def _read_demo(layout: DemoLayout, sealed: bool) -> Demonstration:
+def _read_demo(layout: DemoLayout, sealed: bool, reading: Reading) -> Demonstration:
     """Read one episode, whose declared shapes fit each other."""
-    steps = layout.steps
 
     def values(dataset: h5py.Dataset) -> Array:
         with located(dataset.name.rpartition("/")[2]):
             return read_dataset(dataset, sealed=sealed)
 
-    actions, rewards = values(layout.actions), values(layout.rewards)
-    values(layout.dones)
-
-    # How the episode ended: as recorded, or judged by its last reward.
-    if layout.terminated is not None and layout.truncated is not None:
-        terminated = values(layout.terminated).astype(bool)
-        truncated = values(layout.truncated).astype(bool)
-    else:
-        last = np.arange(steps) == steps - 1
-        terminated = last & bool(rewards[-1] > 0)
-        truncated = last & ~terminated
+    actions = reading.bounds(values(layout.actions))
+    rewards, terminated, truncated = _rewards_and_ends(layout, values, reading)
 
     # Observations, and the one after the last step where it was recorded.
     with located("obs"):
@@ -253,12 +277,29 @@ def _read_demo(layout: DemoLayout, sealed: bool) -> Demonstration:
     elif terminated[-1]:
         observations = {key: np.concatenate([array, array[-1:]]) for key, array in observations.items()}
     else:
-        if steps == 1:
+        if layout.steps == 1:
             raise ArgumentError("next_obs: expected it for an episode of one step without success, got none")
         actions, rewards, terminated = actions[:-1], rewards[:-1], terminated[:-1]
         truncated = truncated[1:]
         states = None if states is None else states[:-1]
     return Demonstration(observations, actions, rewards, terminated, truncated, states, layout.seed)
+
+
+def _rewards_and_ends(
+    layout: DemoLayout, values: Callable[[h5py.Dataset], Array], reading: Reading
+) -> tuple[Array, Array, Array]:
+    """Make rewards, terminated and truncated, `[T]` each: as recorded, or judged by the last reward."""
+    last = np.arange(layout.steps) == layout.steps - 1
+    if reading.last_is_reward:
+        return last.astype(np.float32), last, ~last & last
+    if layout.rewards is None or layout.dones is None or not reading.has_rewards:
+        return np.zeros(layout.steps, np.float32), ~last & last, last
+    rewards = values(layout.rewards)
+    values(layout.dones)
+    if layout.terminated is not None and layout.truncated is not None:
+        return rewards, values(layout.terminated).astype(bool), values(layout.truncated).astype(bool)
+    terminated = last & bool(rewards[-1] > 0)
+    return rewards, terminated, last & ~terminated
 
 
 def _observation(parts: Sequence[h5py.Dataset], values: Callable[[h5py.Dataset], Array]) -> Array:

@@ -197,7 +197,7 @@ def prepare(
     if run.content is not None:
         return None, make_bc_policy(config, plan, None) if config.agent.needs_teacher else None
     if not config.agent.needs_teacher:
-        return load_demos(config, run), None
+        return load_demos(config, run, plan), None
     imitation = imitate(config, run, plan)
     return imitation.demos, imitation.policy
 

@@ -127,6 +127,7 @@ def collect_demonstrations(
         "cameras": list(pool.options.cameras or ()),
         "image_size": asked.image_size,
         "action_repeat": asked.action_repeat,
+        "control_period": info.control_period,
         "max_episode_steps": asked.max_episode_steps,
         "action_noise": action_noise,
         "seed": seed,

@@ -17,12 +17,13 @@ from typing import Any, Literal
 
 from ibrl_fast.agents.config import BCConfig, IBRLConfig, MethodConfig
 from ibrl_fast.agents.methods import convert
-from ibrl_fast.envs.options import EnvOptions, PoolOptions
+from ibrl_fast.envs.options import VECTOR_NAMES, EnvOptions, PoolOptions
 from ibrl_fast.envs.registry import full_name, resolve_task
 from ibrl_fast.envs.suites import DEFAULT_TASK
 from ibrl_fast.errors import ArgumentError, expect
 from ibrl_fast.fields import check_fields
 from ibrl_fast.nn.config import BCNetworkConfig, NetworkConfig
+from ibrl_fast.training.demo_config import DemoConfig
 
 IMITATION = "bc"
 """What stands for a method's name in a run of imitation alone."""
@@ -71,36 +72,6 @@ class EnvConfig(EnvOptions):
             PoolOptions(observation=self.observation, cameras=self.cameras)
         )
         return [*options.vector_keys, *options.image_keys]
-
-
-@dataclass(frozen=True)
-class DemoConfig:
-    """The demonstrations."""
-
-    path: Path | None = None
-    """A robomimic-format HDF5 file; None collects them with the scripted expert, seeded by the run's seed."""
-    episodes: int | None = 3
-    """How many demonstrations are used, the first of the file; None: all that it holds."""
-    state_keys: tuple[str, ...] = ()
-    """Low-dimensional entries of the file that, joined in this order, are the policy's `state`; none: the
-    file's own `state`."""
-    proprio_keys: tuple[str, ...] = ()
-    """The same for `proprio`."""
-    action_noise: float = 0.0
-    """Standard deviation of Gaussian noise on the expert's actions while collecting."""
-
-    def __post_init__(self) -> None:
-        check_fields(self, "demos.")
-        if self.path is not None:
-            object.__setattr__(self, "path", Path(self.path).expanduser())
-        if self.episodes is None:
-            expect(self.path is not None, "demos.episodes", "a number without demos.path", None)
-        else:
-            expect(self.episodes >= 1, "demos.episodes", "at least 1", self.episodes)
-        for name in ("state_keys", "proprio_keys"):
-            keys = getattr(self, name)
-            expect(self.path is not None or not keys, f"demos.{name}", "none without demos.path", keys)
-        expect(self.action_noise >= 0, "demos.action_noise", "at least 0", self.action_noise)
 
 
 @dataclass(frozen=True)
@@ -206,6 +177,12 @@ class ImitationConfig:
         expect(self.num_threads <= MAX_THREADS, "num_threads", f"at most {MAX_THREADS}", self.num_threads)
         expect(not set(self.label) & set("/\0{}"), "label", "a name without / and braces", repr(self.label))
         self.resolved_run_dir()
+        for name in VECTOR_NAMES:
+            keys = getattr(self.demos, f"{name}_keys")
+            is_seen = name in self.env.vector_keys
+            expect(
+                is_seen or not keys, f"demos.{name}_keys", f"none without a {name} in env.observation", keys
+            )
         if self.observation_scaling != "none":
             sees_state = "state" in self.env.vector_keys
             expect(sees_state, "observation_scaling", "none without a state", self.observation_scaling)

@@ -10,6 +10,7 @@ import torch
 from ibrl_fast.agents import train_bc
 from ibrl_fast.data.demonstrations import (
     DemonstrationSet,
+    ExpectedDemos,
     read_demonstrations,
     warn_without_success,
     write_demonstrations,
@@ -19,7 +20,7 @@ from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCPolicy, build_bc_policy
 from ibrl_fast.seeding import episode_seeds, stream_seed
 from ibrl_fast.training.collect_demos import collect_demonstrations
-from ibrl_fast.training.config import ImitationConfig
+from ibrl_fast.training.config import ImitationConfig, TrainConfig
 from ibrl_fast.training.evaluation.evaluator import EvaluationSpec, Evaluator
 from ibrl_fast.training.graph_capture import step_capture
 from ibrl_fast.training.observation_plan import ObservationPlan, make_scalers
@@ -48,34 +49,42 @@ def imitate(config: ImitationConfig, run: Run, plan: ObservationPlan) -> Imitati
     Raises:
         KeyboardInterrupt: the run should stop; there is nothing to resume yet.
     """
-    demos = load_demos(config, run)
+    demos = load_demos(config, run, plan)
     policy = make_bc_policy(config, plan, demos)
     with run.timer("bc"):
         fit_bc(config, policy, demos, plan, run)
     return Imitation(demos, policy)
 
 
-def load_demos(config: ImitationConfig, run: Run) -> DemonstrationSet:
+def load_demos(config: ImitationConfig, run: Run, plan: ObservationPlan) -> DemonstrationSet:
     """Read or collect the demonstrations and keep a copy in the run folder.
 
     Raises:
+        DemonstrationError: a file that cannot be read or is not for this run, naming both sides.
         KeyboardInterrupt: the run should stop.
     """
-    env = config.env
-    if config.demos.path is not None:
+    env, file = config.env, config.demos
+    if file.path is not None:
         demos = read_demonstrations(
-            config.demos.path,
+            file.path,
             keys=env.observation_keys(),
-            max_demos=config.demos.episodes,
-            state_keys=config.demos.state_keys,
-            proprio_keys=config.demos.proprio_keys,
+            filter_key=file.filter_key,
+            max_demos=file.episodes,
+            state_keys=file.state_keys,
+            proprio_keys=file.proprio_keys,
+            expected=expected_demos(config, plan),
+            allow_mismatch=file.allow_mismatch,
+            clip_actions=file.clip_actions,
+            reward=file.reward,
+            needs_rewards=isinstance(config, TrainConfig),
         )
-        if len(demos) < (config.demos.episodes or 1):
+        if len(demos) < (file.episodes or 1):
             raise ArgumentError(
-                f"demos {config.demos.path}: expected {config.demos.episodes} demonstrations, "
-                f"got {len(demos)}"
+                f"demos {file.path}: expected {file.episodes} demonstrations, got {len(demos)}"
             )
-        warn_without_success(demos, config.demos.path, run.say)
+        for remark in demos.remarks:
+            run.say(f"demonstrations {file.path}: {remark}")
+        warn_without_success(demos, file.path, run.say)
     else:
         assert config.demos.episodes is not None
         with run.progress.bar("demonstrations", config.demos.episodes) as show:
@@ -94,6 +103,20 @@ def load_demos(config: ImitationConfig, run: Run) -> DemonstrationSet:
             )
     write_demonstrations(run.run_dir / DEMOS_NAME, demos, demos.env_args)
     return demos
+
+
+def expected_demos(config: ImitationConfig, plan: ObservationPlan) -> ExpectedDemos:
+    """What a run's demonstrations must be: of its environments, seen as its policy sees."""
+    env, observations = config.env, plan.contract.observations
+    return ExpectedDemos(
+        shapes={key: entry.shape for key, entry in observations.items()},
+        action_dim=plan.contract.action_dim,
+        task=env.task,
+        action_repeat=env.action_repeat,
+        control_period=plan.contract.control_period,
+        cameras=tuple(key for key, entry in observations.items() if len(entry.shape) == 3),
+        image_size=env.image_size,
+    )
 
 
 def make_bc_policy(

@@ -12,7 +12,8 @@ from ibrl_fast.agents.config import BCConfig, IBRLConfig
 from ibrl_fast.agents.gate import GateConfig
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn.config import ActorConfig, BCNetworkConfig, CriticConfig, NetworkConfig
-from ibrl_fast.training.config import DemoConfig, EnvConfig, ReplayConfig, TrainConfig, TrainEvaluationConfig
+from ibrl_fast.training.config import EnvConfig, ReplayConfig, TrainConfig, TrainEvaluationConfig
+from ibrl_fast.training.demo_config import DemoConfig
 
 
 def quickstart() -> TrainConfig:
