@@ -1,8 +1,13 @@
-"""Fixtures of the tests of graph capture: a GPU's formulas, and its rules, without a GPU."""
+"""Fixtures of the tests of graph capture: a GPU's formulas, and its rules, without a GPU.
+
+Helpers of the tests of data serve here too.
+"""
 
 from __future__ import annotations
 
+import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -12,6 +17,8 @@ import torch
 from ibrl_fast import _core
 from ibrl_fast.nn.ensemble_mlp import mlp_in_batches
 from ibrl_fast.nn.reduce_tokens import reduce_at_once
+
+sys.path.append(str(Path(__file__).parents[1] / "data"))
 
 
 class TorchWithoutDeviceGenerators:
