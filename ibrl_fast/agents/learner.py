@@ -78,6 +78,7 @@ class Learner(Protocol):
         config: the method's; says what the loop must know (MethodConfig).
         device: where observations and batches are expected.
         random: every random number drawn.
+        bc_policy: the teacher, frozen; None for a method without one.
         num_proposals: S, proposals of the teacher that are stored with every state; 0 stores none.
         counts: optimiser steps so far, by name; the host's own, which a replayed graph does not move.
         loads: how often load_state_dict was called: tensors that a recorded graph knows may be others since.
@@ -86,6 +87,7 @@ class Learner(Protocol):
     config: MethodConfig
     device: torch.device
     random: RandomSource
+    bc_policy: nn.Module | None
     num_proposals: int
     counts: dict[str, int]
     loads: int
@@ -117,6 +119,9 @@ class Learner(Protocol):
 
     def policy(self) -> nn.Module:
         """The result of training as a scriptable module (nn/policies.py), which follows further training."""
+
+    def policy_alone(self) -> nn.Module | None:
+        """As policy, without the teacher; None where it cannot act without."""
 
     def gate(self) -> DeploymentGate | None:
         """A new gate that decides whether RL may act in `policy`; None: it always may."""

@@ -17,13 +17,13 @@ from ibrl_fast.agents.config import ProposalRule, TD3Config
 from ibrl_fast.agents.flat_adam import FlatAdam
 from ibrl_fast.agents.flat_parameters import FlatParameters
 from ibrl_fast.agents.gate import DeploymentGate
-from ibrl_fast.agents.input_checks import check_batch, check_obs, check_proposals, check_teacher, samples_of
+from ibrl_fast.agents.input_checks import check_batch, check_obs, check_proposals, check_setup
 from ibrl_fast.agents.learner import Action, LearnerSetup, Metrics, Phase, no_phase
 from ibrl_fast.agents.precision import Precision, in_precision
 from ibrl_fast.agents.proposals import bootstrap_target, select_action
 from ibrl_fast.agents.random_source import RandomSource
 from ibrl_fast.data import Batch
-from ibrl_fast.errors import ArgumentError, expect
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import Networks, build_networks
 from ibrl_fast.nn.bases import Actor
 from ibrl_fast.nn.policies import RL_SOURCE, EncodedActor, ResidualPolicy, SinglePolicy
@@ -38,8 +38,7 @@ class TD3Agent:
         networks: modules made by build_networks, with a residual actor if the configuration says so; the
             agent owns them from here on.
         config: hyper-parameters.
-        bc_policy: mu, obs dict to actions `[N, action_dim]` or samples `[N, S, action_dim]`; frozen here.
-            Exactly where config.needs_teacher.
+        bc_policy: mu, obs to actions or samples, exactly where config.needs_teacher; frozen here.
         seed: of every random number drawn by the agent.
         device: where the networks live.
         dtype: of weights and losses; float64 serves the tests.
@@ -73,13 +72,10 @@ class TD3Agent:
         self.critic = networks.critic.to(self.device, dtype)
         self.action_dim = self.actor.action_dim
         self.num_critics = self.critic.num_critics
-        most = f"<= {self.num_critics} critics"
-        expect(config.subset_size <= self.num_critics, "subset_size", most, config.subset_size)
-        check_teacher(config, bc_policy)
+        self.num_proposals = check_setup(config, self.num_critics, bc_policy)
         self.bc_policy = bc_policy
         if bc_policy is not None:
             bc_policy.to(self.device, dtype).requires_grad_(False).eval()
-        self.num_proposals = 0 if bc_policy is None else samples_of(bc_policy)
         # targets; the encoder has none
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
@@ -239,10 +235,16 @@ class TD3Agent:
 
     def policy(self) -> nn.Module:
         """The actor behind its encoder (with the policy that it corrects); modules are shared, not copied."""
-        if self.config.residual:
-            assert self.bc_policy is not None
-            return SinglePolicy(ResidualPolicy(self.encoder, self.actor, self.bc_policy), RL_SOURCE)
-        return SinglePolicy(EncodedActor(self.encoder, self.actor), RL_SOURCE)
+        alone = self.policy_alone()
+        if alone is not None:
+            return alone
+        assert self.bc_policy is not None
+        return SinglePolicy(ResidualPolicy(self.encoder, self.actor, self.bc_policy), RL_SOURCE)
+
+    def policy_alone(self) -> nn.Module | None:
+        """The actor without a teacher; None for one that corrects a teacher's action."""
+        actor = EncodedActor(self.encoder, self.actor)
+        return None if self.config.residual else SinglePolicy(actor, RL_SOURCE)
 
     def gate(self) -> DeploymentGate | None:
         """None: there is no other policy to deploy."""

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ibrl_fast.deploy.contract import ObservationContract, ObservationField, check_value
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.errors import ArgumentError, first_line
 
 __all__ = ["ObservationContract", "ObservationField", "Policy", "PolicyFileError", "load_policy"]
 
@@ -226,6 +226,25 @@ def load_policy(path: str | PathLike[str], device: str | torch.device = "cpu") -
         reason = (str(error).strip().splitlines() or [repr(error)])[0]
         raise PolicyFileError(f"{path}: expected an exported policy that runs, got: {reason}") from error
     return policy
+
+
+def read_torchscript(path: str | PathLike[str], device: str | torch.device = "cpu") -> torch.jit.ScriptModule:
+    """Read any TorchScript module, an exported policy or another.
+
+    Load only files that you trust: see this module's docstring.
+
+    Raises:
+        PolicyFileError: no such file, another kind of file, or a damaged one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise PolicyFileError(f"{path}: expected a TorchScript file, got no file there")
+    if _inspect(path)[0] != "torchscript":
+        raise PolicyFileError(f"{path}: expected a TorchScript file, got an AOTInductor package")
+    try:
+        return torch.jit.load(str(path), map_location=device).eval()
+    except (RuntimeError, ValueError) as error:
+        raise PolicyFileError(f"{path}: expected TorchScript that loads, got: {first_line(error)}") from error
 
 
 def _prepare_torchscript(module: torch.jit.ScriptModule, device: torch.device) -> Any:

@@ -279,6 +279,9 @@ class TrainConfig(ImitationConfig):
     """Environment steps between checkpoints (one is always written at the end and on Ctrl-C)."""
     agent: MethodConfig = field(default_factory=IBRLConfig)
     """The method and its options; its type decides which (agents/methods.py)."""
+    il_policy: Path | None = None
+    """What proposes instead of a policy fitted here: an exported policy or another TorchScript file (stacked
+    observations to actions or samples), or a run folder, whose imitation policy is meant."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """Networks of the RL agent."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
@@ -297,6 +300,10 @@ class TrainConfig(ImitationConfig):
         rate = self.stop_at_success_rate
         expect(rate is None or 0 < rate <= 1, "stop_at_success_rate", "in (0, 1] or None", rate)
         self.agent.check_schedule(self.warmup_episodes)
+        if self.il_policy is not None:
+            object.__setattr__(self, "il_policy", Path(self.il_policy).expanduser())
+            wanted = f"None for method {self.method}, which has no teacher"
+            expect(self.agent.needs_teacher, "il_policy", wanted, self.il_policy)
 
     @property
     def method(self) -> str:

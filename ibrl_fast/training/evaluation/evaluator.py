@@ -15,6 +15,7 @@ from typing import Any
 import imageio
 import numpy as np
 import torch
+from torch import nn
 
 from ibrl_fast.deploy.export import torchscript_bytes
 from ibrl_fast.envs import make_pool
@@ -217,7 +218,7 @@ class Evaluator:
 
     def submit(
         self,
-        policy: torch.jit.ScriptModule,
+        policy: nn.Module,
         key: int,
         *,
         episodes: Sequence[int] | None = None,
@@ -226,7 +227,7 @@ class Evaluator:
         """Starts one evaluation; `finished` hands out its result under `key`.
 
         Args:
-            policy: an exported policy.
+            policy: a policy module; a scripted one, where there are background processes.
             key: a name for the result, such as the environment steps so far.
             episodes: positions of the spec's seeds; all by default.
             video: where to write an MP4 of the first episodes.
@@ -234,7 +235,8 @@ class Evaluator:
         chosen = list(range(len(self._spec.seeds)) if episodes is None else episodes)
         if not self._workers:
             self._local = self._local or EpisodeRunner(self._spec)
-            self._finished.append((key, merge_parts([self._local.run(policy.act, chosen, video)])))
+            act: Any = policy.act
+            self._finished.append((key, merge_parts([self._local.run(act, chosen, video)])))
             return
 
         # A copy travels through the pipe, so that training may go on changing the parameters

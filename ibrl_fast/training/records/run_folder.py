@@ -24,6 +24,7 @@ from ibrl_fast.training.records.result import SUMMARY_NAME
 
 LOCK_NAME = ".lock"
 POLICY_NAME = "policy.pt"
+TEACHER_NAME = "teacher.pt"
 VIDEO_NAME = "rollouts.mp4"
 PICTURE_NAMES = ("learning_curve.png", "training_curves.png", "phases.png")
 
@@ -34,6 +35,7 @@ OWN_NAMES = (
     *RUN_NAMES,
     SUMMARY_NAME,
     POLICY_NAME,
+    TEACHER_NAME,
     VIDEO_NAME,
     *PICTURE_NAMES,
     TRACE_NAME,
