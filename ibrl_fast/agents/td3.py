@@ -75,8 +75,9 @@ class TD3Agent:
         self.num_proposals = check_setup(config, self.num_critics, bc_policy)
         self.bc_policy = bc_policy
         if bc_policy is not None:
-            bc_policy.to(self.device, dtype).requires_grad_(False).eval()
-        # targets; the encoder has none
+            bc_policy.to(self.device, dtype).eval()
+            for parameter in bc_policy.parameters():
+                parameter.requires_grad_(False)
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self._all_critics = torch.arange(self.num_critics, device=self.device)
@@ -154,9 +155,6 @@ class TD3Agent:
         Args:
             batches: at least one, with the imitation policy's actions where the method has one.
             phase: wraps the parts `critic` and `actor`, for example in a timer.
-
-        Returns:
-            The metrics of each optimiser step.
         """
         metrics = []
         for batch in batches:

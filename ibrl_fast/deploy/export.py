@@ -81,13 +81,16 @@ def contract_from_space(
     )
 
 
-def make_policy_module(source: HasPolicy | nn.Module, contract: ObservationContract) -> nn.Module:
+def make_policy_module(
+    source: HasPolicy | nn.Module, contract: ObservationContract, *, may_ignore: bool = False
+) -> nn.Module:
     """The policy that evaluation during training, export and robots run: actions without exploration.
 
     Args:
         source: a learner, an imitation policy, what their `policy` returns, or any module that maps an obs
             dict to actions `[N, action_dim]` (it counts as an imitation policy); modules are shared.
-        contract: its observations; each must be read by the networks.
+        contract: its observations.
+        may_ignore: the source need not read all of them.
 
     Raises:
         TypeError: another kind of source.
@@ -95,14 +98,14 @@ def make_policy_module(source: HasPolicy | nn.Module, contract: ObservationContr
     """
     if isinstance(source, nn.Module) and hasattr(source, "contract_json"):
         module = source
-    elif isinstance(source, HasPolicy):
+    elif isinstance(source, HasPolicy) and not isinstance(source.policy, nn.Module):
         module = source.policy()
     elif isinstance(source, nn.Module):
         module = SinglePolicy(source, IL_SOURCE)
     else:
         raise TypeError(f"source: expected a learner or a policy, got {type(source).__name__}")
     module.contract_json = contract.to_json()  # type: ignore[assignment]  # a TorchScript attribute
-    _check_fits(module, contract)
+    _check_fits(module, contract, may_ignore)
     return module
 
 
@@ -265,14 +268,15 @@ class _ReadKeys(dict[str, Tensor]):
 
 def _example(module: nn.Module, contract: ObservationContract, batch: int) -> dict[str, Tensor]:
     """Zeros `[batch, *stacked_shape]` for every observation, where the module's parameters are."""
-    device = next(module.parameters()).device
+    parameter = next(module.parameters(), None)
+    device = None if parameter is None else parameter.device
     return {
         key: torch.zeros(batch, *spec.stacked_shape, dtype=getattr(torch, spec.dtype), device=device)
         for key, spec in contract.observations.items()
     }
 
 
-def _check_fits(module: nn.Module, contract: ObservationContract) -> None:
+def _check_fits(module: nn.Module, contract: ObservationContract, may_ignore: bool) -> None:
     """Run the networks once, and refuse a contract that they do not fulfil."""
     shapes = {key: spec.stacked_shape for key, spec in contract.observations.items()}
     obs = _ReadKeys(_example(module, contract, 2))
@@ -286,7 +290,7 @@ def _check_fits(module: nn.Module, contract: ObservationContract) -> None:
         reason = str(error).splitlines()[0]
         raise ArgumentError(f"contract: expected what the networks read, got {shapes} ({reason})") from error
     unread = sorted(shapes.keys() - obs.read)
-    if unread:
+    if unread and not may_ignore:
         raise ArgumentError(f"contract: expected only observations that the networks read, got also {unread}")
     if (contract.action_low, contract.action_high) != (-1.0, 1.0):
         got = [contract.action_low, contract.action_high]

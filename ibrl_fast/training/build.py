@@ -113,7 +113,8 @@ def assemble(config: TrainConfig, run: Run, il_policy: ILPolicy | None = None) -
         # Imitation first; a checkpoint has its results, so that only their sizes are needed
         demos, teacher = prepare(config, run, plan, given)
         if teacher is not None and demos is not None:
-            evaluations.submit_imitation(make_policy_module(teacher, plan.contract))
+            module = make_policy_module(teacher, plan.contract, may_ignore=given is not None)
+            evaluations.submit_imitation(module)
 
         # The learner, and what feeds it
         learner = build_learner(config, plan, make_scalers(config, plan, demos), teacher)

@@ -1,4 +1,4 @@
-"""Teachers that a run is given instead of fitting one: a policy file, another run's, or a module of the user's.
+"""Teachers that a run is given instead of fitting one: a file, another run's policy, or a user's program.
 
 A teacher maps stacked observations, each `[N, ...]`, to actions `[N, action_dim]` or samples
 `[N, S, action_dim]` in [-1, 1]. What TorchScript can hold is copied into the run's folder, so that the run
@@ -161,8 +161,10 @@ def give_teacher(
     try:
         scripted = script_policy(teacher)
     except Exception as error:
+        is_function = isinstance(teacher.policy, FunctionTeacher)
+        reason = "a Python function" if is_function else first_line(error)
         run.say(
-            f"the imitation policy cannot be scripted ({first_line(error)}): it is evaluated in this "
+            f"the imitation policy cannot be scripted ({reason}): it is evaluated in this "
             "process, the exported policy is without it, and resuming the run needs it again"
         )
         return teacher, "program"

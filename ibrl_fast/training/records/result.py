@@ -22,7 +22,7 @@ class TrainResult:
         env_steps: environment steps taken, warm-up included.
         wall_seconds: of the whole run, resumed parts added up.
         run_dir: the folder with everything.
-        policy_path: the exported policy; None where the run was interrupted, or has none that a file can hold.
+        policy_path: the exported policy; None where there is none (yet).
         interrupted: the run was stopped by Ctrl-C; `Trainer.from_checkpoint(run_dir).run()` goes on.
     """
 
