@@ -20,8 +20,8 @@ auto run_cpu(int64_t elements_touched, Kernel&& kernel) {
     return kernel();
 }
 
-// Adds what `visit_fields(call, visit)` names to the module's `kernel_fields`, from which ibrl_fast/_core.pyi is
-// written.
+// Adds what `visit_fields(call, visit)` names to the module's
+// `kernel_fields`, from which ibrl_fast/_core.pyi is written.
 template <typename Call, typename VisitFields>
 FieldLister list_fields(pybind11::module_& m, const std::string& name, VisitFields visit_fields) {
     FieldLister lister;

@@ -1,5 +1,5 @@
-// The arguments of a kernel go by name: Python passes a dict, and each op names once, in a function that takes
-// a visitor, what its call is made of. One visitor reads a dict, another lists names and kinds for Python.
+// The arguments of a kernel go by name: Python passes a dict, and each op names once, in a function that
+// takes a visitor, what its call is made of. One visitor reads a dict, another lists names and kinds for Python.
 #pragma once
 
 #include <pybind11/pybind11.h>

@@ -1,5 +1,5 @@
-// Which instruction set the CPU kernels may use, asked once at run time: the built library runs on any x86-64
-// machine.
+// Which instruction set the CPU kernels may use, asked once
+// at run time: the built library runs on any x86-64 machine.
 #pragma once
 
 namespace ibrl {

@@ -1,5 +1,5 @@
-// CUDA launches: the right device for the time of a call, errors as exceptions, index checks that hold in
-// release builds.
+// CUDA launches: the right device for the time of a call, errors
+// as exceptions, index checks that hold in release builds.
 #pragma once
 
 #include <cuda_runtime.h>

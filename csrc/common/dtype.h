@@ -52,8 +52,8 @@ template <typename To>
 IBRL_HD inline To convert_from(float16 value) {
     const uint32_t sign = uint32_t{value.bits & 0x8000u} << 16, rest = value.bits & 0x7FFFu;
     const uint32_t wide = rest << 13;
-    // Infinity and NaN keep an all-ones exponent; everything else is rescaled by 2^112, which subnormals need
-    // too.
+    // Infinity and NaN keep an all-ones exponent; everything
+    // else is rescaled by 2^112, which subnormals need too.
     if (rest >= 0x7C00u) return static_cast<To>(float_from_bits(sign | wide | 0x7F800000u));
     return static_cast<To>(float_from_bits(sign | bits_from_float(float_from_bits(wide) * 0x1.0p112f)));
 }

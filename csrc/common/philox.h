@@ -1,6 +1,6 @@
-// Counter-based random numbers, Philox4x32-10: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
-// SC 2011. A number is a function of (seed, counter, stream, index) alone, so that CPU and CUDA agree bit for
-// bit.
+// Counter-based random numbers, Philox4x32-10: Salmon et al., "Parallel random
+// numbers: as easy as 1, 2, 3", SC 2011. A number is a function of (seed,
+// counter, stream, index) alone, so that CPU and CUDA agree bit for bit.
 #pragma once
 
 #include <cstdint>
@@ -45,8 +45,8 @@ IBRL_HD inline double uniform53(const Random4& random) {
     return static_cast<double>(bits) * 0x1.0p-53;
 }
 
-// An integer in [0, bound), bound < 2^31: the high half of a 64 x 64 bit product, biased by less than bound /
-// 2^64.
+// An integer in [0, bound), bound < 2^31: the high half of
+// a 64 x 64 bit product, biased by less than bound / 2^64.
 IBRL_HD inline int64_t uniform_below(const Random4& random, int64_t bound) {
     const auto n = static_cast<uint64_t>(bound);
     return static_cast<int64_t>((random.word[0] * n + (random.word[1] * n >> 32)) >> 32);

@@ -52,8 +52,8 @@ class ThreadPool {
         }
         wake_.notify_all();
 
-        // Take part until no piece is left, close the task for late workers, wait for those still inside a
-        // piece.
+        // Take part until no piece is left, close the task for
+        // late workers, wait for those still inside a piece.
         Task::run(&task);
         std::unique_lock<std::mutex> lock(mutex_);
         helpers_ = 0;

@@ -12,9 +12,9 @@ using PieceFunction = void (*)(void* body, int64_t begin, int64_t end);
 void run_pieces(PieceFunction function, void* body, int64_t count, int64_t grain, int threads);
 }  // namespace detail
 
-// Calls body(begin, end) over pieces of at most `grain` that cover [0, count), on up to `threads` threads
-// including the calling one. The body must not throw. Called while the pool is busy, it runs in the calling
-// thread.
+// Calls body(begin, end) over pieces of at most `grain` that cover [0,
+// count), on up to `threads` threads including the calling one. The body must
+// not throw. Called while the pool is busy, it runs in the calling thread.
 template <typename Body>
 void parallel_for(int64_t count, int64_t grain, int threads, Body&& body) {
     if (count <= 0) return;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <exception>
-#include <future>
 
 #include "env_pool/mujoco_model.h"
 
@@ -12,7 +11,8 @@ VideoRenderer::VideoRenderer() : thread_(1, false, [this](int) { renderers_.clea
 
 void VideoRenderer::render(const mjModel* model, const RenderOptions& options, const std::vector<Env*>& envs,
                            std::uint8_t* pixels) {
-    std::promise<void> done;
+    std::exception_ptr error;
+    bool is_done = false;
     thread_.add({[&](int) {
         try {
             MujocoErrorScope errors;
@@ -20,12 +20,16 @@ void VideoRenderer::render(const mjModel* model, const RenderOptions& options, c
             for (std::size_t i = 0; i < envs.size(); ++i) {
                 renderer->render(*envs[i], {pixels + i * options.frame_bytes()});
             }
-            done.set_value();
         } catch (...) {
-            done.set_exception(std::current_exception());
+            error = std::current_exception();
         }
+        std::lock_guard lock(mutex_);
+        is_done = true;
+        done_.notify_all();
     }});
-    done.get_future().get();
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, [&is_done] { return is_done; });
+    if (error) std::rethrow_exception(error);
 }
 
 Renderer* VideoRenderer::renderer_for(const mjModel* model, const RenderOptions& options) {

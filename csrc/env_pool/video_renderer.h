@@ -1,8 +1,10 @@
 // Pictures for videos, on a thread of their own: the caller's OpenGL context stays as it is.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "env_pool/renderer.h"
@@ -22,6 +24,8 @@ class VideoRenderer {
     Renderer* renderer_for(const mjModel* model, const RenderOptions& options);
 
     std::vector<std::unique_ptr<Renderer>> renderers_;  // by size and camera, on the thread
+    std::mutex mutex_;
+    std::condition_variable done_;
     WorkerThreads thread_;
 };
 

@@ -65,8 +65,8 @@ void update_all(const AdamUpdateArgs& args, int threads) {
     const auto step = AdamStep<T>::make(args, static_cast<uint32_t>(*args.step));
     const T rho = static_cast<T>(args.rho), rest = static_cast<T>(1.0 - args.rho);
 
-    // One pass over all gradients laid end to end: a piece finds its tensor and may run on into the next
-    // ones.
+    // One pass over all gradients laid end to end: a piece
+    // finds its tensor and may run on into the next ones.
     int64_t total = 0;
     for (int64_t t = 0; t < args.num_gradients; ++t) total += args.gradients[t].count;
     parallel_for(total, kPiece, threads, [&](int64_t begin, int64_t end) {

@@ -36,8 +36,8 @@ __device__ uint32_t read_and_count(int64_t* step, bool is_last) {
     return static_cast<uint32_t>(before);
 }
 
-// A block updates kThreads * kPerThread elements of one tensor, found by bisection over the tensors' first
-// blocks.
+// A block updates kThreads * kPerThread elements of one
+// tensor, found by bisection over the tensors' first blocks.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     adam_update_kernel(const __grid_constant__ Batch batch, const __grid_constant__ AdamUpdateArgs args) {

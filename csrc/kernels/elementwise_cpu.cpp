@@ -9,8 +9,8 @@
 namespace ibrl {
 namespace {
 
-// Calls one(Q{}, V{}, i) for every entry i, with the types of the critics' values and of what is computed with
-// them; the index of a bad entry of the subset, or -1.
+// Calls one(Q{}, V{}, i) for every entry i, with the types of the critics' values and of what is computed
+// with them; the index of a bad entry of the subset, or -1.
 template <typename One>
 int64_t for_proposals(const ProposalValues& args, int threads, One one) {
     for (int64_t k = 0; k < args.subset_size; ++k)

@@ -1,5 +1,5 @@
 // A hidden layer of an ensemble after its matrix product: bias, LayerNorm and ReLU.
-//   out[m, b, h] = ReLU(LayerNorm_h(x[m, b, :] + bias[m, :]))
+//   out[e, b, h] = ReLU(LayerNorm_h(x[e, b, :] + bias[e, :]))
 #pragma once
 
 #include <cstdint>

@@ -43,8 +43,8 @@ IBRL_HD inline bool beats(V a, V b) {
     return a > b || (a != a && b == b);
 }
 
-// min over the subset for each proposal, then the best one (lower index on ties) or a draw from softmax(beta
-// * q).
+// min over the subset for each proposal, then the best one
+// (lower index on ties) or a draw from softmax(beta * q).
 template <typename Q, typename V>
 IBRL_HD inline Choice<V> choose_proposal(const ProposalValues& args, int64_t i, RandomStream stream) {
     const Q* q = static_cast<const Q*>(args.q) + i * args.stride_batch;
@@ -64,8 +64,8 @@ IBRL_HD inline Choice<V> choose_proposal(const ProposalValues& args, int64_t i, 
     }
     if (args.greedy) return best;
 
-    // Weights in double, so that CPU and CUDA draw the same; they are not numbers where a value is not
-    // finite.
+    // Weights in double, so that CPU and CUDA draw the same;
+    // they are not numbers where a value is not finite.
     double weight[kMaxProposals], total = 0.0;
     IBRL_UNROLL
     for (int p = 0; p < kMaxProposals; ++p) {
@@ -113,8 +113,7 @@ void ibrl_target_cuda(const IbrlTargetArgs& args, int device, void* stream);
 
 // The action of the chosen proposal, copied out.
 struct IbrlSelectArgs : ProposalValues {
-    const void*
-        actions;  // [proposals, batch, action_dim], elements of action_bytes bytes, strides in elements
+    const void* actions;  // [proposals, batch, action_dim] of action_bytes bytes each, strides in elements
     int64_t action_stride_proposal, action_stride_batch, action_stride_dim;
     int64_t action_dim, action_bytes;  // bytes: 2, 4 or 8
     void* action;                      // [batch, action_dim]

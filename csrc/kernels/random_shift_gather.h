@@ -1,5 +1,5 @@
-// Stacked, randomly shifted and scaled image batches straight from stored uint8 frames, for s and s' in one
-// pass.
+// Stacked, randomly shifted and scaled image batches straight
+// from stored uint8 frames, for s and s' in one pass.
 #pragma once
 
 #include <cstdint>

@@ -10,9 +10,9 @@ constexpr int kThreads = 256;
 constexpr int kBandBytes =
     47 * 1024;  // source rows staged in shared memory, below the 48 KiB every chip allows
 
-// Copies `bytes` from device or mapped host memory into shared memory, 16 at a time where the source is
-// aligned; the copy keeps the source's misalignment, so that both sides of a vector are aligned. Returns
-// where byte 0 went.
+// Copies `bytes` from device or mapped host memory into shared memory, 16 at a
+// time where the source is aligned; the copy keeps the source's misalignment,
+// so that both sides of a vector are aligned. Returns where byte 0 went.
 __device__ const uint8_t* stage(const uint8_t* source, int bytes, uint8_t* shared) {
     const int misalignment = static_cast<int>(reinterpret_cast<uintptr_t>(source) & 15);
     uint8_t* target = shared + misalignment;
@@ -24,8 +24,8 @@ __device__ const uint8_t* stage(const uint8_t* source, int bytes, uint8_t* share
     return target;
 }
 
-// A block makes one band of rows of one output plane: stage its source rows, then write it shifted and
-// scaled.
+// A block makes one band of rows of one output plane: stage
+// its source rows, then write it shifted and scaled.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     random_shift_gather_kernel(RandomShiftGatherArgs args, int band_rows) {
@@ -53,8 +53,8 @@ __global__ void __launch_bounds__(kThreads)
         stage(frame + (int64_t{c} * height + first) * width, (last - first + 1) * width, shared);
     __syncthreads();
 
-    // Each thread writes 16 bytes at a time, or single elements where the plane does not start on such a
-    // boundary.
+    // Each thread writes 16 bytes at a time, or single elements
+    // where the plane does not start on such a boundary.
     constexpr int kVector = 16 / sizeof(T);
     const int count = (y1 - y0) * width;
     const auto scale = static_cast<float>(args.scale), offset = static_cast<float>(args.offset);

@@ -22,9 +22,8 @@ struct ReplayGather {
 
 struct ReplayGatherArgs {
     ReplayGather gathers[kMaxGathers];
-    const int32_t*
-        episode_step;  // [num_rows], steps since the episode's first row; null where every stack is 1
-    int64_t count;     // number of gathers in use
+    const int32_t* episode_step;  // [num_rows], steps since the episode's first row; null: nothing is stacked
+    int64_t count;                // number of gathers in use
     int64_t batch;
 };
 

@@ -1,6 +1,6 @@
-// What the CUDA kernels that normalise rows share: a block owns all columns of a row, a few neighbours to
-// each thread, and takes several rows at a time, so that what belongs to a column is read once for all of
-// them.
+// What the CUDA kernels that normalise rows share: a block owns all columns
+// of a row, a few neighbours to each thread, and takes several rows at a
+// time, so that what belongs to a column is read once for all of them.
 #pragma once
 
 #include <type_traits>
@@ -14,8 +14,8 @@ constexpr int kRowThreads = 256;
 constexpr int kRowWarps = kRowThreads / 32;
 constexpr int64_t kMaxRowWidth = 2048;
 
-// Columns that a thread owns of a row this wide, and rows that a block takes at a time: 64 bytes of each
-// thread.
+// Columns that a thread owns of a row this wide, and rows
+// that a block takes at a time: 64 bytes of each thread.
 constexpr int columns_for(int64_t width) {
     return width <= 1024 ? 4 : 8;
 }
@@ -128,9 +128,9 @@ struct RowColumns {
     }
 };
 
-// Replaces each of kCount values (a power of two, at most 32) by its sum over the block, in an order that
-// never changes. `shared` has room for kRowWarps * kCount; two calls in a row need two of them, the next may
-// take the first again.
+// Replaces each of kCount values (a power of two, at most 32) by its sum over the
+// block, in an order that never changes. `shared` has room for kRowWarps *
+// kCount; two calls in a row need two of them, the next may take the first again.
 template <int kCount, typename V>
 __device__ void block_sums(V (&value)[kCount], V* shared) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;

@@ -1,6 +1,6 @@
 // The pixel critics' reduction of their patch features: LayerNorm, ReLU, weighted sum over the channels.
-//   out[m, p, b, h] = sum_c channel_weight[m, c, h] * ReLU(LayerNorm_h(patches[b, c, m, :] + extra[m, p, b,
-//   :]))
+//   hidden[e, p, b, c, h] = ReLU(LayerNorm_h(patches[b, c, e, :] + extra[e, p, b, :]))
+//   out[e, p, b, h] = sum_c channel_weight[e, c, h] * hidden[e, p, b, c, h]
 // The normalised values exist in registers only, forward and backward.
 #pragma once
 
@@ -43,8 +43,8 @@ struct SpatialEmbedBackwardArgs {
     void* grad_channel_weight;   // [num_critics, channels, embed_dim] V, contiguous
     void* scratch;  // [spatial_embed_scratch_{cpu,cuda}()] V, 16-byte aligned, contents undefined
     int64_t num_critics, proposals, batch, channels, embed_dim;
-    int64_t grad_out_strides[3], extra_strides[3],
-        grad_extra_strides[3];  // elements: critic, proposal, batch
+    // elements: critic, proposal, batch
+    int64_t grad_out_strides[3], extra_strides[3], grad_extra_strides[3];
     DType dtype;
 };
 

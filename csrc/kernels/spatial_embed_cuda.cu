@@ -3,8 +3,8 @@
 namespace ibrl {
 namespace {
 
-// Batch entries that a block takes at a time, so that both use a channel's weights while they are in
-// registers.
+// Batch entries that a block takes at a time, so that both
+// use a channel's weights while they are in registers.
 constexpr int kEntries = 2;
 
 // A block reduces two batch entries of kProposals proposals of one critic: it holds a few channels' rows of

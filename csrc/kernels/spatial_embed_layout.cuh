@@ -1,5 +1,5 @@
-// Where the rows of spatial_embed's tensors lie for its CUDA kernels, how the backward cuts its work, and where
-// the blocks leave their parts.
+// Where the rows of spatial_embed's tensors lie for its CUDA kernels, how the backward cuts its work,
+// and where the blocks leave their parts.
 #pragma once
 
 #include <algorithm>
@@ -41,8 +41,8 @@ struct SpatialEmbedPlan {
         const int bytes = sizes.dtype == DType::bfloat16 ? 2 : sizes.dtype == DType::float32 ? 4 : 8;
         channels = sizes.of_weights ? rows_for(columns_for(sizes.embed_dim), bytes) : sizes.channels;
         channel_splits = sizes.of_weights ? (sizes.channels + channels - 1) / channels : 1;
-        // Two blocks on each multiprocessor of a large chip; a constant, so that sums are the same on every
-        // chip.
+        // Two blocks on each multiprocessor of a large chip; a
+        // constant, so that sums are the same on every chip.
         constexpr int64_t kBlocks = 256;
         const int64_t others = std::max<int64_t>(1, channel_splits * sizes.num_critics);
         batch_splits = sizes.of_weights ? std::clamp<int64_t>(kBlocks / others, 1, sizes.batch) : sizes.batch;
@@ -52,7 +52,8 @@ struct SpatialEmbedPlan {
 };
 
 // The parts of scratch, one after the other: [channel_splits, num_critics, proposals, batch, embed_dim],
-// [batch_splits, num_critics, channels, embed_dim] and twice [batch_splits * channel_splits, num_critics, embed_dim].
+// [batch_splits, num_critics, channels, embed_dim] and twice
+// [batch_splits * channel_splits, num_critics, embed_dim].
 struct SpatialEmbedParts {
     int64_t extra, channel_weight, norm;
 

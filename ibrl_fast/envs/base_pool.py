@@ -16,11 +16,10 @@ from ibrl_fast.envs.checks import (
     check_env_ids,
     check_memory,
     check_state,
-    describe,
     to_array,
 )
 from ibrl_fast.envs.exclusive import Guard
-from ibrl_fast.envs.options import PoolOptions, check_integer
+from ibrl_fast.envs.options import PoolOptions, check_integer, describe
 from ibrl_fast.envs.suite import Abilities, TaskInfo
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.seeding import derive_env_seed

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ibrl_fast.envs.options import describe
 from ibrl_fast.errors import ArgumentError, OutOfMemoryError
 from ibrl_fast.memory import available_host_bytes
 
@@ -32,17 +33,6 @@ def to_array(name: str, value: Any, expected: str) -> npt.NDArray[Any]:
     if array.dtype.kind not in "fiub":
         raise ArgumentError(f"{name}: expected {expected}, got {describe(value)} of dtype {array.dtype}")
     return array
-
-
-def describe(value: Any) -> str:
-    """Return a value's text for a message, of bounded length."""
-    if isinstance(value, (int, np.integer)) and int(value).bit_length() > 256:
-        return f"an integer of {int(value).bit_length()} bits"
-    try:
-        text = repr(value)
-    except Exception:
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def check_env_ids(env_ids: Any, num_envs: int, *, are_different: bool) -> list[int]:

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from ibrl_fast import _core
 from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState
-from ibrl_fast.envs.checks import check_rand_vec, describe, to_array
+from ibrl_fast.envs.checks import check_rand_vec, to_array
 from ibrl_fast.envs.exclusive import exclusive
 from ibrl_fast.envs.native_library import load_mujoco
-from ibrl_fast.envs.options import PoolOptions
+from ibrl_fast.envs.options import PoolOptions, describe
 from ibrl_fast.envs.pool_arrays import NativeStacks, PoolArrays, StepTuple
 from ibrl_fast.envs.rendering import choose_device, choose_platform
 from ibrl_fast.envs.stacking import FRAMES

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from typing import Any, Literal, get_args
 
-import numpy as np
-
-from ibrl_fast.envs.checks import describe, to_array
 from ibrl_fast.errors import ArgumentError
 
 Observation = Literal["state", "pixels", "both", "proprio_pixels"]
@@ -43,6 +42,17 @@ _MOST = {
 """The largest values of options; memory is a limit of its own."""
 _FARTHEST_CAMERA = 1e6  # m
 _NATIVE_ONLY = ("batch_size", "pin_memory", "render_device", "settle_ahead")
+
+
+def describe(value: Any) -> str:
+    """Return a value's text for a message, of bounded length."""
+    if isinstance(value, Integral) and int(value).bit_length() > 256:
+        return f"an integer of {int(value).bit_length()} bits"
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 class OptionTypeError(ArgumentError, TypeError):
@@ -239,16 +249,18 @@ def _camera_names(given: Any) -> tuple[str, ...]:
 
 def _camera_poses(word: str, given: Any, size: int) -> dict[str, tuple[float, ...]]:
     """Poses are finite numbers [size] by camera; four of them are a unit quaternion."""
+    from ibrl_fast.envs.checks import to_array
+
     poses = {}
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise ArgumentError(f"{word}: expected a mapping from camera names, got {describe(given)}")
     for name, pose in given.items():
         expected = f"{size} finite numbers of at most {_FARTHEST_CAMERA:g}"
-        array = to_array(f"{word}[{name!r}]", pose, expected).astype(np.float64)
-        if array.shape != (size,) or not (np.abs(array) <= _FARTHEST_CAMERA).all():
+        array = to_array(f"{word}[{name!r}]", pose, expected).astype("float64")
+        if array.shape != (size,) or not (abs(array) <= _FARTHEST_CAMERA).all():
             raise ArgumentError(f"{word}[{name!r}]: expected {expected}, got {describe(pose)}")
         poses[name] = tuple(array.tolist())
-        if size == 4 and abs(np.linalg.norm(array) - 1.0) > 1e-6:
+        if size == 4 and abs(math.hypot(*array.tolist()) - 1.0) > 1e-6:
             raise ArgumentError(f"{word}[{name!r}]: expected a unit quaternion, got {pose!r}")
     return poses
 
@@ -260,12 +272,12 @@ def _check_bool(name: str, value: object) -> None:
 
 def check_integer(name: str, value: object, *, minimum: int, maximum: int | None = None) -> None:
     """Raise unless it is an integer from `minimum` to `maximum` (None: to the bound of that option)."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise OptionTypeError(f"{name}: expected int, got {describe(value)}")
-    most = _MOST.get(name) if maximum is None else maximum
-    if value < minimum:
+    number, most = int(value), _MOST.get(name) if maximum is None else maximum
+    if number < minimum:
         raise ArgumentError(f"{name}: expected at least {minimum}, got {describe(value)}")
-    if most is not None and value > most:
+    if most is not None and number > most:
         raise ArgumentError(f"{name}: expected at most {most}, got {describe(value)}")
 
 

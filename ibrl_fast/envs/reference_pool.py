@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState
-from ibrl_fast.envs.checks import describe
 from ibrl_fast.envs.episode import Episode, StepResult
 from ibrl_fast.envs.exclusive import exclusive
-from ibrl_fast.envs.options import PoolOptions
+from ibrl_fast.envs.options import PoolOptions, describe
 from ibrl_fast.envs.stacking import FRAMES, ObservationStacker
 from ibrl_fast.envs.suite import AbilityError, SuiteEnv, TaskInfo
 from ibrl_fast.errors import ArgumentError

@@ -10,18 +10,19 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ibrl_fast.envs.options import VECTORS_OF, PoolOptions
 from ibrl_fast.errors import ArgumentError, UserError
 
-Expert = Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Expert: TypeAlias = "Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]"
 """`state`, float [state_dim] -> action float32 [action_dim] in [-1, 1]."""
 
-EnvState = dict[str, npt.NDArray[Any]]
+EnvState: TypeAlias = "dict[str, npt.NDArray[Any]]"
 """Named arrays that decide an environment's future."""
 
 
@@ -81,6 +82,8 @@ class TaskInfo:
 
     def scale_of(self, key: str) -> npt.NDArray[np.float32]:
         """Return the unit of each entry of a vector, float32 [dim]; 0 marks entries best masked."""
+        import numpy as np
+
         return np.array(self.observations[key], dtype=np.float32)
 
     def resolve(self, options: PoolOptions) -> PoolOptions:

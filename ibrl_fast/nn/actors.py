@@ -38,7 +38,7 @@ class StateActor(Actor):
 
 
 class PixelActor(Actor):
-    """Compresses the flattened tokens, appends proprioception, then an MLP with tanh (paper Fig. 19).
+    """A compression of the flattened tokens, beside proprioception, then an MLP with tanh (paper Fig. 19).
 
     Args:
         num_tokens: tokens of an image.

@@ -23,7 +23,7 @@ class CriticEnsemble(nn.Module):
     """Critics of features and proposals.
 
     Attributes:
-        num_critics: E, members of the ensemble.
+        num_critics: E, the size of the ensemble.
     """
 
     num_critics: int

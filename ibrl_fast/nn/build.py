@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.errors import ArgumentError, expect
 from ibrl_fast.nn.actors import PixelActor, StateActor
 from ibrl_fast.nn.bases import Actor, CriticEnsemble
 from ibrl_fast.nn.config import (
@@ -69,7 +69,7 @@ class BCPolicy(nn.Module):
         return self.actor(self.encoder(obs), dropout_mask)
 
     def policy(self) -> SinglePolicy:
-        """What evaluation, export and robots run."""
+        """Return what evaluation, export and robots run."""
         return SinglePolicy(self, IL_SOURCE)
 
 
@@ -90,17 +90,23 @@ def build_encoder(config: EncoderConfig | None, shapes: Shapes, scalers: Scalers
     odd = {key: shape for key, shape in shapes.items() if len(shape) not in (1, 3)}
     if odd:
         raise ArgumentError(f"shapes: expected (features,) or (channels, height, width), got {odd}")
+
+    # vectors alone need no trunk
     if config is None:
         if images or not vectors:
             raise ArgumentError(
                 f"encoder: expected one for images {sorted(images)}, vectors {sorted(vectors)}, got None"
             )
         return StateEncoder(vectors, scalers)
+
+    # images: concatenated along channels, so all of one size
     sizes = {shape[1:] for shape in images.values()}
     if len(sizes) != 1 or any(height != width for height, width in sizes):
         raise ArgumentError(f"shapes: expected square images of one size, got {images}")
     channels = sum(shape[0] for shape in images.values())
     size = next(iter(sizes))[0]
+
+    # the trunk that the configuration's type names, and the vectors beside it
     trunk: nn.Module
     if isinstance(config, ViTConfig):
         trunk = ViTEncoder(channels, size, config)
@@ -141,9 +147,11 @@ def build_networks(
         action_dim: action components.
         scalers: fixed transforms of some of the vector keys.
         residual: the actor corrects a base action (nn.residual_actors).
+
+    Raises:
+        ValueError: no action components, or observations and encoder that do not fit.
     """
-    if action_dim < 1:
-        raise ArgumentError(f"action_dim: expected >= 1, got {action_dim}")
+    expect(action_dim >= 1, "action_dim", "at least 1", action_dim)
     encoder = build_encoder(config.encoder, shapes, scalers)
     actor = build_actor(encoder, action_dim, config.actor, residual=residual)
     critic: CriticEnsemble
@@ -161,7 +169,6 @@ def build_bc_policy(
     config: BCNetworkConfig, shapes: Shapes, action_dim: int, *, scalers: Scalers | None = None
 ) -> BCPolicy:
     """Make an imitation policy for observations of these stacked shapes; arguments as in build_networks."""
-    if action_dim < 1:
-        raise ArgumentError(f"action_dim: expected >= 1, got {action_dim}")
+    expect(action_dim >= 1, "action_dim", "at least 1", action_dim)
     encoder = build_encoder(config.encoder, shapes, scalers)
     return BCPolicy(encoder, build_actor(encoder, action_dim, config.actor), shapes)

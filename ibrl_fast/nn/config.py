@@ -5,21 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.errors import expect
 from ibrl_fast.fields import check_fields
 
 
 def _check_positive(name: str, *values: int) -> None:
-    """Refuse sizes below one."""
     for value in values:
-        if value < 1:
-            raise ArgumentError(f"{name}: expected >= 1, got {value}")
-
-
-def _check_probability(name: str, value: float) -> None:
-    """Refuse dropout outside [0, 1)."""
-    if not 0.0 <= value < 1.0:
-        raise ArgumentError(f"{name}: expected in [0, 1), got {value}")
+        expect(value >= 1, name, "at least 1", value)
 
 
 @dataclass(frozen=True)
@@ -43,8 +35,12 @@ class ViTConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         _check_positive("vit sizes", self.token_dim, self.num_heads, self.num_layers, self.mlp_dim)
-        if self.token_dim % self.num_heads:
-            raise ArgumentError(f"num_heads: expected a divisor of {self.token_dim}, got {self.num_heads}")
+        expect(
+            self.token_dim % self.num_heads == 0,
+            "num_heads",
+            f"a divisor of {self.token_dim}",
+            self.num_heads,
+        )
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ class ActorConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         _check_positive("hidden", *self.hidden)
-        _check_probability("dropout", self.dropout)
+        expect(0.0 <= self.dropout < 1.0, "dropout", "a probability in [0, 1)", self.dropout)
         if self.compress_dim is not None:
             _check_positive("compress_dim", self.compress_dim)
 
@@ -147,12 +143,12 @@ class NetworkConfig:
 
     @staticmethod
     def state() -> NetworkConfig:
-        """The paper's state networks (Fig. 20): five critics."""
+        """Return the paper's state networks (Fig. 20): five critics."""
         return NetworkConfig()
 
     @staticmethod
     def pixel_vit() -> NetworkConfig:
-        """The paper's pixel networks (Figs. 17 to 19): ViT, two critics."""
+        """Return the paper's pixel networks (Figs. 17 to 19): ViT, two critics."""
         return NetworkConfig(
             actor=ActorConfig(hidden=(1024, 1024), layer_norm=True),
             critic=CriticConfig(num_critics=2, hidden=(1024, 1024)),
@@ -161,7 +157,7 @@ class NetworkConfig:
 
     @staticmethod
     def pixel_drq() -> NetworkConfig:
-        """The DrQ networks of the paper's Meta-World experiments: no actor dropout, 50 trunk features."""
+        """Return the DrQ networks of the paper's Meta-World experiments: no dropout, 50 trunk features."""
         return NetworkConfig(
             actor=ActorConfig(hidden=(1024, 1024), layer_norm=False, dropout=0.0, compress_dim=50),
             critic=CriticConfig(
@@ -188,7 +184,7 @@ class BCNetworkConfig:
 
     @staticmethod
     def pixel_resnet18() -> BCNetworkConfig:
-        """The paper's pixel imitation policy: ResNet-18, flattened, an MLP without dropout."""
+        """Return the paper's pixel imitation policy: ResNet-18, flattened, an MLP without dropout."""
         return BCNetworkConfig(
             actor=ActorConfig(hidden=(1024, 1024), dropout=0.0, compress_dim=None), encoder=ResNet18Config()
         )

@@ -16,7 +16,7 @@ from ibrl_fast.nn.reduce_tokens import (
 
 
 class StateCriticEnsemble(CriticEnsemble):
-    """E MLPs on state and action, in one batched pass (paper Fig. 20).
+    """An MLP per critic on state and action, in one batched pass (paper Fig. 20).
 
     Args:
         feature_dim: features of a state.
@@ -49,13 +49,13 @@ class StateCriticEnsemble(CriticEnsemble):
 
 
 class SpatialEmbedding(nn.Module):
-    """Embeds each channel of the tokens with proprioception and action, sums channels by learned weights.
+    """An embedding of each channel of the tokens with proprioception and action, summed by learned weights.
 
     The first linear layer is one weight whose columns split: the patch part is computed once for all
     proposals, the proprioception and action part once per proposal (paper Fig. 18, `spatial_embed`).
 
     Args:
-        num_critics: members of the ensemble.
+        num_critics: E, the size of the ensemble.
         num_tokens: tokens of an image.
         token_dim: features (channels) of a token.
         extra_dim: proprioception and action features.
@@ -86,14 +86,14 @@ class SpatialEmbedding(nn.Module):
         patch_weight, extra_weight = weight.split([self.num_tokens, weight.shape[2] - self.num_tokens], 2)
         norm_weight, norm_bias = pick(self.norm.weight, subset), pick(self.norm.bias, subset)
         channel_weight = pick(self.channel_weight, subset)
-        members, embed_dim = weight.shape[0], weight.shape[1]
+        computed, embed_dim = weight.shape[0], weight.shape[1]
         proposals, batch = extra.shape[0], extra.shape[1]
-        # the action part of the first layer: [members, proposals, batch, embed_dim]
+        # the action part of the first layer: [K or num_critics, proposals, batch, embed_dim]
         extra_part = torch.baddbmm(
             bias.unsqueeze(1),
-            extra.reshape(1, proposals * batch, -1).expand(members, -1, -1),
+            extra.reshape(1, proposals * batch, -1).expand(computed, -1, -1),
             extra_weight.transpose(1, 2),
-        ).view(members, proposals, batch, embed_dim)
+        ).view(computed, proposals, batch, embed_dim)
         given = (tokens, extra_part, patch_weight, norm_weight, norm_bias, channel_weight)
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
             return reduce_tokens_reference(*given)
@@ -106,7 +106,7 @@ class TokenTrunk(nn.Module):
     """Flattened tokens through linear, LayerNorm, tanh, independent of the action (DrQ).
 
     Args:
-        num_critics: members of the ensemble.
+        num_critics: E, the size of the ensemble.
         num_tokens: tokens of an image.
         token_dim: features of a token.
         embed_dim: features of the result.
@@ -130,7 +130,7 @@ class TokenTrunk(nn.Module):
 
 
 class PixelCriticEnsemble(CriticEnsemble):
-    """E critics on image tokens: reduces the tokens, then an MLP that sees proprioception and action again.
+    """Critics on image tokens: a reduction of these, then an MLP that sees proprioception and action again.
 
     Args:
         num_tokens: tokens of an image.
@@ -174,7 +174,7 @@ class PixelCriticEnsemble(CriticEnsemble):
         proposals, batch = actions.shape[0], actions.shape[1]
         extra = torch.cat([proprio.expand(proposals, -1, -1), actions], dim=2)
         reduced = self.reduce(tokens, extra, subset)
-        members = reduced.shape[0]
-        x = torch.cat([reduced, extra.expand(members, -1, -1, -1).to(reduced.dtype)], dim=3)
-        q = self.mlp(x.view(members, proposals * batch, -1), subset)
-        return q.view(members, proposals, batch).transpose(0, 1)
+        computed = reduced.shape[0]
+        x = torch.cat([reduced, extra.expand(computed, -1, -1, -1).to(reduced.dtype)], dim=3)
+        q = self.mlp(x.view(computed, proposals * batch, -1), subset)
+        return q.view(computed, proposals, batch).transpose(0, 1)

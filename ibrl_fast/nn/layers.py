@@ -15,7 +15,7 @@ from ibrl_fast.nn.fast_layers import linear
 
 
 def pick(parameter: Tensor, subset: Tensor | None) -> Tensor:
-    """The rows of `parameter` `[members, ...]` that `subset` `[K]` names; all of them without a subset."""
+    """Return the rows of `parameter` `[num_critics, ...]` that `subset` `[K]` names; without one, all."""
     return parameter if subset is None else parameter.index_select(0, subset)
 
 
@@ -61,42 +61,47 @@ class MLP(nn.Module):
 
 
 class EnsembleLinear(nn.Module):
-    """One linear layer per member, computed together.
+    """One linear layer per critic, computed together.
 
     Args:
-        num_members: how many, each with its own weights and PyTorch's default initialisation.
+        num_critics: how many, each with its own weights and PyTorch's default initialisation.
         in_dim: input features.
         out_dim: output features.
     """
 
-    def __init__(self, num_members: int, in_dim: int, out_dim: int) -> None:
+    def __init__(self, num_critics: int, in_dim: int, out_dim: int) -> None:
         super().__init__()
         bound = 1.0 / math.sqrt(in_dim)
-        self.weight = nn.Parameter(torch.empty(num_members, out_dim, in_dim).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(num_members, out_dim).uniform_(-bound, bound))
+        self.weight = nn.Parameter(torch.empty(num_critics, out_dim, in_dim).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(num_critics, out_dim).uniform_(-bound, bound))
 
     def forward(self, x: Tensor, subset: Tensor | None = None) -> Tensor:
-        """Map `x` `[members or 1, batch, in_dim]` to `[members, batch, out_dim]`, for the `subset` `[K]`."""
+        """Map `x` `[K or num_critics or 1, batch, in_dim]` to `[K or num_critics, batch, out_dim]`.
+
+        Args:
+            x: one input for all critics, or one for each that is computed.
+            subset: `[K]` int64, the critics to compute; None computes all.
+        """
         weight, bias = pick(self.weight, subset), pick(self.bias, subset)
         x = x.expand(weight.shape[0], -1, -1)
         return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
 
 
 class EnsembleLayerNorm(nn.Module):
-    """One LayerNorm per member over the last dimension.
+    """One LayerNorm per critic over the last dimension.
 
     Args:
-        num_members: how many.
+        num_critics: how many.
         dim: normalised features.
     """
 
-    def __init__(self, num_members: int, dim: int) -> None:
+    def __init__(self, num_critics: int, dim: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(num_members, dim))
-        self.bias = nn.Parameter(torch.zeros(num_members, dim))
+        self.weight = nn.Parameter(torch.ones(num_critics, dim))
+        self.bias = nn.Parameter(torch.zeros(num_critics, dim))
 
     def forward(self, x: Tensor, subset: Tensor | None = None) -> Tensor:
-        """Normalise `x` `[members, batch, dim]`; `subset` `[K]` says which members these are."""
+        """Normalise `x` `[K or num_critics, batch, dim]`; `subset` `[K]` says which critics these are."""
         weight, bias = pick(self.weight, subset), pick(self.bias, subset)
         normalised = F.layer_norm(x, (x.shape[-1],))
         # the affine part in the activations' dtype: float32 weights would promote a bfloat16 pass
@@ -105,18 +110,18 @@ class EnsembleLayerNorm(nn.Module):
 
 
 class EnsembleIdentity(nn.Module):
-    """Stands where an ensemble's LayerNorm is switched off."""
+    """A layer that changes nothing, where an ensemble's LayerNorm is switched off."""
 
     def forward(self, x: Tensor, subset: Tensor | None = None) -> Tensor:
-        """Return `x` `[members, batch, dim]` as it is."""
+        """Return `x` `[K or num_critics, batch, dim]` as it is."""
         return x
 
 
 class EnsembleMLP(nn.Module):
-    """One MLP per member: linear, (LayerNorm), ReLU per hidden layer, and a last linear layer.
+    """One MLP per critic: linear, (LayerNorm), ReLU per hidden layer, and a last linear layer.
 
     Args:
-        num_members: how many, each with its own weights, biases and LayerNorms.
+        num_critics: how many, each with its own weights, biases and LayerNorms.
         in_dim: input features.
         hidden: widths of the hidden layers, possibly none.
         out_dim: output features.
@@ -124,19 +129,24 @@ class EnsembleMLP(nn.Module):
     """
 
     def __init__(
-        self, num_members: int, in_dim: int, hidden: Sequence[int], out_dim: int, *, layer_norm: bool
+        self, num_critics: int, in_dim: int, hidden: Sequence[int], out_dim: int, *, layer_norm: bool
     ) -> None:
         super().__init__()
         widths = [in_dim, *hidden]
         self.layer_norm = layer_norm
-        self.hidden = nn.ModuleList(EnsembleLinear(num_members, i, o) for i, o in pairwise(widths))
+        self.hidden = nn.ModuleList(EnsembleLinear(num_critics, i, o) for i, o in pairwise(widths))
         self.norms = nn.ModuleList(
-            EnsembleLayerNorm(num_members, o) if layer_norm else EnsembleIdentity() for o in hidden
+            EnsembleLayerNorm(num_critics, o) if layer_norm else EnsembleIdentity() for o in hidden
         )
-        self.output = EnsembleLinear(num_members, widths[-1], out_dim)
+        self.output = EnsembleLinear(num_critics, widths[-1], out_dim)
 
     def forward(self, x: Tensor, subset: Tensor | None = None) -> Tensor:
-        """Map `x` `[members or 1, batch, in_dim]` to `[members, batch, out_dim]`, for the `subset` `[K]`."""
+        """Map `x` `[K or num_critics or 1, batch, in_dim]` to `[K or num_critics, batch, out_dim]`.
+
+        Args:
+            x: one input for all critics, or one for each that is computed.
+            subset: `[K]` int64, the critics to compute; None computes all.
+        """
         if not torch.jit.is_scripting() and prefers_ensemble_mlp(x):  # type: ignore[attr-defined]
             return self._fused(x, subset)
         for layer, norm in zip(self.hidden, self.norms):
@@ -145,7 +155,7 @@ class EnsembleMLP(nn.Module):
 
     @torch.jit.unused
     def _fused(self, x: Tensor, subset: Tensor | None) -> Tensor:
-        """The same by the op for this device."""
+        """Compute the same by `ensemble_mlp`, which knows the fastest way on this device."""
         parameters: list[Tensor] = []
         for layer, norm in zip(self.hidden, self.norms):
             parameters.extend(layer.parameters())
@@ -155,7 +165,7 @@ class EnsembleMLP(nn.Module):
 
 
 def orthogonal_(module: nn.Module, *, last_gain: float | None = None) -> None:
-    """Orthogonal weights of gain 1 and zero biases in every linear layer, member by member.
+    """Give every linear layer, critic by critic, orthogonal weights of gain 1 and zero biases.
 
     Args:
         module: what to initialise in place.
@@ -167,6 +177,6 @@ def orthogonal_(module: nn.Module, *, last_gain: float | None = None) -> None:
             nn.init.orthogonal_(layer.weight, gain)
             nn.init.zeros_(layer.bias)
         elif isinstance(layer, EnsembleLinear):
-            for member in layer.weight:
-                nn.init.orthogonal_(member, gain)
+            for weight in layer.weight:
+                nn.init.orthogonal_(weight, gain)
             nn.init.zeros_(layer.bias)

@@ -36,7 +36,7 @@ class ObservationScaler(nn.Module):
 
     @staticmethod
     def identity(dim: int) -> "ObservationScaler":
-        """The scaler that changes nothing, for a vector of `dim` features."""
+        """Return the scaler that changes nothing, for a vector of `dim` features."""
         return ObservationScaler(torch.zeros(dim), torch.ones(dim), clip=float("inf"))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class ObservationScaler(nn.Module):
 
 
 class StateEncoder(nn.Module):
-    """Concatenates the vector observations in a fixed order, each through its scaler; no parameters.
+    """The vector observations side by side in a fixed order, each through its scaler; no parameters.
 
     Args:
         dims: features of each key after stacking, in the order of concatenation; none gives `[batch, 0]`.
@@ -77,7 +77,7 @@ class StateEncoder(nn.Module):
 
 
 class NoVectors(nn.Module):
-    """Stands for the proprioception of an agent that only sees images."""
+    """No proprioception, for an agent that only sees images."""
 
     def forward(self, image: Tensor, obs: dict[str, Tensor]) -> Tensor:
         """Return `[batch, 0]` in the image's floating dtype."""

@@ -48,7 +48,9 @@ def metaworld_pixel() -> TrainConfig:
     return TrainConfig(
         total_env_steps=100_000,
         warmup_episodes=47,
-        env=EnvConfig(observation="pixels", image_size=84, action_repeat=2, max_episode_steps=100),
+        env=EnvConfig(
+            observation="pixels", cameras=("corner2",), image_size=84, action_repeat=2, max_episode_steps=100
+        ),
         demos=DemoConfig(episodes=3),
         bc=BCConfig(updates=20_000),
         bc_network=BCNetworkConfig.pixel_resnet18(),
@@ -84,7 +86,7 @@ def robomimic_pixel() -> TrainConfig:
         warmup_episodes=40,
         env=EnvConfig(
             task="robosuite/PickPlaceCan",
-            observation="both",
+            observation="proprio_pixels",
             cameras=("robot0_eye_in_hand",),
             image_size=96,
             action_repeat=1,
@@ -109,7 +111,7 @@ def real_robot() -> TrainConfig:
         warmup_episodes=0,
         env=EnvConfig(
             task="robot/lift",
-            observation="both",
+            observation="proprio_pixels",
             cameras=("wrist",),
             image_size=96,
             action_repeat=1,

@@ -50,10 +50,12 @@ def make_agent(
     seed: int = 0,
     dtype: torch.dtype = torch.float64,
     output_std: float = 0.5,
+    samples: int = 1,
 ) -> Any:
     """The agent of a configuration, with weights from a seed.
 
     `output_std`: of the actor's last layer, which starts small or at zero and would matter little.
+    `samples`: of the imitation policy.
     """
     torch.manual_seed(seed + 100)
     shapes = STATE_SHAPES if network.encoder is None else PIXEL_SHAPES
@@ -68,7 +70,22 @@ def make_agent(
         # far enough from zero that corrections are clipped
         with torch.no_grad():
             output_layer(bc.actor).weight.normal_(std=0.5)
-    return agent(networks, config, bc, seed=seed, dtype=dtype)
+    teacher = bc if samples == 1 else Samples(bc, samples)
+    return agent(networks, config, teacher, seed=seed, dtype=dtype)
+
+
+class Samples(nn.Module):
+    """Samples `[N, num_samples, action_dim]` around a policy's action, always the same."""
+
+    def __init__(self, policy: nn.Module, num_samples: int) -> None:
+        super().__init__()
+        self.policy = policy
+        self.num_samples = num_samples
+        self.register_buffer("offset", torch.linspace(-0.3, 0.3, num_samples).view(1, -1, 1))
+
+    def forward(self, obs: dict[str, Tensor]) -> Tensor:
+        action: Tensor = self.policy(obs).unsqueeze(1) + self.offset
+        return action.clamp(-1.0, 1.0)
 
 
 def output_layer(actor: Any) -> nn.Linear:

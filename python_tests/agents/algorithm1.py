@@ -163,6 +163,11 @@ class Adam:
                 p -= self.lr * m_hat / (torch.sqrt(v_hat) + 1e-8)
 
 
+def first(actions: list[Tensor]) -> Tensor | None:
+    """The first of mu's samples; None without mu."""
+    return actions[0] if actions else None
+
+
 def nstep_return(episode: Any, t: int, nstep: int, gamma: float) -> tuple[float, float, int]:
     """Return, discount of what follows, and the step that follows, from one raw episode."""
     total, factor = 0.0, 1.0
@@ -178,7 +183,8 @@ class Algorithm1:
     """Lines 3 to 22, fed with recorded random numbers; without mu's proposals it is TD3.
 
     `draws` has a list per kind: normal, mask, subset, and uniform for the softmax. `config` says with
-    `actor_proposal` and `bootstrap_proposal` where mu proposes.
+    `actor_proposal` and `bootstrap_proposal` where mu proposes. `il_actions` are mu's samples, the first of
+    which a residual actor corrects; none for a method without mu.
     """
 
     def __init__(
@@ -235,28 +241,29 @@ class Algorithm1:
         return values
 
     @torch.no_grad()
-    def act(self, obs: dict[str, Tensor], il_action: Tensor | None) -> tuple[Tensor, list[int], list[Tensor]]:
+    def act(self, obs: dict[str, Tensor], il_actions: list[Tensor]) -> tuple[Tensor, list[int], list[Tensor]]:
         """Lines 7 to 9: actions, choices and the proposals' values."""
         features = self.nets.encode(self.encoder, obs)
         noise = self.config["sigma"] * self.draw("normal")
-        rl_action = torch.clamp(self.nets.actor(self.actor, features, il_action, None) + noise, -1, 1)
-        proposals = [rl_action, il_action] if self.config["actor_proposal"] else [rl_action]
+        rl_action = self.nets.actor(self.actor, features, first(il_actions), None)
+        proposals = [torch.clamp(rl_action + noise, -1, 1)]
+        proposals += il_actions if self.config["actor_proposal"] else []
         values = self.value(features, proposals)
         choice = self.choose(values)
         return torch.stack([proposals[c][row] for row, c in enumerate(choice)]), choice, values
 
     @torch.no_grad()
     def target(
-        self, reward: Tensor, discount: Tensor, next_obs: dict[str, Tensor], il_action: Tensor | None
+        self, reward: Tensor, discount: Tensor, next_obs: dict[str, Tensor], il_actions: list[Tensor]
     ) -> Tensor:
         """Lines 16 and 17."""
         features = self.nets.encode(self.encoder, next_obs)
-        rl_action = self.nets.actor(self.target_actor, features, il_action, self.draw("mask"))
+        rl_action = self.nets.actor(self.target_actor, features, first(il_actions), self.draw("mask"))
         noise = torch.clamp(
             self.config["sigma"] * self.draw("normal"), -self.config["clip"], self.config["clip"]
         )
-        rl_action = torch.clamp(rl_action + noise, -1, 1)
-        proposals = [rl_action, il_action] if self.config["bootstrap_proposal"] else [rl_action]
+        proposals = [torch.clamp(rl_action + noise, -1, 1)]
+        proposals += il_actions if self.config["bootstrap_proposal"] else []
         values = self.value(features, proposals)
         choice = self.choose(values)
         value = torch.stack([values[c][row] for row, c in enumerate(choice)])
@@ -274,10 +281,10 @@ class Algorithm1:
             self.ema(online, target_weights)
         return float(loss.detach())
 
-    def update_actor(self, obs: dict[str, Tensor], il_action: Tensor | None) -> float:
+    def update_actor(self, obs: dict[str, Tensor], il_actions: list[Tensor]) -> float:
         """Lines 21 and 22."""
         features = self.nets.encode(self.encoder, obs)
-        action = self.nets.actor(self.actor, features, il_action, self.draw("mask"))
+        action = self.nets.actor(self.actor, features, first(il_actions), self.draw("mask"))
         worst = self.nets.critic(self.critics[0], features, action)
         for critic in self.critics[1:]:
             worst = torch.minimum(worst, self.nets.critic(critic, features, action))

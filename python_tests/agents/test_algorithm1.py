@@ -169,19 +169,22 @@ def run_rounds(
     initial = output_layer(agent.actor).weight.detach().clone()
     steps = Steps(shapes, nstep)
 
-    seen = SimpleNamespace(terminated=0, truncated=0, demos=0, transitions=0, il_target=0, il_act=0, acts=0)
+    seen = SimpleNamespace(
+        terminated=0, truncated=0, demos=0, transitions=0, il_target=0, il_act=0, acts=0, choices=set()
+    )
     for round_number in range(rounds):
         # act (lines 6 to 9)
         batch = steps.buffer.sample(4).to(torch.float64)
-        il_action = imitation(agent, batch.obs)
         action = agent.act(batch.obs, explore=True)
         take_uniforms(random, philox.IBRL_SELECT, 4)
-        expected_action, expected_source, expected_q = reference.act(batch.obs, il_action)
-        assert action.source.tolist() == expected_source, f"round {round_number}"
+        il_actions = imitation(agent, batch.obs)
+        expected_action, choices, expected_q = reference.act(batch.obs, il_actions)
+        assert action.source.tolist() == [min(choice, 1) for choice in choices], f"round {round_number}"
         torch.testing.assert_close(action.action, expected_action, rtol=0, atol=TOLERANCE)
         torch.testing.assert_close(action.q, torch.stack(expected_q), rtol=0, atol=TOLERANCE)
-        seen.il_act += sum(expected_source)
+        seen.il_act += int(action.source.sum())
         seen.acts += 4
+        seen.choices |= set(choices)
 
         requests = config.batches(32, critic_updates)
         assert len(requests) == critic_updates
@@ -206,9 +209,9 @@ def run_rounds(
             seen.demos += sum(from_demos)
             seen.transitions += 32
             # one critic update (lines 16 to 19)
-            il_action, il_next = imitation(agent, batch.obs), imitation(agent, batch.next_obs)
-            if il_action is not None and il_next is not None:
-                batch.il_action, batch.il_action_next = il_action.unsqueeze(1), il_next.unsqueeze(1)
+            il_actions, il_next = imitation(agent, batch.obs), imitation(agent, batch.next_obs)
+            if il_actions:
+                batch.il_action, batch.il_action_next = torch.stack(il_actions, 1), torch.stack(il_next, 1)
             metrics = agent.update_critic(batch)
             take_uniforms(random, philox.IBRL_TARGET, 32)
             target = reference.target(reward, discount, batch.next_obs, il_next)
@@ -218,7 +221,7 @@ def run_rounds(
             seen.il_target += float(metrics["il_share_bootstrap"]) * 32
         # the actor, with the last batch (lines 21 and 22)
         metrics = agent.update_actor(batch)
-        loss = reference.update_actor(batch.obs, il_action)
+        loss = reference.update_actor(batch.obs, il_actions)
         assert abs(float(metrics["actor_loss"]) - loss) < TOLERANCE
         assert_same_weights(agent, reference)
     assert all(not values for values in random.draws.values()), (
@@ -230,9 +233,12 @@ def run_rounds(
     return seen
 
 
-def imitation(agent: Any, obs: dict[str, Tensor]) -> Tensor | None:
-    """mu's action `[N, action_dim]`, from the policy itself; None for a method without one."""
-    return None if agent.bc_policy is None else agent.bc_policy(obs).detach()
+def imitation(agent: Any, obs: dict[str, Tensor]) -> list[Tensor]:
+    """mu's samples, each `[N, action_dim]`, from the policy itself; none for a method without mu."""
+    if agent.bc_policy is None:
+        return []
+    action = agent.bc_policy(obs).detach()
+    return [action] if action.dim() == 2 else list(action.unbind(1))
 
 
 def assert_same_obs(obs: dict[str, Tensor], i: int, episode: Demonstration, t: int) -> None:
@@ -340,3 +346,30 @@ def test_rounds_with_one_of_the_two_proposals(config: IBRLConfig) -> None:
     seen = run_rounds(agent, StateNets(2), STATE_SHAPES, nstep=3, rounds=4, critic_updates=2)
     assert (seen.il_act > 0) == config.actor_proposal
     assert (seen.il_target > 0) == config.bootstrap_proposal
+
+
+@pytest.mark.parametrize("kind", ["state", "pixels"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        IBRLConfig(**LEARNING),
+        IBRLConfig(beta=3.0, **LEARNING),
+        IBRLRPLConfig(beta=3.0, **LEARNING),
+        RPLConfig(**LEARNING),
+    ],
+    ids=["ibrl", "ibrl-soft", "ibrl_rpl-soft", "rpl"],
+)
+def test_rounds_with_samples_of_a_stochastic_imitation_policy(config: TD3Config, kind: str) -> None:
+    """S = 3: all of them compete, and the first is what a residual actor corrects."""
+    if kind == "state":
+        network, plain, shapes = state_networks(), StateNets(2), STATE_SHAPES
+    else:
+        network, plain, shapes = pixel_networks(), PIXEL_NETS, PIXEL_SHAPES
+    agent = make_agent(config, network, samples=3)
+    assert agent.num_proposals == 3
+    nets = ResidualNets(plain) if config.residual else plain
+    seen = run_rounds(agent, nets, shapes, nstep=3, rounds=6, critic_updates=2)
+    if isinstance(config, IBRLConfig):
+        assert len(seen.choices) >= 3 and 0 < seen.il_target < seen.transitions
+    else:
+        assert seen.choices == {0} and seen.il_target == 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from ibrl_fast.agents import IBRLAgent, IBRLConfig, TD3Agent, TD3Config
+from ibrl_fast.agents import TD3Agent, TD3Config
 from ibrl_fast.deploy import ObservationContract, ObservationField
 from ibrl_fast.nn import (
     ActorConfig,
@@ -73,17 +74,19 @@ def make_bc_policy(contract: ObservationContract, seed: int = 0) -> BCPolicy:
 def make_agent(
     contract: ObservationContract, config: TD3Config, num_critics: int = 2, seed: int = 0
 ) -> TD3Agent:
-    """An IBRL agent for an IBRLConfig, else TD3; targets differ from the online networks."""
+    """The agent of a configuration; targets differ from the online networks."""
     generator = torch.Generator().manual_seed(seed + 1)
     torch.manual_seed(seed + 1)
     shapes = {key: spec.stacked_shape for key, spec in contract.observations.items()}
     networks = build_networks(
-        _networks(contract, num_critics)[0], shapes, ACTION_DIM, scalers=_scalers(contract)
+        _networks(contract, num_critics)[0],
+        shapes,
+        ACTION_DIM,
+        scalers=_scalers(contract),
+        residual=config.residual,
     )
-    if isinstance(config, IBRLConfig):
-        agent: TD3Agent = IBRLAgent(networks, config, make_bc_policy(contract, seed), seed=seed)
-    else:
-        agent = TD3Agent(networks, config, seed=seed)
+    bc_policy = make_bc_policy(contract, seed) if config.needs_teacher else None
+    agent: TD3Agent = pkgutil.resolve_name(config.learner)(networks, config, bc_policy, seed=seed)
     for module in (agent.encoder, agent.actor, agent.critic, agent.target_actor, agent.target_critic):
         randomise(module, generator)
     return agent

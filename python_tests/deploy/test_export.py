@@ -25,7 +25,7 @@ from policies import (
 )
 
 import ibrl_fast
-from ibrl_fast.agents import IBRLConfig, ProposalRule, TD3Config
+from ibrl_fast.agents import IBRLConfig, IBRLRPLConfig, ProposalRule, RPLConfig, TD3Config
 from ibrl_fast.deploy import ObservationContract, ObservationField, PolicyFileError, load_policy
 from ibrl_fast.deploy.export import contract_from_space, export_policy, make_policy_module, script_policy
 
@@ -74,6 +74,27 @@ def test_file_acts_as_the_agent(
         assert torch.equal(source[clear], expected.source[clear])
         if batch == 64:
             assert 0 < int(source.sum()) < 64
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("kind", ["state", "pixels"])
+@pytest.mark.parametrize("config", [RPLConfig(), IBRLRPLConfig()], ids=["rpl", "ibrl_rpl"])
+def test_residual_policies(config: TD3Config, kind: str, file_format: str, tmp_path: Path) -> None:
+    """The imitation policy is in the file beside the actor that corrects it."""
+    contract = state_contract() if kind == "state" else pixel_contract()
+    agent = make_agent(contract, config)
+    path = tmp_path / f"policy{SUFFIX[file_format]}"
+    policy = load_policy(export_policy(agent, path, format=file_format, contract=contract))
+    for batch in (64, 1):
+        obs = random_obs(contract, batch, seed=batch)
+        action, source = policy.act_with_source(obs)
+        expected = agent.act(obs, explore=False)
+        clear = margin(agent, obs) > 1e-5 if isinstance(config, IBRLConfig) else torch.ones(batch) > 0
+        torch.testing.assert_close(action[clear], expected.action[clear], atol=1e-5, rtol=0)
+        assert torch.equal(source[clear], expected.source[clear])
+        # a correction, not the imitation policy's action
+        corrected = action[source == 0] - agent.bc_policy(obs)[source == 0]
+        assert batch == 1 or float(corrected.abs().mean()) > 1e-2
 
 
 @pytest.mark.parametrize("file_format", FORMATS)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from policies import ACTION_DIM, make_agent, make_bc_policy, pixel_contract, random_obs, state_contract
 
-from ibrl_fast.agents import IBRLConfig, ProposalRule, TD3Config
+from ibrl_fast.agents import IBRLConfig, IBRLRPLConfig, ProposalRule, RPLConfig, TD3Config
 from ibrl_fast.deploy import ObservationContract, ObservationField
 from ibrl_fast.deploy.export import make_policy_module, script_policy
 from ibrl_fast.nn.policies import SinglePolicy, enable_rl
@@ -130,7 +130,9 @@ def test_samples_of_a_stochastic_imitation_policy_all_compete() -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [TD3Config(), IBRLConfig(actor_proposal=False)], ids=["td3", "no actor proposal"]
+    "config",
+    [TD3Config(), IBRLConfig(actor_proposal=False), RPLConfig(), IBRLRPLConfig(actor_proposal=False)],
+    ids=["td3", "no actor proposal", "rpl", "rpl, bootstrapping with proposals"],
 )
 def test_policy_of_an_agent_without_a_choice_is_its_actor(config: TD3Config) -> None:
     contract = state_contract(stack=1)

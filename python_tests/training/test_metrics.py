@@ -106,11 +106,13 @@ def test_logger_drops_what_came_after_the_checkpoint(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == []
 
 
-def test_timer_adds_up_and_knows_its_phases() -> None:
+def test_timer_adds_up_by_phase() -> None:
     timer = PhaseTimer()
     for _ in range(2):
         with pytest.raises(KeyError, match="inner"), timer("collect"):
             raise KeyError("inner")
     assert timer.seconds["collect"] > 0 and timer.seconds["actor"] == 0
-    with pytest.raises(KeyError), timer("lunch"):
+    # a method may name the parts of its rounds
+    with timer("lunch"):
         pass
+    assert timer.seconds["lunch"] > 0
