@@ -102,7 +102,7 @@ class TD3Agent:
     @torch.no_grad()
     @in_precision
     def propose(self, obs: dict[str, Tensor]) -> Tensor | None:
-        """The imitation policy's proposals `[N, samples, action_dim]`, without noise; None without one."""
+        """Return the imitation policy's proposals `[N, samples, action_dim]`; None without one."""
         if self.bc_policy is None:
             return None
         action = self.bc_policy(obs).to(self.dtype)
@@ -144,7 +144,7 @@ class TD3Agent:
         return Action(action, choice.clamp(max=1), values, il_action)
 
     def _acting_proposals(self, rl_action: Tensor, il_action: Tensor | None) -> Tensor:
-        """What may be done, `[P, N, action_dim]`, the RL action first; TD3 has no other."""
+        """Return what may be done, `[P, N, action_dim]`, the RL action first; TD3 has no other."""
         return rl_action.unsqueeze(0)
 
     # ---- updates
@@ -218,7 +218,7 @@ class TD3Agent:
         return {"actor_loss": loss.detach()}
 
     def _target_action(self, features: Features, il_action: Tensor, size: int) -> Tensor:
-        """The target actor's noisy action `[batch, action_dim]`; dropout is on."""
+        """Return the target actor's noisy action `[batch, action_dim]`; dropout is on."""
         with self.precision.autocast():
             action = self._actor_action(self.target_actor, features, il_action, self._dropout_mask(size))
         noise = self.random.normal((size, self.action_dim)).mul_(self.config.exploration_std)
@@ -226,13 +226,13 @@ class TD3Agent:
         return (action + noise).clamp_(-1.0, 1.0)
 
     def _bootstrap_proposals(self, rl_action: Tensor, il_action: Tensor) -> Tensor:
-        """What may follow, `[P, batch, action_dim]`, the RL action first; TD3 has no other."""
+        """Return what may follow, `[P, batch, action_dim]`, the RL action first; TD3 has no other."""
         return rl_action.unsqueeze(0)
 
     # ---- the result
 
     def policy(self) -> nn.Module:
-        """The actor behind its encoder (with the policy that it corrects); modules are shared, not copied."""
+        """Return the actor behind its encoder (with the policy that it corrects); modules are shared."""
         alone = self.policy_alone()
         if alone is not None:
             return alone
@@ -240,7 +240,7 @@ class TD3Agent:
         return SinglePolicy(ResidualPolicy(self.encoder, self.actor, self.bc_policy), RL_SOURCE)
 
     def policy_alone(self) -> nn.Module | None:
-        """The actor without a teacher; None for one that corrects a teacher's action."""
+        """Return the actor without a teacher; None for one that corrects a teacher's action."""
         actor = EncodedActor(self.encoder, self.actor)
         return None if self.config.residual else SinglePolicy(actor, RL_SOURCE)
 
@@ -253,7 +253,7 @@ class TD3Agent:
     def _actor_action(
         self, actor: Actor, features: Features, il_action: Tensor | None, mask: Tensor | None
     ) -> Tensor:
-        """An actor's action `[N, action_dim]`; a residual one corrects the first sample of the teacher's."""
+        """Return an actor's action `[N, action_dim]`; a residual one corrects the teacher's first sample."""
         if self.config.residual:
             assert il_action is not None
             action: Tensor = actor(features, il_action[:, 0], mask)
@@ -262,12 +262,12 @@ class TD3Agent:
         return action.to(self.dtype)
 
     def _encode(self, obs: dict[str, Tensor]) -> Features:
-        """What actor and critics read; to be called without gradients."""
+        """Return what actor and critics read; to be called without gradients."""
         with self.precision.autocast():
             return self.encoder(obs)
 
     def _draw_subset(self) -> Tensor | None:
-        """The critics of one use, `[K]`; None stands for all of them."""
+        """Return the critics of one use, `[K]`; None stands for all of them."""
         if self.config.subset_size == self.num_critics:
             return None
         return self.random.subset(self.num_critics, self.config.subset_size)
@@ -284,7 +284,7 @@ class TD3Agent:
         return q, self._all_critics[: subset.shape[0]] if rule.is_paper else subset
 
     def _dropout_mask(self, size: int) -> Tensor | None:
-        """A fresh mask for the actor, `[size, dropout_width]`; None where the actor has no dropout."""
+        """Return a fresh mask for the actor, `[size, dropout_width]`; None where the actor has no dropout."""
         if self.actor.dropout == 0.0:
             return None
         return self.random.dropout_mask(size, self.actor.dropout_width, self.actor.dropout)

@@ -33,7 +33,7 @@ class HasPolicy(Protocol):
     """What can hand out its policy: every learner, and the imitation policy."""
 
     def policy(self) -> nn.Module:
-        """A scriptable module with `act` and `contract_json` (nn/policies.py)."""
+        """Return a scriptable module with `act` and `contract_json` (nn/policies.py)."""
 
 
 class ExportError(UserError, RuntimeError):
@@ -49,7 +49,7 @@ def contract_from_space(
     action_repeat: int | None = None,
     metadata: Mapping[str, str | int | float | bool | None] | None = None,
 ) -> ObservationContract:
-    """The contract of a policy that sees these observations.
+    """Return the contract of a policy that sees these observations.
 
     Args:
         observation_space: unbatched Gymnasium boxes by name, only what the policy sees.
@@ -84,7 +84,7 @@ def contract_from_space(
 def make_policy_module(
     source: HasPolicy | nn.Module, contract: ObservationContract, *, may_ignore: bool = False
 ) -> nn.Module:
-    """The policy that evaluation during training, export and robots run: actions without exploration.
+    """Return the policy that evaluation during training, export and robots run: actions without exploration.
 
     Args:
         source: a learner, an imitation policy, what their `policy` returns, or any module that maps an obs
@@ -162,7 +162,7 @@ def export_torchscript(module: nn.Module, path: str | PathLike[str]) -> Path:
 
 
 def torchscript_bytes(module: nn.Module) -> bytes:
-    """What `export_torchscript` writes, as bytes."""
+    """Return what `export_torchscript` writes, as bytes."""
     scripted = module if isinstance(module, torch.jit.ScriptModule) else script_policy(module)
     # a copy has only its own parameters; an agent's are views into storage that would be saved as a whole
     content = io.BytesIO()
@@ -236,7 +236,7 @@ def _check_compiler() -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What a compiler says is wrong, on one line."""
+    """Return what a compiler says is wrong, on one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     wrong = [line for line in lines if "error:" in line.lower()]
     return (wrong or lines or [type(error).__name__])[0][:300]

@@ -189,7 +189,7 @@ class PoolOptions(EnvOptions):
         self._check_frame_stack()
 
     def _check_frame_stack(self) -> None:
-        """A number for all observation keys, or numbers for some of them."""
+        """Check a number for all observation keys, or numbers for some of them."""
         if not isinstance(self.frame_stack, Mapping):
             check_integer("frame_stack", self.frame_stack, minimum=1)
             return

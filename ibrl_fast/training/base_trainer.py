@@ -50,7 +50,7 @@ class BaseTrainer(ABC):
 
     @classmethod
     def from_checkpoint(cls, path: Path | str, *, quiet: bool = False, **given: Any) -> Self:
-        """A trainer that goes on where a run folder's checkpoint stands, bit for bit on the CPU.
+        """Return a trainer that goes on where a run folder's checkpoint stands, bit for bit on the CPU.
 
         Args:
             path: the checkpoint or its folder.
@@ -65,7 +65,7 @@ class BaseTrainer(ABC):
 
     @classmethod
     def from_saved(cls, saved: SavedRun, *, quiet: bool = False, **given: Any) -> Self:
-        """A trainer that goes on from a checkpoint that was read already."""
+        """Return a trainer that goes on from a checkpoint that was read already."""
         trainer = cls(saved.config(), quiet=quiet, **given)
         trainer.run_dir = saved.run_dir
         trainer._saved = saved
@@ -95,4 +95,4 @@ class BaseTrainer(ABC):
 
     @abstractmethod
     def _work(self, run: Run) -> TrainResult:
-        """The run itself."""
+        """Do the run itself."""

@@ -74,7 +74,7 @@ class Parts:
     teacher: TeacherPlace
 
     def _saving(self) -> dict[str, Any]:
-        """The parts that have a state, by their names in a checkpoint."""
+        """Return the parts that have a state, by their names in a checkpoint."""
         names = ("learner", "buffer", "collector", "update_round", "evaluations", "interval")
         parts = {name: getattr(self, name) for name in names}
         return parts if self.gate is None else {**parts, "gate": self.gate}
@@ -199,7 +199,7 @@ def check_device(config: ImitationConfig) -> None:
 
 
 def open_pool(config: ImitationConfig) -> BasePool:
-    """The environments of a run: those that train, or one to look at."""
+    """Return the environments of a run: those that train, or one to look at."""
     trains = isinstance(config, TrainConfig)
     if trains:
         resolve_task(config.env.task).require("saves_state", "training")
@@ -208,7 +208,7 @@ def open_pool(config: ImitationConfig) -> BasePool:
 
 
 def _configured_teacher(config: TrainConfig, run: Run) -> nn.Module | Path | None:
-    """What the configuration names as teacher: a file, or the policy of another run's folder."""
+    """Return what the configuration names as teacher: a file, or the policy of another run's folder."""
     path = config.il_policy
     if path is None or run.content is not None or not path.is_dir():
         return path
@@ -218,7 +218,7 @@ def _configured_teacher(config: TrainConfig, run: Run) -> nn.Module | Path | Non
 def prepare(
     config: TrainConfig, run: Run, plan: ObservationPlan, given: nn.Module | None
 ) -> tuple[DemonstrationSet | None, nn.Module | None]:
-    """The demonstrations of a new run (None for a resumed one), and the teacher of a method that has one."""
+    """Return the demonstrations of a new run (else None), and the teacher of a method that has one."""
     if run.content is not None:
         return None, given or (make_bc_policy(config, plan, None) if config.agent.needs_teacher else None)
     if given is not None or not config.agent.needs_teacher:
@@ -236,7 +236,7 @@ def make_buffer(
     num_demo_steps: int,
     num_demos: int,
 ) -> ReplayBuffer:
-    """The replay buffer, with room for the demonstrations beside its capacity; says first what it takes."""
+    """Make the replay buffer, with room for the demonstrations beside its capacity; say what it takes."""
     rows = BufferPlan(
         observation_specs(pool.single_observation_space),
         pool.task.action_dim,
@@ -263,7 +263,7 @@ def make_buffer(
 def propose_for_demos(
     learner: Learner, demos: DemonstrationSet, stacks: Mapping[str, int]
 ) -> list[torch.Tensor] | None:
-    """The teacher's proposals `[T + 1, S, action_dim]` at every observation of every demonstration."""
+    """Return the teacher's proposals `[T + 1, S, action_dim]` at every observation of every demonstration."""
     if learner.num_proposals == 0:
         return None
     proposals = []

@@ -245,7 +245,7 @@ class ImitationConfig:
         return path
 
     def _placeholders(self) -> dict[str, str]:
-        """What stands for {task}, {method} and {seed} in `run_dir`; each is one part of a path."""
+        """Return what stands for {task}, {method} and {seed} in `run_dir`; each is one part of a path."""
         task = self.env.task.rsplit("/", 1)[-1]
         return {"task": task, "method": self.label or self.method, "seed": str(self.seed)}
 
@@ -311,7 +311,7 @@ class TrainConfig(ImitationConfig):
         return self.agent.method
 
     def with_method(self, name: str) -> TrainConfig:
-        """The same run by another method, with the values of the options that both methods have.
+        """Return the same run by another method, with the values of the options that both methods have.
 
         Raises:
             ArgumentError: an unknown name; lists the valid ones.
@@ -319,7 +319,7 @@ class TrainConfig(ImitationConfig):
         return replace(self, agent=convert(self.agent, name))
 
     def imitation(self) -> ImitationConfig:
-        """The run of imitation alone with the same demonstrations, policy and environments."""
+        """Return the run of imitation alone with the same demonstrations, policy and environments."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(ImitationConfig)}
         evaluation = self.evaluation
         shared = {entry.name: getattr(evaluation, entry.name) for entry in fields(EvaluationConfig)}
@@ -332,6 +332,6 @@ class TrainConfig(ImitationConfig):
 
 
 def threads_from_environment() -> int | None:
-    """The user's own OMP_NUM_THREADS, the outermost level of it; None where it is not set to a number."""
+    """Return the outermost level of the user's OMP_NUM_THREADS; None where it is not set to a number."""
     value = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return int(value) if value.isdecimal() and 1 <= int(value) <= MAX_THREADS else None

@@ -99,7 +99,7 @@ def load_demos(config: ImitationConfig, run: Run) -> DemonstrationSet:
 def make_bc_policy(
     config: ImitationConfig, plan: ObservationPlan, demos: DemonstrationSet | None
 ) -> BCPolicy:
-    """The untrained imitation policy; without demonstrations a checkpoint must fill its transform."""
+    """Return the untrained imitation policy; without demonstrations a checkpoint must fill its transform."""
     torch.manual_seed(stream_seed(config.seed, "bc"))
     scalers = make_scalers(config, plan, demos)
     action_dim = plan.contract.action_dim
@@ -107,7 +107,7 @@ def make_bc_policy(
 
 
 def restore_bc_policy(config: ImitationConfig, plan: ObservationPlan, content: dict[str, Any]) -> BCPolicy:
-    """The policy of a checkpoint of imitation alone."""
+    """Return the policy of a checkpoint of imitation alone."""
     policy = make_bc_policy(config, plan, None)
     policy.load_state_dict(content["bc_policy"])
     return policy

@@ -29,7 +29,7 @@ def build_learner(
     scalers: Mapping[str, ObservationScaler],
     teacher: nn.Module | None,
 ) -> Learner:
-    """The method's learner, untrained."""
+    """Return the method's learner, untrained."""
     torch.manual_seed(stream_seed(config.seed, "networks"))
     setup = LearnerSetup(
         config.network,
@@ -44,7 +44,7 @@ def build_learner(
 
 
 def restore_learner(config: TrainConfig, plan: ObservationPlan, saved: SavedRun) -> Learner:
-    """The learner of a saved run; it cannot train on, as its buffer is left out."""
+    """Return the learner of a saved run; it cannot train on, as its buffer is left out."""
     teacher, _ = restore_teacher(saved.run_dir, saved.content, plan)
     if teacher is None and config.agent.needs_teacher:
         teacher = make_bc_policy(config, plan, None)
@@ -54,7 +54,7 @@ def restore_learner(config: TrainConfig, plan: ObservationPlan, saved: SavedRun)
 
 
 def load_imitation_policy(path: Path) -> nn.Module:
-    """The imitation policy of a run folder, of imitation alone or of a method with a teacher.
+    """Return the imitation policy of a run folder, of imitation alone or of a method with a teacher.
 
     Raises:
         CheckpointError: no readable checkpoint there.
@@ -75,7 +75,7 @@ def load_imitation_policy(path: Path) -> nn.Module:
 
 
 def load_policy_module(path: Path) -> nn.Module:
-    """The policy of a run folder (its checkpoint), ready to be scripted or exported.
+    """Return the policy of a run folder (its checkpoint), ready to be scripted or exported.
 
     Raises:
         CheckpointError: no readable checkpoint there.

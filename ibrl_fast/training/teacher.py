@@ -192,7 +192,7 @@ def restore_teacher(
 
 
 def _seen(contract: ObservationContract) -> str:
-    """What a policy sees, for messages."""
+    """Return what a policy sees, for messages."""
     return ", ".join(
         f"{key} {list(field.stacked_shape)} {field.dtype}" for key, field in contract.observations.items()
     )

@@ -76,7 +76,7 @@ class Trainer(BaseTrainer):
             raise
 
     def _exported(self, module: nn.Module) -> nn.Module | None:
-        """What the run's file holds: the policy, without a teacher that cannot be scripted."""
+        """Return what the run's file holds: the policy, without a teacher that cannot be scripted."""
         if self._parts.teacher != "program":
             return module
         alone = self._parts.learner.policy_alone()
@@ -115,7 +115,7 @@ class Trainer(BaseTrainer):
             self._save()
 
     def _who_acts(self) -> Literal["agent", "teacher", "random"]:
-        """The agent, after the warm-up episodes of its method."""
+        """Return the agent, after the warm-up episodes of its method."""
         warm = self._run.counters.episodes < self.config.warmup_episodes
         return self.config.agent.warmup if warm else "agent"
 
@@ -175,7 +175,7 @@ class Trainer(BaseTrainer):
         return interrupted_result(self._run, self._parts.evaluations.bc_success_rate)
 
     def _start_profiler(self) -> StepProfiler | None:
-        """What `--profile` asks for; a trace that cannot be written fails no run."""
+        """Return what `--profile` asks for; a trace that cannot be written fails no run."""
         run = self._run
         if not run.profiled:
             return None

@@ -92,7 +92,7 @@ class EvaluationResult:
         object.__setattr__(self, "success_high", high)
 
     def part(self, episodes: slice) -> EvaluationResult:
-        """The result of some episodes; only for a policy whose `il_share` is the same in all of them."""
+        """Return the result of some episodes, of a policy whose `il_share` is the same in all of them."""
         return EvaluationResult(self.successes[episodes], self.lengths[episodes], self.il_share)
 
     def to_plain(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class EpisodeRunner:
         self._pool = make_pool(**spec.pool, num_envs=1, seed=0, autoreset="disabled")
 
     def run(self, policy: ActFunction, episodes: list[int], video: Path | None = None) -> EpisodePart:
-        """Runs the episodes with these positions in the spec's seeds.
+        """Run the episodes with these positions in the spec's seeds.
 
         Args:
             policy: stacked obs -> (action [N, A], source [N]; 0 = RL, 1 = IL), as an exported policy's `act`.
@@ -165,7 +165,7 @@ class EpisodeRunner:
         return EpisodePart(list(episodes), list(rollout.successes), list(rollout.lengths), int(il_steps))
 
     def close(self) -> None:
-        """Closes the environment."""
+        """Close the environment."""
         self._pool.close()
 
 
@@ -180,7 +180,7 @@ def can_film(say: Callable[[str], None]) -> bool:
 
 
 def write_video(path: Path, episodes: Sequence[np.ndarray], frames_per_second: int = 20) -> None:
-    """Writes episodes, each uint8 [T, H, W, 3], as one MP4; each ends on half a second of its last frame."""
+    """Write episodes, each uint8 [T, H, W, 3], as one MP4; each ends on half a second of its last frame."""
     with replacing(path) as temporary:
         video: Any = imageio.get_writer(temporary, fps=frames_per_second, macro_block_size=1)
         with video as writer:
@@ -224,7 +224,7 @@ class Evaluator:
         episodes: Sequence[int] | None = None,
         video: Path | None = None,
     ) -> None:
-        """Starts one evaluation; `finished` hands out its result under `key`.
+        """Start one evaluation; `finished` hands out its result under `key`.
 
         Args:
             policy: a policy module; a scripted one, where there are background processes.
@@ -271,7 +271,7 @@ class Evaluator:
         return results
 
     def close(self) -> None:
-        """Ends the workers; may be called twice."""
+        """End the workers; may be called twice."""
         for worker in self._workers:
             worker.close()
         self._workers = []

@@ -145,7 +145,7 @@ class Evaluations:
         return result
 
     def state_dict(self) -> dict[str, Any]:
-        """What is known so far; nothing may be under way."""
+        """Return what is known so far; nothing may be under way."""
         return {
             "bc_result": None if self.bc_result is None else self.bc_result.to_plain(),
             "next": self._next,

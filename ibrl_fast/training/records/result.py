@@ -67,7 +67,7 @@ def describe(what: str, result: EvaluationResult) -> str:
 
 
 def write_summary(result: TrainResult, seconds: Mapping[str, float]) -> None:
-    """Writes summary.json into the run's folder: the result, and the wall seconds of every phase."""
+    """Write summary.json into the run's folder: the result, and the wall seconds of every phase."""
     policy = None if result.policy_path is None else result.policy_path.name
     summary = {
         **vars(result),
