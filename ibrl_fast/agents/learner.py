@@ -118,7 +118,7 @@ class Learner(Protocol):
         """
 
     def policy(self) -> nn.Module:
-        """Return the result of training, a scriptable module (nn/policies.py) that follows further training."""
+        """Return the result of training, a scriptable module (nn/policies.py) that follows training."""
 
     def policy_alone(self) -> nn.Module | None:
         """As policy, without the teacher; None where it cannot act without."""

@@ -66,6 +66,8 @@ class Steps:
             )
         )
         self.buffer.add_demonstrations(demos)
+        # demonstrations lie before all online steps
+        self.demo_rows = sum(len(demo) + 1 for demo in demos)
         for episode in online:
             self._append(episode)
         # a step by the numbers that it observed
