@@ -60,7 +60,7 @@ def check_proposals(name: str, proposals: Tensor, size: int, action_dim: int) ->
 
 
 def check_batch(
-    batch: Batch, shapes: Mapping[str, tuple[int, ...]], action_dim: int, num_proposals: int
+    batch: Batch, shapes: Mapping[str, tuple[int, ...]], action_dim: int, num_il_samples: int
 ) -> None:
     """Refuse a batch whose parts do not fit together, stored proposals included where there are any."""
     size = check_obs(batch.obs, shapes)
@@ -71,6 +71,6 @@ def check_batch(
         got = tuple(getattr(batch, name).shape)
         if got != shape:
             raise ArgumentError(f"{name}: expected {list(shape)}, got {list(got)}")
-    if num_proposals:
+    if num_il_samples:
         check_proposals("il_action", batch.il_action, size, action_dim)
         check_proposals("il_action_next", batch.il_action_next, size, action_dim)

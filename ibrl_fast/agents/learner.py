@@ -79,7 +79,7 @@ class Learner(Protocol):
         device: where observations and batches are expected.
         random: every random number drawn.
         bc_policy: the teacher, frozen; None for a method without one.
-        num_proposals: S, proposals of the teacher that are stored with every state; 0 stores none.
+        num_il_samples: S, proposals of the teacher that are stored with every state; 0 stores none.
         counts: optimiser steps so far, by name; the host's own, which a replayed graph does not move.
         loads: how often load_state_dict was called: tensors that a recorded graph knows may be others since.
     """
@@ -88,7 +88,7 @@ class Learner(Protocol):
     device: torch.device
     random: RandomSource
     bc_policy: nn.Module | None
-    num_proposals: int
+    num_il_samples: int
     counts: dict[str, int]
     loads: int
 

@@ -72,7 +72,7 @@ class TD3Agent:
         self.critic = networks.critic.to(self.device, dtype)
         self.action_dim = self.actor.action_dim
         self.num_critics = self.critic.num_critics
-        self.num_proposals = check_setup(config, self.num_critics, bc_policy)
+        self.num_il_samples = check_setup(config, self.num_critics, bc_policy)
         self.bc_policy = bc_policy
         if bc_policy is not None:
             bc_policy.to(self.device, dtype).eval()
@@ -171,7 +171,7 @@ class TD3Agent:
         Returns:
             Scalars on the device: critic_loss (sum over critics), q_mean, target_mean, il_share_bootstrap.
         """
-        check_batch(batch, self.shapes, self.action_dim, self.num_proposals)
+        check_batch(batch, self.shapes, self.action_dim, self.num_il_samples)
 
         # the target: what the best proposal at the next state is worth (lines 16 and 17)
         with torch.no_grad():
@@ -205,7 +205,7 @@ class TD3Agent:
         Returns:
             Scalars on the device: actor_loss.
         """
-        check_batch(batch, self.shapes, self.action_dim, self.num_proposals)
+        check_batch(batch, self.shapes, self.action_dim, self.num_il_samples)
         with torch.no_grad():
             features = self._encode(batch.obs)
         with self.precision.autocast(), _frozen(self._critic_parameters):

@@ -80,7 +80,7 @@ class Acting:
 
         Captured, the next call overwrites them.
         """
-        if self._learner.num_proposals == 0:
+        if self._learner.num_il_samples == 0:
             return None
         self._proposals = self._propose()
         self._proposed = True

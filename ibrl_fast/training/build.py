@@ -122,7 +122,7 @@ def assemble(config: TrainConfig, run: Run, il_policy: ILPolicy | None = None) -
         sizes = run.content or {}
         num_demos = sizes["num_demos"] if demos is None else len(demos)
         num_demo_steps = sizes["num_demo_steps"] if demos is None else demos.num_steps
-        buffer = make_buffer(config, run, pool, plan, learner.num_proposals, num_demo_steps, num_demos)
+        buffer = make_buffer(config, run, pool, plan, learner.num_il_samples, num_demo_steps, num_demos)
         capture = resolve_capture(config.capture, config.device)
         collector = Collector(
             pool,
@@ -232,7 +232,7 @@ def make_buffer(
     run: Run,
     pool: BasePool,
     plan: ObservationPlan,
-    num_proposals: int,
+    num_il_samples: int,
     num_demo_steps: int,
     num_demos: int,
 ) -> ReplayBuffer:
@@ -247,7 +247,7 @@ def make_buffer(
         num_demos=num_demos,
         storage=config.replay.storage,
         device=config.device,
-        num_il_samples=num_proposals,
+        num_il_samples=num_il_samples,
         nstep=config.replay.nstep,
         gamma=config.replay.gamma,
         bootstrap_on_truncation=config.replay.bootstrap_on_truncation,
@@ -264,7 +264,7 @@ def propose_for_demos(
     learner: Learner, demos: DemonstrationSet, stacks: Mapping[str, int]
 ) -> list[torch.Tensor] | None:
     """Return the teacher's proposals `[T + 1, S, action_dim]` at every observation of every demonstration."""
-    if learner.num_proposals == 0:
+    if learner.num_il_samples == 0:
         return None
     proposals = []
     for demo in demos:

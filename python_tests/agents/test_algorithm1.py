@@ -283,7 +283,7 @@ def test_rounds_with_samples_of_a_stochastic_imitation_policy(config: TD3Config,
     else:
         network, plain, shapes = pixel_networks(), PIXEL_NETS, PIXEL_SHAPES
     agent = make_agent(config, network, samples=3)
-    assert agent.num_proposals == 3
+    assert agent.num_il_samples == 3
     nets = ResidualNets(plain) if config.residual else plain
     seen = run_rounds(agent, nets, shapes, nstep=3, rounds=6, critic_updates=2)
     if isinstance(config, IBRLConfig):

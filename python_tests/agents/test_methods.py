@@ -76,7 +76,7 @@ def batch(learner: Learner, kind: str, size: int, seed: int) -> Batch:
     generator = torch.Generator().manual_seed(seed)
     obs, next_obs = observations(kind, size, seed + 1), observations(kind, size, seed + 2)
     none = torch.zeros(size, 0, ACTION_DIM)
-    il_action, il_next = (learner.propose(o) if learner.num_proposals else none for o in (obs, next_obs))
+    il_action, il_next = (learner.propose(o) if learner.num_il_samples else none for o in (obs, next_obs))
     assert il_action is not None and il_next is not None
     return Batch(
         obs=obs,
@@ -166,9 +166,9 @@ def test_learner_acts_learns_and_reports(name: str, kind: str) -> None:
     # proposals: without noise, one shape, none without a teacher
     obs = observations(kind, 5, seed=0)
     proposed = learner.propose(obs)
-    assert config.needs_teacher == (learner.num_proposals > 0) == (proposed is not None)
+    assert config.needs_teacher == (learner.num_il_samples > 0) == (proposed is not None)
     if proposed is not None:
-        assert proposed.shape == (5, learner.num_proposals, ACTION_DIM) and not proposed.requires_grad
+        assert proposed.shape == (5, learner.num_il_samples, ACTION_DIM) and not proposed.requires_grad
         again = learner.propose(obs)
         assert again is not None and torch.equal(again, proposed)
 
