@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 
@@ -38,6 +39,17 @@ def expect(condition: bool, name: str, expected: str, got: Any) -> None:
     """Raise an `ArgumentError`, `NAME: expected EXPECTED, got GOT`, unless `condition` holds."""
     if not condition:
         raise ArgumentError(f"{name}: expected {expected}, got {got}")
+
+
+def describe(value: Any) -> str:
+    """Return a value's text for a message, of bounded length."""
+    if isinstance(value, Integral) and int(value).bit_length() > 256:
+        return f"an integer of {int(value).bit_length()} bits"
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def first_line(error: BaseException) -> str:

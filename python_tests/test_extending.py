@@ -63,7 +63,7 @@ def test_the_tables_name_every_member() -> None:
 
 
 def test_the_script_adds_a_method_to_the_command_line(tmp_path: Path) -> None:
-    (script,) = blocks("python")
+    script = blocks("python")[0]
     (tmp_path / "train.py").write_text(script)
     shutil.copy(ROOT / "python_tests" / "training" / "own_method.py", tmp_path)
     command = [sys.executable, "train.py", "train", "--method", "mine", "--agent.rate", "0.01", "--help"]

@@ -89,7 +89,7 @@ class MethodConfig:
     precision: PrecisionName = "fp32"
 
     def batches(self, batch_size: int, critic_updates: int) -> list[BatchRequest]:
-        """The batches of one update round, in the order in which the learner wants them."""
+        """Return the batches of one update round, in the order in which the learner wants them."""
         return [BatchRequest(batch_size)] * critic_updates
 
     def check_schedule(self, warmup_episodes: int) -> None:

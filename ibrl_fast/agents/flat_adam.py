@@ -91,7 +91,7 @@ class FlatAdam:
             )
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The moving averages and the step counter, not copied; the parameters belong to their modules."""
+        """Return moving averages and step counter, not copied; the parameters belong to their modules."""
         return {"exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq, "step": self.step_counter}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:

@@ -54,7 +54,7 @@ class DeploymentGate:
         self.is_open = False
 
     def record(self, success: bool, *, from_il: bool) -> None:
-        """Adds a training episode that ended.
+        """Add a training episode that ended.
 
         Args:
             success: whether the task was solved.
@@ -75,7 +75,7 @@ class DeploymentGate:
             self.is_open = rate >= min(il_rate + self._config.open_above, SURELY_GOOD)
 
     def state_dict(self) -> dict[str, Any]:
-        """The evidence so far."""
+        """Return the evidence so far."""
         return {
             "il_successes": self._il_successes,
             "il_episodes": self._il_episodes,

@@ -25,20 +25,20 @@ class IBRLAgent(TD3Agent):
         self.bootstrap_rule = self.config.bootstrap_rule
 
     def _acting_proposals(self, rl_action: Tensor, il_action: Tensor | None) -> Tensor:
-        """The RL action and, unless that is ablated, those of the imitation policy."""
+        """Return the RL action and, unless that is ablated, those of the imitation policy."""
         if not self.config.actor_proposal:
             return rl_action.unsqueeze(0)
         assert il_action is not None
         return torch.cat([rl_action.unsqueeze(0), il_action.transpose(0, 1)])
 
     def _bootstrap_proposals(self, rl_action: Tensor, il_action: Tensor) -> Tensor:
-        """The target actor's action and, unless that is ablated, those of the imitation policy."""
+        """Return the target actor's action and, unless that is ablated, those of the imitation policy."""
         if not self.config.bootstrap_proposal:
             return rl_action.unsqueeze(0)
         return torch.cat([rl_action.unsqueeze(0), il_action.transpose(0, 1)])
 
     def policy(self) -> nn.Module:
-        """The hybrid policy; without the actor proposal, the actor's alone."""
+        """Return the hybrid policy; without the actor proposal, the actor's alone."""
         if not self.config.actor_proposal:
             return super().policy()
         assert self.bc_policy is not None

@@ -6,23 +6,32 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from ibrl_fast.agents.config import MethodConfig
+from ibrl_fast.agents.config import TD3Config
 from ibrl_fast.data import Batch
 from ibrl_fast.errors import ArgumentError, expect
 
 
-def check_teacher(config: MethodConfig, bc_policy: nn.Module | None) -> None:
-    """Refuse a method with a teacher too many or too few."""
+def check_setup(config: TD3Config, num_critics: int, teacher: nn.Module | None) -> int:
+    """Refuse networks and a teacher that a configuration does not fit.
+
+    Args:
+        config: says how many critics a minimum has, and whether there is a teacher.
+        num_critics: of the ensemble.
+        teacher: the imitation policy; its attribute `num_samples` (1 without it) counts its proposals.
+
+    Returns:
+        S, the teacher's proposals for one observation; 0 without a teacher.
+    """
+    most = f"<= {num_critics} critics"
+    expect(config.subset_size <= num_critics, "subset_size", most, config.subset_size)
     wanted = f"{'a policy' if config.needs_teacher else 'None'} for method {config.method}"
-    got = "None" if bc_policy is None else type(bc_policy).__name__
-    expect(config.needs_teacher == (bc_policy is not None), "bc_policy", wanted, got)
-
-
-def samples_of(teacher: nn.Module) -> int:
-    """Count the actions that a teacher proposes for one observation: its attribute `num_samples`, else 1."""
+    got = "None" if teacher is None else type(teacher).__name__
+    expect(config.needs_teacher == (teacher is not None), "bc_policy", wanted, got)
+    if teacher is None:
+        return 0
     samples = getattr(teacher, "num_samples", 1)
     good = isinstance(samples, int) and samples >= 1
-    expect(good, "teacher.num_samples", "an integer of at least 1", samples)
+    expect(good, "bc_policy.num_samples", "an integer of at least 1", samples)
     return int(samples)
 
 
@@ -51,7 +60,7 @@ def check_proposals(name: str, proposals: Tensor, size: int, action_dim: int) ->
 
 
 def check_batch(
-    batch: Batch, shapes: Mapping[str, tuple[int, ...]], action_dim: int, num_proposals: int
+    batch: Batch, shapes: Mapping[str, tuple[int, ...]], action_dim: int, num_il_samples: int
 ) -> None:
     """Refuse a batch whose parts do not fit together, stored proposals included where there are any."""
     size = check_obs(batch.obs, shapes)
@@ -62,6 +71,6 @@ def check_batch(
         got = tuple(getattr(batch, name).shape)
         if got != shape:
             raise ArgumentError(f"{name}: expected {list(shape)}, got {list(got)}")
-    if num_proposals:
+    if num_il_samples:
         check_proposals("il_action", batch.il_action, size, action_dim)
         check_proposals("il_action_next", batch.il_action_next, size, action_dim)

@@ -23,7 +23,7 @@ Phase = Callable[[str], AbstractContextManager[None]]
 
 
 def no_phase(name: str) -> AbstractContextManager[None]:
-    """A `Phase` that does nothing."""
+    """Do nothing around a phase."""
     return nullcontext()
 
 
@@ -78,7 +78,8 @@ class Learner(Protocol):
         config: the method's; says what the loop must know (MethodConfig).
         device: where observations and batches are expected.
         random: every random number drawn.
-        num_proposals: S, proposals of the teacher that are stored with every state; 0 stores none.
+        bc_policy: the teacher, frozen; None for a method without one.
+        num_il_samples: S, proposals of the teacher that are stored with every state; 0 stores none.
         counts: optimiser steps so far, by name; the host's own, which a replayed graph does not move.
         loads: how often load_state_dict was called: tensors that a recorded graph knows may be others since.
     """
@@ -86,7 +87,8 @@ class Learner(Protocol):
     config: MethodConfig
     device: torch.device
     random: RandomSource
-    num_proposals: int
+    bc_policy: nn.Module | None
+    num_il_samples: int
     counts: dict[str, int]
     loads: int
 
@@ -103,7 +105,7 @@ class Learner(Protocol):
         """
 
     def propose(self, obs: dict[str, Tensor]) -> Tensor | None:
-        """The teacher's actions `[N, S, action_dim]`, which are stored with the states; None where S is 0."""
+        """Return the teacher's actions `[N, S, action_dim]`, stored with the states; None where S is 0."""
 
     def act(self, obs: dict[str, Tensor], explore: bool, il_action: Tensor | None = None) -> Action:
         """Choose actions for N environments; `il_action` is what propose says of obs, where it is known."""
@@ -116,10 +118,13 @@ class Learner(Protocol):
         """
 
     def policy(self) -> nn.Module:
-        """The result of training as a scriptable module (nn/policies.py), which follows further training."""
+        """Return the result of training, a scriptable module (nn/policies.py) that follows training."""
+
+    def policy_alone(self) -> nn.Module | None:
+        """As policy, without the teacher; None where it cannot act without."""
 
     def gate(self) -> DeploymentGate | None:
-        """A new gate that decides whether RL may act in `policy`; None: it always may."""
+        """Return a new gate that decides whether RL may act in `policy`; None: it always may."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that training needs to go on bit for bit."""

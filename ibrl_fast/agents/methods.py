@@ -23,7 +23,7 @@ METHODS = {
 
 
 def method_config(name: str) -> type[MethodConfig]:
-    """The configuration's type of a method.
+    """Return the configuration's type of a method.
 
     Raises:
         ArgumentError: an unknown name; lists the valid ones.
@@ -42,7 +42,7 @@ def convert(config: MethodConfig, name: str) -> MethodConfig:
 
 
 def make_learner(config: MethodConfig, setup: LearnerSetup) -> Learner:
-    """The learner of a method, untrained.
+    """Return the learner of a method, untrained.
 
     Raises:
         ArgumentError: a configuration that does not fit the networks, or a teacher too many or too few.

@@ -69,7 +69,7 @@ class Precision:
 
 
 def in_precision(method: Method) -> Method:
-    """Runs a method, backward included, in the precision of its object (its attribute `precision`)."""
+    """Run a method, backward included, in the precision of its object (its attribute `precision`)."""
 
     @functools.wraps(method)
     def scoped(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -45,7 +45,7 @@ def bootstrap_target(
     beta: float | None,
     random: RandomSource,
 ) -> tuple[Tensor, Tensor]:
-    """The critics' regression target (paper Eq. 2, Alg. 1 line 17).
+    """Return the critics' regression target (paper Eq. 2, Alg. 1 line 17).
 
     Args:
         q: `[proposals, critics, batch]`, of the subset alone for the paper's rule, else of all critics.

@@ -30,7 +30,7 @@ class RandomSource:
         self.counter = torch.zeros(1, dtype=torch.int64, device=device)
 
     def normal(self, shape: tuple[int, ...]) -> Tensor:
-        """Standard normal numbers of a shape."""
+        """Return standard normal numbers of a shape."""
         return torch.randn(shape, generator=self.generator, device=self.device, dtype=self.dtype)
 
     def dropout_mask(self, batch: int, width: int, dropout: float) -> Tensor:
@@ -52,7 +52,7 @@ class RandomSource:
         self.counter.add_(1)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the generator and the counter."""
+        """Return the state of the generator and the counter."""
         return {"generator": self.generator.get_state(), "counter": self.counter.clone(), "seed": self.seed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -12,5 +12,5 @@ except ImportError:
 
 
 def nvtx_range(name: str) -> AbstractContextManager[Any]:
-    """A range that Nsight and other NVTX tools show under `name`."""
+    """Open a range that Nsight and other NVTX tools show under `name`."""
     return nullcontext() if annotate is None else annotate(name)

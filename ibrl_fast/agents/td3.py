@@ -17,13 +17,13 @@ from ibrl_fast.agents.config import ProposalRule, TD3Config
 from ibrl_fast.agents.flat_adam import FlatAdam
 from ibrl_fast.agents.flat_parameters import FlatParameters
 from ibrl_fast.agents.gate import DeploymentGate
-from ibrl_fast.agents.input_checks import check_batch, check_obs, check_proposals, check_teacher, samples_of
+from ibrl_fast.agents.input_checks import check_batch, check_obs, check_proposals, check_setup
 from ibrl_fast.agents.learner import Action, LearnerSetup, Metrics, Phase, no_phase
 from ibrl_fast.agents.precision import Precision, in_precision
 from ibrl_fast.agents.proposals import bootstrap_target, select_action
 from ibrl_fast.agents.random_source import RandomSource
 from ibrl_fast.data import Batch
-from ibrl_fast.errors import ArgumentError, expect
+from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import Networks, build_networks
 from ibrl_fast.nn.bases import Actor
 from ibrl_fast.nn.policies import RL_SOURCE, EncodedActor, ResidualPolicy, SinglePolicy
@@ -38,8 +38,7 @@ class TD3Agent:
         networks: modules made by build_networks, with a residual actor if the configuration says so; the
             agent owns them from here on.
         config: hyper-parameters.
-        bc_policy: mu, obs dict to actions `[N, action_dim]` or samples `[N, S, action_dim]`; frozen here.
-            Exactly where config.needs_teacher.
+        bc_policy: mu, obs to actions or samples, exactly where config.needs_teacher; frozen here.
         seed: of every random number drawn by the agent.
         device: where the networks live.
         dtype: of weights and losses; float64 serves the tests.
@@ -73,14 +72,12 @@ class TD3Agent:
         self.critic = networks.critic.to(self.device, dtype)
         self.action_dim = self.actor.action_dim
         self.num_critics = self.critic.num_critics
-        most = f"<= {self.num_critics} critics"
-        expect(config.subset_size <= self.num_critics, "subset_size", most, config.subset_size)
-        check_teacher(config, bc_policy)
+        self.num_il_samples = check_setup(config, self.num_critics, bc_policy)
         self.bc_policy = bc_policy
         if bc_policy is not None:
-            bc_policy.to(self.device, dtype).requires_grad_(False).eval()
-        self.num_proposals = 0 if bc_policy is None else samples_of(bc_policy)
-        # targets; the encoder has none
+            bc_policy.to(self.device, dtype).eval()
+            for parameter in bc_policy.parameters():
+                parameter.requires_grad_(False)
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self._all_critics = torch.arange(self.num_critics, device=self.device)
@@ -105,7 +102,7 @@ class TD3Agent:
     @torch.no_grad()
     @in_precision
     def propose(self, obs: dict[str, Tensor]) -> Tensor | None:
-        """The imitation policy's proposals `[N, samples, action_dim]`, without noise; None without one."""
+        """Return the imitation policy's proposals `[N, samples, action_dim]`; None without one."""
         if self.bc_policy is None:
             return None
         action = self.bc_policy(obs).to(self.dtype)
@@ -147,7 +144,7 @@ class TD3Agent:
         return Action(action, choice.clamp(max=1), values, il_action)
 
     def _acting_proposals(self, rl_action: Tensor, il_action: Tensor | None) -> Tensor:
-        """What may be done, `[P, N, action_dim]`, the RL action first; TD3 has no other."""
+        """Return what may be done, `[P, N, action_dim]`, the RL action first; TD3 has no other."""
         return rl_action.unsqueeze(0)
 
     # ---- updates
@@ -158,9 +155,6 @@ class TD3Agent:
         Args:
             batches: at least one, with the imitation policy's actions where the method has one.
             phase: wraps the parts `critic` and `actor`, for example in a timer.
-
-        Returns:
-            The metrics of each optimiser step.
         """
         metrics = []
         for batch in batches:
@@ -177,7 +171,7 @@ class TD3Agent:
         Returns:
             Scalars on the device: critic_loss (sum over critics), q_mean, target_mean, il_share_bootstrap.
         """
-        check_batch(batch, self.shapes, self.action_dim, self.num_proposals)
+        check_batch(batch, self.shapes, self.action_dim, self.num_il_samples)
 
         # the target: what the best proposal at the next state is worth (lines 16 and 17)
         with torch.no_grad():
@@ -211,7 +205,7 @@ class TD3Agent:
         Returns:
             Scalars on the device: actor_loss.
         """
-        check_batch(batch, self.shapes, self.action_dim, self.num_proposals)
+        check_batch(batch, self.shapes, self.action_dim, self.num_il_samples)
         with torch.no_grad():
             features = self._encode(batch.obs)
         with self.precision.autocast(), _frozen(self._critic_parameters):
@@ -224,7 +218,7 @@ class TD3Agent:
         return {"actor_loss": loss.detach()}
 
     def _target_action(self, features: Features, il_action: Tensor, size: int) -> Tensor:
-        """The target actor's noisy action `[batch, action_dim]`; dropout is on."""
+        """Return the target actor's noisy action `[batch, action_dim]`; dropout is on."""
         with self.precision.autocast():
             action = self._actor_action(self.target_actor, features, il_action, self._dropout_mask(size))
         noise = self.random.normal((size, self.action_dim)).mul_(self.config.exploration_std)
@@ -232,17 +226,23 @@ class TD3Agent:
         return (action + noise).clamp_(-1.0, 1.0)
 
     def _bootstrap_proposals(self, rl_action: Tensor, il_action: Tensor) -> Tensor:
-        """What may follow, `[P, batch, action_dim]`, the RL action first; TD3 has no other."""
+        """Return what may follow, `[P, batch, action_dim]`, the RL action first; TD3 has no other."""
         return rl_action.unsqueeze(0)
 
     # ---- the result
 
     def policy(self) -> nn.Module:
-        """The actor behind its encoder (with the policy that it corrects); modules are shared, not copied."""
-        if self.config.residual:
-            assert self.bc_policy is not None
-            return SinglePolicy(ResidualPolicy(self.encoder, self.actor, self.bc_policy), RL_SOURCE)
-        return SinglePolicy(EncodedActor(self.encoder, self.actor), RL_SOURCE)
+        """Return the actor behind its encoder (with the policy that it corrects); modules are shared."""
+        alone = self.policy_alone()
+        if alone is not None:
+            return alone
+        assert self.bc_policy is not None
+        return SinglePolicy(ResidualPolicy(self.encoder, self.actor, self.bc_policy), RL_SOURCE)
+
+    def policy_alone(self) -> nn.Module | None:
+        """Return the actor without a teacher; None for one that corrects a teacher's action."""
+        actor = EncodedActor(self.encoder, self.actor)
+        return None if self.config.residual else SinglePolicy(actor, RL_SOURCE)
 
     def gate(self) -> DeploymentGate | None:
         """None: there is no other policy to deploy."""
@@ -253,7 +253,7 @@ class TD3Agent:
     def _actor_action(
         self, actor: Actor, features: Features, il_action: Tensor | None, mask: Tensor | None
     ) -> Tensor:
-        """An actor's action `[N, action_dim]`; a residual one corrects the first sample of the teacher's."""
+        """Return an actor's action `[N, action_dim]`; a residual one corrects the teacher's first sample."""
         if self.config.residual:
             assert il_action is not None
             action: Tensor = actor(features, il_action[:, 0], mask)
@@ -262,12 +262,12 @@ class TD3Agent:
         return action.to(self.dtype)
 
     def _encode(self, obs: dict[str, Tensor]) -> Features:
-        """What actor and critics read; to be called without gradients."""
+        """Return what actor and critics read; to be called without gradients."""
         with self.precision.autocast():
             return self.encoder(obs)
 
     def _draw_subset(self) -> Tensor | None:
-        """The critics of one use, `[K]`; None stands for all of them."""
+        """Return the critics of one use, `[K]`; None stands for all of them."""
         if self.config.subset_size == self.num_critics:
             return None
         return self.random.subset(self.num_critics, self.config.subset_size)
@@ -284,7 +284,7 @@ class TD3Agent:
         return q, self._all_critics[: subset.shape[0]] if rule.is_paper else subset
 
     def _dropout_mask(self, size: int) -> Tensor | None:
-        """A fresh mask for the actor, `[size, dropout_width]`; None where the actor has no dropout."""
+        """Return a fresh mask for the actor, `[size, dropout_width]`; None where the actor has no dropout."""
         if self.actor.dropout == 0.0:
             return None
         return self.random.dropout_mask(size, self.actor.dropout_width, self.actor.dropout)

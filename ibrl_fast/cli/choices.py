@@ -55,7 +55,7 @@ def choose_parts(config: TrainConfig, arguments: Sequence[str]) -> tuple[TrainCo
 
 
 def describe_parts(config: TrainConfig) -> str:
-    """The flags of whole parts with their names, for `--help`."""
+    """Return the flags of whole parts with their names, for `--help`."""
     return ", ".join(f"{_flag(path)} {'|'.join(options)}" for path, options in _parts(config))
 
 
@@ -140,7 +140,7 @@ def _get(config: Any, path: tuple[str, ...]) -> Any:
 
 
 def _with(config: Any, path: tuple[str, ...], value: Any) -> Any:
-    """The configuration with another value at a path, unchecked: other flags may be what makes it fit."""
+    """Return the configuration with another value at a path, unchecked: other flags may make it fit."""
     name, *rest = path
     inner = value if not rest else _with(getattr(config, name), tuple(rest), value)
     changed = copy.copy(config)

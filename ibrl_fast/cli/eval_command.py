@@ -46,8 +46,8 @@ def evaluate(
     from ibrl_fast.deploy.export import script_policy
     from ibrl_fast.deploy.policy import ObservationContract, load_policy
     from ibrl_fast.seeding import episode_seeds
-    from ibrl_fast.training.build import load_policy_module
     from ibrl_fast.training.evaluation.evaluator import EpisodeRunner, EvaluationSpec, Evaluator, merge_parts
+    from ibrl_fast.training.learners import load_policy_module
 
     begin()
     if video is not None:

@@ -35,7 +35,7 @@ def export(
     check_exists("run", run, "a run folder")
 
     from ibrl_fast.deploy.export import export_policy
-    from ibrl_fast.training.build import load_policy_module
+    from ibrl_fast.training.learners import load_policy_module
 
     begin()
     check_output(out, "out")

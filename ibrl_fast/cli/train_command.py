@@ -19,6 +19,7 @@ SHORT = {
     "--demos": "--demos.path",
     "--episodes": "--demos.episodes",
     "--gate": "--agent.gate",
+    "--bc.from": "--il-policy",
 }
 
 

@@ -52,4 +52,4 @@ class Reading:
             self.remarks.append(f"reward 1 and terminated at the end of each of {count} (demos.reward last)")
         elif any(layout.rewards is None or layout.dones is None for layout in layouts):
             self.has_rewards = False
-            self.remarks.append("no rewards and dones in every one, so for imitation alone")
+            self.remarks.append("rewards or dones are missing, so they serve imitation alone")

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import h5py
 import numpy as np
@@ -32,7 +32,7 @@ from ibrl_fast.data.demonstration_set import Array, Demonstration, Demonstration
 from ibrl_fast.data.expected_demos import ExpectedDemos, RewardSource
 from ibrl_fast.data.hdf5_objects import UNREADABLE, exists, line, located, open_array, open_group
 from ibrl_fast.data.hdf5_seals import check_group, is_sealed, read_dataset, seal_group, write_dataset
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.errors import ArgumentError, expect
 from ibrl_fast.files import kind_of, write_bytes
 
 __all__ = [
@@ -152,8 +152,15 @@ def read_demonstrations(
         needs_rewards: refuse files without `rewards` or `dones`, which imitation alone can do without.
 
     Raises:
+        ArgumentError: an unknown `reward`, or keys to join to an entry that is not read.
         DemonstrationError: naming file, demonstration and field.
     """
+    expect(reward in get_args(RewardSource), "reward", " or ".join(get_args(RewardSource)), reward)
+    joined = {"state": state_keys, "proprio": proprio_keys}
+    for key, names in joined.items():
+        is_read = keys is None or key in keys
+        expect(is_read or not names, f"{key}_keys", f"none without {key} among keys", list(names))
+
     # A pipe or a device would be waited for.
     kind = kind_of(path)
     if kind != "a regular file":
@@ -161,7 +168,6 @@ def read_demonstrations(
         raise DemonstrationError(f"{path}: file: expected a file, got {got}")
     try:
         with h5py.File(path, "r") as file:
-            joined = {"state": state_keys, "proprio": proprio_keys}
             reading = Reading(
                 expected or ExpectedDemos(),
                 allow_mismatch=allow_mismatch,

@@ -86,7 +86,7 @@ class ObservationContract:
             raise ArgumentError(f"action_repeat: expected >= 1 or None, got {self.action_repeat}")
 
     def to_json(self) -> str:
-        """The contract as one JSON object."""
+        """Return the contract as one JSON object."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         values["observations"] = {
             key: {**asdict(spec), "kind": spec.kind} for key, spec in self.observations.items()
@@ -96,7 +96,7 @@ class ObservationContract:
 
     @staticmethod
     def from_json(text: str) -> ObservationContract:
-        """The contract that `to_json` wrote; ValueError for anything else."""
+        """Return the contract that `to_json` wrote; ValueError for anything else."""
         try:
             values = json.loads(text)
             version = values.pop("contract_version")

@@ -33,7 +33,7 @@ class HasPolicy(Protocol):
     """What can hand out its policy: every learner, and the imitation policy."""
 
     def policy(self) -> nn.Module:
-        """A scriptable module with `act` and `contract_json` (nn/policies.py)."""
+        """Return a scriptable module with `act` and `contract_json` (nn/policies.py)."""
 
 
 class ExportError(UserError, RuntimeError):
@@ -49,7 +49,7 @@ def contract_from_space(
     action_repeat: int | None = None,
     metadata: Mapping[str, str | int | float | bool | None] | None = None,
 ) -> ObservationContract:
-    """The contract of a policy that sees these observations.
+    """Return the contract of a policy that sees these observations.
 
     Args:
         observation_space: unbatched Gymnasium boxes by name, only what the policy sees.
@@ -81,13 +81,16 @@ def contract_from_space(
     )
 
 
-def make_policy_module(source: HasPolicy | nn.Module, contract: ObservationContract) -> nn.Module:
-    """The policy that evaluation during training, export and robots run: actions without exploration.
+def make_policy_module(
+    source: HasPolicy | nn.Module, contract: ObservationContract, *, may_ignore: bool = False
+) -> nn.Module:
+    """Return the policy that evaluation during training, export and robots run: actions without exploration.
 
     Args:
         source: a learner, an imitation policy, what their `policy` returns, or any module that maps an obs
             dict to actions `[N, action_dim]` (it counts as an imitation policy); modules are shared.
-        contract: its observations; each must be read by the networks.
+        contract: its observations.
+        may_ignore: the source need not read all of them.
 
     Raises:
         TypeError: another kind of source.
@@ -95,14 +98,14 @@ def make_policy_module(source: HasPolicy | nn.Module, contract: ObservationContr
     """
     if isinstance(source, nn.Module) and hasattr(source, "contract_json"):
         module = source
-    elif isinstance(source, HasPolicy):
+    elif isinstance(source, HasPolicy) and not isinstance(source.policy, nn.Module):
         module = source.policy()
     elif isinstance(source, nn.Module):
         module = SinglePolicy(source, IL_SOURCE)
     else:
         raise TypeError(f"source: expected a learner or a policy, got {type(source).__name__}")
     module.contract_json = contract.to_json()  # type: ignore[assignment]  # a TorchScript attribute
-    _check_fits(module, contract)
+    _check_fits(module, contract, may_ignore)
     return module
 
 
@@ -159,7 +162,7 @@ def export_torchscript(module: nn.Module, path: str | PathLike[str]) -> Path:
 
 
 def torchscript_bytes(module: nn.Module) -> bytes:
-    """What `export_torchscript` writes, as bytes."""
+    """Return what `export_torchscript` writes, as bytes."""
     scripted = module if isinstance(module, torch.jit.ScriptModule) else script_policy(module)
     # a copy has only its own parameters; an agent's are views into storage that would be saved as a whole
     content = io.BytesIO()
@@ -233,7 +236,7 @@ def _check_compiler() -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What a compiler says is wrong, on one line."""
+    """Return what a compiler says is wrong, on one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     wrong = [line for line in lines if "error:" in line.lower()]
     return (wrong or lines or [type(error).__name__])[0][:300]
@@ -265,14 +268,15 @@ class _ReadKeys(dict[str, Tensor]):
 
 def _example(module: nn.Module, contract: ObservationContract, batch: int) -> dict[str, Tensor]:
     """Zeros `[batch, *stacked_shape]` for every observation, where the module's parameters are."""
-    device = next(module.parameters()).device
+    parameter = next(module.parameters(), None)
+    device = None if parameter is None else parameter.device
     return {
         key: torch.zeros(batch, *spec.stacked_shape, dtype=getattr(torch, spec.dtype), device=device)
         for key, spec in contract.observations.items()
     }
 
 
-def _check_fits(module: nn.Module, contract: ObservationContract) -> None:
+def _check_fits(module: nn.Module, contract: ObservationContract, may_ignore: bool) -> None:
     """Run the networks once, and refuse a contract that they do not fulfil."""
     shapes = {key: spec.stacked_shape for key, spec in contract.observations.items()}
     obs = _ReadKeys(_example(module, contract, 2))
@@ -286,7 +290,7 @@ def _check_fits(module: nn.Module, contract: ObservationContract) -> None:
         reason = str(error).splitlines()[0]
         raise ArgumentError(f"contract: expected what the networks read, got {shapes} ({reason})") from error
     unread = sorted(shapes.keys() - obs.read)
-    if unread:
+    if unread and not may_ignore:
         raise ArgumentError(f"contract: expected only observations that the networks read, got also {unread}")
     if (contract.action_low, contract.action_high) != (-1.0, 1.0):
         got = [contract.action_low, contract.action_high]

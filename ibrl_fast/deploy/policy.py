@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ibrl_fast.deploy.contract import ObservationContract, ObservationField, check_value
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.errors import ArgumentError, first_line
 
 __all__ = ["ObservationContract", "ObservationField", "Policy", "PolicyFileError", "load_policy"]
 
@@ -86,7 +86,7 @@ class Policy:
             self._in_use.release()
 
     def warm_up(self) -> None:
-        """Runs the networks on zeros: the first runs are slow, which a robot's first steps must not be."""
+        """Run the networks on zeros: the first runs are slow, which a robot's first steps must not be."""
         for _ in range(3):
             self._run({key: torch.zeros_like(view) for key, view in self._views.items()})
 
@@ -179,7 +179,7 @@ class Policy:
             raise ArgumentError(f"obs: expected {list(expected)}, got missing {missing}, unknown {extra}")
 
     def _run(self, obs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Action and source of checked observations."""
+        """Return action and source of checked observations."""
         with torch.no_grad():
             # native code reads memory in the layout that it was compiled for
             on_device = {key: value.to(self.device).contiguous() for key, value in obs.items()}
@@ -228,8 +228,27 @@ def load_policy(path: str | PathLike[str], device: str | torch.device = "cpu") -
     return policy
 
 
+def read_torchscript(path: str | PathLike[str], device: str | torch.device = "cpu") -> torch.jit.ScriptModule:
+    """Read any TorchScript module, an exported policy or another.
+
+    Load only files that you trust: see this module's docstring.
+
+    Raises:
+        PolicyFileError: no such file, another kind of file, or a damaged one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise PolicyFileError(f"{path}: expected a TorchScript file, got no file there")
+    if _inspect(path)[0] != "torchscript":
+        raise PolicyFileError(f"{path}: expected a TorchScript file, got an AOTInductor package")
+    try:
+        return torch.jit.load(str(path), map_location=device).eval()
+    except (RuntimeError, ValueError) as error:
+        raise PolicyFileError(f"{path}: expected TorchScript that loads, got: {first_line(error)}") from error
+
+
 def _prepare_torchscript(module: torch.jit.ScriptModule, device: torch.device) -> Any:
-    """The module's `act`, on a CPU with its weights folded in and laid out for inference."""
+    """Return the module's `act`, on a CPU with its weights folded in and laid out for inference."""
     if device.type != "cpu":
         return module.act
     frozen = torch.jit.freeze(module, preserved_attrs=["act"])
@@ -237,7 +256,7 @@ def _prepare_torchscript(module: torch.jit.ScriptModule, device: torch.device) -
 
 
 def _inspect(path: Path) -> tuple[Format, dict[str, str]]:
-    """The file's format and, for a package, its metadata; reads names and checksums, runs nothing."""
+    """Return the file's format and, for a package, its metadata; reads names and checksums, runs nothing."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -262,7 +281,7 @@ def _inspect(path: Path) -> tuple[Format, dict[str, str]]:
 
 
 def native_target(device: torch.device) -> dict[str, list[str]]:
-    """What native code compiled here for a device depends on; export writes it, loading compares it."""
+    """Return what native code compiled here depends on; export writes it, loading compares it."""
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     features = sorted(name for name, present in capabilities.items() if present is True)
     gpu = [str(torch.cuda.get_device_capability(device))] if device.type == "cuda" else []
@@ -275,7 +294,7 @@ def native_target(device: torch.device) -> dict[str, list[str]]:
 
 
 def _load_package(path: Path, target: dict[str, list[str]], device: torch.device) -> Any:
-    """The compiled `act`; native code for another machine is refused before it is loaded."""
+    """Return the compiled `act`; native code for another machine is refused before it is loaded."""
     if target["device"] != [device.type]:
         raise PolicyFileError(
             f"{path}: expected a package for {device.type}, got one for {target['device'][0]}"

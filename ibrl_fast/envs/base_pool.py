@@ -19,9 +19,9 @@ from ibrl_fast.envs.checks import (
     to_array,
 )
 from ibrl_fast.envs.exclusive import Guard
-from ibrl_fast.envs.options import PoolOptions, check_integer, describe
+from ibrl_fast.envs.options import PoolOptions, check_integer
 from ibrl_fast.envs.suite import Abilities, TaskInfo
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.errors import ArgumentError, describe
 from ibrl_fast.seeding import derive_env_seed
 
 Observations = dict[str, npt.NDArray[Any]]

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ibrl_fast.envs.options import describe
-from ibrl_fast.errors import ArgumentError, OutOfMemoryError
+from ibrl_fast.errors import ArgumentError, OutOfMemoryError, describe
 from ibrl_fast.memory import available_host_bytes
 
 MAX_RAND_VEC = 10.0

@@ -17,12 +17,12 @@ from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState
 from ibrl_fast.envs.checks import check_rand_vec, to_array
 from ibrl_fast.envs.exclusive import exclusive
 from ibrl_fast.envs.native_library import load_mujoco
-from ibrl_fast.envs.options import PoolOptions, describe
+from ibrl_fast.envs.options import PoolOptions
 from ibrl_fast.envs.pool_arrays import NativeStacks, PoolArrays, StepTuple
 from ibrl_fast.envs.rendering import choose_device, choose_platform
 from ibrl_fast.envs.stacking import FRAMES
 from ibrl_fast.envs.suite import TaskInfo
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.errors import ArgumentError, describe
 from ibrl_fast.seeding import derive_env_seed
 
 if not _core.with_mujoco:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any, Literal, get_args
 
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.errors import ArgumentError, describe
 
 Observation = Literal["state", "pixels", "both", "proprio_pixels"]
 Reward = Literal["sparse", "dense"]
@@ -42,17 +42,6 @@ _MOST = {
 """The largest values of options; memory is a limit of its own."""
 _FARTHEST_CAMERA = 1e6  # m
 _NATIVE_ONLY = ("batch_size", "pin_memory", "render_device", "settle_ahead")
-
-
-def describe(value: Any) -> str:
-    """Return a value's text for a message, of bounded length."""
-    if isinstance(value, Integral) and int(value).bit_length() > 256:
-        return f"an integer of {int(value).bit_length()} bits"
-    try:
-        text = repr(value)
-    except Exception:
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 class OptionTypeError(ArgumentError, TypeError):
@@ -189,7 +178,7 @@ class PoolOptions(EnvOptions):
         self._check_frame_stack()
 
     def _check_frame_stack(self) -> None:
-        """A number for all observation keys, or numbers for some of them."""
+        """Check a number for all observation keys, or numbers for some of them."""
         if not isinstance(self.frame_stack, Mapping):
             check_integer("frame_stack", self.frame_stack, minimum=1)
             return

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState
 from ibrl_fast.envs.episode import Episode, StepResult
 from ibrl_fast.envs.exclusive import exclusive
-from ibrl_fast.envs.options import PoolOptions, describe
+from ibrl_fast.envs.options import PoolOptions
 from ibrl_fast.envs.stacking import FRAMES, ObservationStacker
 from ibrl_fast.envs.suite import AbilityError, SuiteEnv, TaskInfo
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.errors import ArgumentError, describe
 from ibrl_fast.seeding import derive_env_seed
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ def _conv_size(size: int, kernel: int, stride: int, padding: int = 0) -> int:
 
 
 def _channels_last(image: Tensor) -> Tensor:
-    """The image `[batch, channels, height, width]` as the convolutions read it."""
+    """Return the image `[batch, channels, height, width]` as the convolutions read it."""
     if torch.jit.is_scripting():  # type: ignore[attr-defined]
         return image.contiguous(memory_format=torch.channels_last)
     return image_layout(image)

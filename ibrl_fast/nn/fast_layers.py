@@ -107,7 +107,7 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _packed(matrix: Tensor) -> Tensor:
-    """The matrix by rows or by columns without gaps: oneDNN has slow code for a slice of a wider matrix."""
+    """Return the matrix without gaps by rows or columns: oneDNN is slow on a slice of a wider matrix."""
     return matrix if matrix.is_contiguous() or matrix.t().is_contiguous() else matrix.contiguous()
 
 

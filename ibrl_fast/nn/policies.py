@@ -105,7 +105,8 @@ class SinglePolicy(nn.Module):
     """A policy without a choice: the imitation policy alone, or an encoder and an actor.
 
     Args:
-        policy: obs dict to action `[N, action_dim]`; shared, not copied.
+        policy: obs dict to action `[N, action_dim]`, or samples `[N, S, action_dim]`, of which the first
+            acts; shared, not copied.
         source: what `act` reports, 0 = RL, 1 = IL.
     """
 
@@ -126,6 +127,8 @@ class SinglePolicy(nn.Module):
         """Map stacked observations to actions `[N, action_dim]` and their source `[N]` int64, a constant."""
         with torch.no_grad():
             action = self.policy(obs)
+            if action.dim() == 3:
+                action = action[:, 0]
             source = torch.full((action.shape[0],), self.source, dtype=torch.int64, device=action.device)
         return action, source
 

@@ -149,7 +149,7 @@ class _Pieces:
             yield rows, self.tokens[rows].to(self.dtype).transpose(1, 2).reshape(-1, self.num_tokens)
 
     def patches(self, channels: Tensor, critic: int) -> Tensor:
-        """The first linear layer's patch part, `[size, channels, 1, embed_dim]`."""
+        """Return the first linear layer's patch part, `[size, channels, 1, embed_dim]`."""
         return linear(channels, self.weights[critic]).view(-1, self.channels, 1, self.embed_dim)
 
 

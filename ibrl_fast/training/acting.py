@@ -52,7 +52,7 @@ class Acting:
             self._act_whole = graphed(self._run_act_whole)
 
     def see(self, obs: Mapping[str, Tensor]) -> None:
-        """Takes the stacked observations that the next calls are about.
+        """Take the stacked observations that the next calls are about.
 
         Args:
             obs: each `[N, ...]`, in host memory or on the device; captured, always of the same shapes.
@@ -76,18 +76,18 @@ class Acting:
             self._obs[key].copy_(value, non_blocking=not value.is_pinned())
 
     def propose(self) -> Tensor | None:
-        """The imitation policy's actions `[N, samples, action_dim]`; None for a method without one.
+        """Return the imitation policy's actions `[N, samples, action_dim]`; None for a method without one.
 
         Captured, the next call overwrites them.
         """
-        if self._learner.num_proposals == 0:
+        if self._learner.num_il_samples == 0:
             return None
         self._proposals = self._propose()
         self._proposed = True
         return self._proposals
 
     def act(self) -> Action:
-        """The learner's choice; captured, the next call overwrites it."""
+        """Return the learner's choice; captured, the next call overwrites it."""
         return self._act_given() if self._proposed else self._act_whole()
 
     def _run_propose(self) -> Tensor:

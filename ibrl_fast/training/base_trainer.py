@@ -49,19 +49,24 @@ class BaseTrainer(ABC):
         self._stop = StopWish()
 
     @classmethod
-    def from_checkpoint(cls, path: Path | str, *, quiet: bool = False) -> Self:
-        """A trainer that goes on where a run folder's checkpoint stands, bit for bit on the CPU.
+    def from_checkpoint(cls, path: Path | str, *, quiet: bool = False, **given: Any) -> Self:
+        """Return a trainer that goes on where a run folder's checkpoint stands, bit for bit on the CPU.
+
+        Args:
+            path: the checkpoint or its folder.
+            quiet: no progress display.
+            given: what the run began with beside its configuration (`il_policy`).
 
         Raises:
             CheckpointError: no readable checkpoint there.
             ValueError: one of another kind of run.
         """
-        return cls.from_saved(SavedRun(Path(path)), quiet=quiet)
+        return cls.from_saved(SavedRun(Path(path)), quiet=quiet, **given)
 
     @classmethod
-    def from_saved(cls, saved: SavedRun, *, quiet: bool = False) -> Self:
-        """A trainer that goes on from a checkpoint that was read already."""
-        trainer = cls(saved.config(), quiet=quiet)
+    def from_saved(cls, saved: SavedRun, *, quiet: bool = False, **given: Any) -> Self:
+        """Return a trainer that goes on from a checkpoint that was read already."""
+        trainer = cls(saved.config(), quiet=quiet, **given)
         trainer.run_dir = saved.run_dir
         trainer._saved = saved
         return trainer
@@ -90,4 +95,4 @@ class BaseTrainer(ABC):
 
     @abstractmethod
     def _work(self, run: Run) -> TrainResult:
-        """The run itself."""
+        """Do the run itself."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ibrl_fast.agents import DeploymentGate, Learner, LearnerSetup, make_learner
+from ibrl_fast.agents import DeploymentGate, Learner
 from ibrl_fast.agents.precision import Precision
 from ibrl_fast.data import BufferPlan, ReplayBuffer, observation_specs
 from ibrl_fast.data.demonstrations import DemonstrationSet
@@ -20,7 +20,6 @@ from ibrl_fast.deploy.policy import ObservationContract
 from ibrl_fast.envs import make_pool, resolve_task
 from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.nn import BCPolicy, ObservationScaler, enable_rl
 from ibrl_fast.seeding import stream_seed
 from ibrl_fast.training.acting import Acting
 from ibrl_fast.training.collector import Collector
@@ -31,18 +30,18 @@ from ibrl_fast.training.imitation import (
     imitate,
     load_demos,
     make_bc_policy,
-    restore_bc_policy,
 )
+from ibrl_fast.training.learners import build_learner, load_imitation_policy
 from ibrl_fast.training.observation_plan import (
     ObservationPlan,
     make_scalers,
-    plan_from_contract,
     plan_observation,
     stack_episode,
 )
 from ibrl_fast.training.records.checkpoint import fitting
 from ibrl_fast.training.records.interval_log import IntervalLog
-from ibrl_fast.training.run import Run, SavedRun
+from ibrl_fast.training.run import Run
+from ibrl_fast.training.teacher import ILPolicy, TeacherPlace, give_teacher
 from ibrl_fast.training.update_round import UpdateRound
 
 
@@ -60,6 +59,7 @@ class Parts:
         interval: records of episodes and updates.
         gate: decides whether RL acts in the deployed policy; None: it always does.
         num_demos: demonstrations in the buffer.
+        teacher: where a resumed run finds the teacher, if the method has one.
     """
 
     contract: ObservationContract
@@ -71,9 +71,10 @@ class Parts:
     interval: IntervalLog
     gate: DeploymentGate | None
     num_demos: int
+    teacher: TeacherPlace
 
     def _saving(self) -> dict[str, Any]:
-        """The parts that have a state, by their names in a checkpoint."""
+        """Return the parts that have a state, by their names in a checkpoint."""
         names = ("learner", "buffer", "collector", "update_round", "evaluations", "interval")
         parts = {name: getattr(self, name) for name in names}
         return parts if self.gate is None else {**parts, "gate": self.gate}
@@ -82,7 +83,7 @@ class Parts:
         """All that training changes, and what the parts' sizes follow from."""
         sizes = {"num_demos": self.num_demos, "num_demo_steps": self.buffer.num_demo_steps}
         states = {name: part.state_dict() for name, part in self._saving().items()}
-        return {"contract": self.contract.to_json(), **sizes, **states}
+        return {"contract": self.contract.to_json(), "teacher": self.teacher, **sizes, **states}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore from state_dict()."""
@@ -90,8 +91,13 @@ class Parts:
             part.load_state_dict(state[name])
 
 
-def assemble(config: TrainConfig, run: Run) -> Parts:
+def assemble(config: TrainConfig, run: Run, il_policy: ILPolicy | None = None) -> Parts:
     """Make the parts of a run and bring them to where it stands: its beginning, or its checkpoint.
+
+    Args:
+        config: of the run.
+        run: where it stands.
+        il_policy: the user's own teacher, instead of a fitted one.
 
     Raises:
         KeyboardInterrupt: the run should stop before there is anything to resume.
@@ -101,12 +107,14 @@ def assemble(config: TrainConfig, run: Run) -> Parts:
         pool = open_pool(config)
         run.closers.callback(pool.close)
         plan = plan_observation(config, pool)
-        evaluations = Evaluations(config, run, plan)
+        given, place = give_teacher(run, plan, il_policy or _configured_teacher(config, run))
+        evaluations = Evaluations(config, run, plan, scripted=place != "program")
 
         # Imitation first; a checkpoint has its results, so that only their sizes are needed
-        demos, teacher = prepare(config, run, plan)
+        demos, teacher = prepare(config, run, plan, given)
         if teacher is not None and demos is not None:
-            evaluations.submit_imitation(make_policy_module(teacher, plan.contract))
+            module = make_policy_module(teacher, plan.contract, may_ignore=given is not None)
+            evaluations.submit_imitation(module)
 
         # The learner, and what feeds it
         learner = build_learner(config, plan, make_scalers(config, plan, demos), teacher)
@@ -114,7 +122,7 @@ def assemble(config: TrainConfig, run: Run) -> Parts:
         sizes = run.content or {}
         num_demos = sizes["num_demos"] if demos is None else len(demos)
         num_demo_steps = sizes["num_demo_steps"] if demos is None else demos.num_steps
-        buffer = make_buffer(config, run, pool, plan, learner.num_proposals, num_demo_steps, num_demos)
+        buffer = make_buffer(config, run, pool, plan, learner.num_il_samples, num_demo_steps, num_demos)
         capture = resolve_capture(config.capture, config.device)
         collector = Collector(
             pool,
@@ -135,7 +143,16 @@ def assemble(config: TrainConfig, run: Run) -> Parts:
         )
         interval = IntervalLog(run.log, config.critic_updates)
         parts = Parts(
-            plan.contract, learner, buffer, collector, update_round, evaluations, interval, gate, num_demos
+            plan.contract,
+            learner,
+            buffer,
+            collector,
+            update_round,
+            evaluations,
+            interval,
+            gate,
+            num_demos,
+            place,
         )
 
         # Where the run stands
@@ -182,7 +199,7 @@ def check_device(config: ImitationConfig) -> None:
 
 
 def open_pool(config: ImitationConfig) -> BasePool:
-    """The environments of a run: those that train, or one to look at."""
+    """Return the environments of a run: those that train, or one to look at."""
     trains = isinstance(config, TrainConfig)
     if trains:
         resolve_task(config.env.task).require("saves_state", "training")
@@ -190,36 +207,24 @@ def open_pool(config: ImitationConfig) -> BasePool:
     return make_pool(num_envs=num_envs, seed=stream_seed(config.seed, "pool"), **config.env.pool_kwargs())
 
 
+def _configured_teacher(config: TrainConfig, run: Run) -> nn.Module | Path | None:
+    """Return what the configuration names as teacher: a file, or the policy of another run's folder."""
+    path = config.il_policy
+    if path is None or run.content is not None or not path.is_dir():
+        return path
+    return load_imitation_policy(path)
+
+
 def prepare(
-    config: TrainConfig, run: Run, plan: ObservationPlan
-) -> tuple[DemonstrationSet | None, BCPolicy | None]:
-    """The demonstrations of a new run (None for a resumed one), and the teacher of a method that has one."""
+    config: TrainConfig, run: Run, plan: ObservationPlan, given: nn.Module | None
+) -> tuple[DemonstrationSet | None, nn.Module | None]:
+    """Return the demonstrations of a new run (else None), and the teacher of a method that has one."""
     if run.content is not None:
-        return None, make_bc_policy(config, plan, None) if config.agent.needs_teacher else None
-    if not config.agent.needs_teacher:
-        return load_demos(config, run, plan), None
+        return None, given or (make_bc_policy(config, plan, None) if config.agent.needs_teacher else None)
+    if given is not None or not config.agent.needs_teacher:
+        return load_demos(config, run, plan), given
     imitation = imitate(config, run, plan)
     return imitation.demos, imitation.policy
-
-
-def build_learner(
-    config: TrainConfig,
-    plan: ObservationPlan,
-    scalers: Mapping[str, ObservationScaler],
-    teacher: BCPolicy | None,
-) -> Learner:
-    """The method's learner, untrained."""
-    torch.manual_seed(stream_seed(config.seed, "networks"))
-    setup = LearnerSetup(
-        config.network,
-        plan.shapes,
-        plan.contract.action_dim,
-        seed=stream_seed(config.seed, "agent"),
-        teacher=teacher,
-        scalers=scalers,
-        device=config.device,
-    )
-    return make_learner(config.agent, setup)
 
 
 def make_buffer(
@@ -227,11 +232,11 @@ def make_buffer(
     run: Run,
     pool: BasePool,
     plan: ObservationPlan,
-    num_proposals: int,
+    num_il_samples: int,
     num_demo_steps: int,
     num_demos: int,
 ) -> ReplayBuffer:
-    """The replay buffer, with room for the demonstrations beside its capacity; says first what it takes."""
+    """Make the replay buffer, with room for the demonstrations beside its capacity; say what it takes."""
     rows = BufferPlan(
         observation_specs(pool.single_observation_space),
         pool.task.action_dim,
@@ -242,7 +247,7 @@ def make_buffer(
         num_demos=num_demos,
         storage=config.replay.storage,
         device=config.device,
-        num_il_samples=num_proposals,
+        num_il_samples=num_il_samples,
         nstep=config.replay.nstep,
         gamma=config.replay.gamma,
         bootstrap_on_truncation=config.replay.bootstrap_on_truncation,
@@ -258,8 +263,8 @@ def make_buffer(
 def propose_for_demos(
     learner: Learner, demos: DemonstrationSet, stacks: Mapping[str, int]
 ) -> list[torch.Tensor] | None:
-    """The teacher's proposals `[T + 1, S, action_dim]` at every observation of every demonstration."""
-    if learner.num_proposals == 0:
+    """Return the teacher's proposals `[T + 1, S, action_dim]` at every observation of every demonstration."""
+    if learner.num_il_samples == 0:
         return None
     proposals = []
     for demo in demos:
@@ -272,30 +277,3 @@ def propose_for_demos(
             chunks.append(chunk.cpu())
         proposals.append(torch.cat(chunks))
     return proposals
-
-
-# ---- the policy of a run
-
-
-def load_policy_module(path: Path) -> nn.Module:
-    """The policy of a run folder (its checkpoint), ready to be scripted or exported.
-
-    Raises:
-        CheckpointError: no readable checkpoint there.
-    """
-    saved = SavedRun(path)
-    content = saved.content
-    with fitting(saved.run_dir):
-        # the weights are read on the CPU, in full precision
-        config = replace(saved.config(), device="cpu", capture=None)
-        plan = plan_from_contract(ObservationContract.from_json(content["contract"]))
-        if not isinstance(config, TrainConfig):
-            return make_policy_module(restore_bc_policy(config, plan, content), plan.contract)
-        config = replace(config, agent=replace(config.agent, precision="fp32"))
-        teacher = make_bc_policy(config, plan, None) if config.agent.needs_teacher else None
-        learner = build_learner(config, plan, make_scalers(config, plan, None), teacher)
-        learner.load_state_dict(content["learner"])
-        module = make_policy_module(learner, plan.contract)
-        if "gate" in content:
-            enable_rl(module, content["gate"]["is_open"])
-        return module

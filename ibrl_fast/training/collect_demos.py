@@ -136,7 +136,7 @@ def collect_demonstrations(
 
 
 def _owned(step: EpisodeStep) -> EpisodeStep:
-    """A step that stays as it is: a pool may reuse the buffers behind its observations."""
+    """Copy a step, so that it stays as it is: a pool may reuse the buffers behind its observations."""
     copies = [
         {key: np.array(value) for key, value in view.items()}
         for view in (step.observation, step.next_observation)
@@ -145,7 +145,7 @@ def _owned(step: EpisodeStep) -> EpisodeStep:
 
 
 def _demonstration(steps: list[EpisodeStep], keys: list[str], seed: int) -> Demonstration:
-    """Steps of one episode as arrays, the final observation included."""
+    """Step of one episode as arrays, the final observation included."""
     observations = {
         key: np.stack([step.observation[key] for step in steps] + [steps[-1].next_observation[key]])
         for key in keys

@@ -67,18 +67,18 @@ class Collector:
         self._stepping: Future[Any] | None = None
 
     def close(self) -> None:
-        """Waits for environments that step; nothing can be collected after this."""
+        """Wait for environments that step; nothing can be collected after this."""
         if self._background is not None:
             self._background.shutdown(wait=True)
 
     def start(self, seed: int) -> None:
-        """Resets every environment and opens its first episode."""
+        """Reset every environment and opens its first episode."""
         observations, _ = self._pool.reset(seed=seed)
         self._see(self._stacker.reset(observations))
         self._buffer.start_episode(None, observations, self._il_action)
 
     def begin(self, mode: ActingMode) -> None:
-        """Starts one agent step in each of the N environments; `finish` ends it.
+        """Start one agent step in each of the N environments; `finish` ends it.
 
         Args:
             mode: `agent` explores by the agent's own rule; `teacher` takes the imitation action; `random` is
@@ -90,7 +90,7 @@ class Collector:
             self._stepping = self._background.submit(self._pool.step, self._actions)
 
     def finish(self) -> list[EpisodeRecord]:
-        """Stores what came of the actions; returns the episodes that ended in this step."""
+        """Store what came of the actions; returns the episodes that ended in this step."""
         results = self._pool.step(self._actions) if self._stepping is None else self._stepping.result()
         observations, rewards, terminated, truncated, info = results
         self._stepping = None
@@ -125,7 +125,7 @@ class Collector:
         return records
 
     def _see(self, stacked: dict[str, np.ndarray]) -> None:
-        """Looks at the observations to act on, or to store: their imitation actions are computed once."""
+        """Look at the observations to act on, or to store: their imitation actions are computed once."""
         self._acting.see({key: torch.from_numpy(value) for key, value in stacked.items()})
         self._il_action = self._acting.propose()
 

@@ -222,7 +222,7 @@ class ImitationConfig:
         return path
 
     def _placeholders(self) -> dict[str, str]:
-        """What stands for {task}, {method} and {seed} in `run_dir`; each is one part of a path."""
+        """Return what stands for {task}, {method} and {seed} in `run_dir`; each is one part of a path."""
         task = self.env.task.rsplit("/", 1)[-1]
         return {"task": task, "method": self.label or self.method, "seed": str(self.seed)}
 
@@ -256,6 +256,9 @@ class TrainConfig(ImitationConfig):
     """Environment steps between checkpoints (one is always written at the end and on Ctrl-C)."""
     agent: MethodConfig = field(default_factory=IBRLConfig)
     """The method and its options; its type decides which (agents/methods.py)."""
+    il_policy: Path | None = None
+    """What proposes instead of a policy fitted here: an exported policy or another TorchScript file (stacked
+    observations to actions or samples), or a run folder, whose imitation policy is meant."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """Networks of the RL agent."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
@@ -274,6 +277,10 @@ class TrainConfig(ImitationConfig):
         rate = self.stop_at_success_rate
         expect(rate is None or 0 < rate <= 1, "stop_at_success_rate", "in (0, 1] or None", rate)
         self.agent.check_schedule(self.warmup_episodes)
+        if self.il_policy is not None:
+            object.__setattr__(self, "il_policy", Path(self.il_policy).expanduser())
+            wanted = f"None for method {self.method}, which has no teacher"
+            expect(self.agent.needs_teacher, "il_policy", wanted, self.il_policy)
 
     @property
     def method(self) -> str:
@@ -281,7 +288,7 @@ class TrainConfig(ImitationConfig):
         return self.agent.method
 
     def with_method(self, name: str) -> TrainConfig:
-        """The same run by another method, with the values of the options that both methods have.
+        """Return the same run by another method, with the values of the options that both methods have.
 
         Raises:
             ArgumentError: an unknown name; lists the valid ones.
@@ -289,7 +296,7 @@ class TrainConfig(ImitationConfig):
         return replace(self, agent=convert(self.agent, name))
 
     def imitation(self) -> ImitationConfig:
-        """The run of imitation alone with the same demonstrations, policy and environments."""
+        """Return the run of imitation alone with the same demonstrations, policy and environments."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(ImitationConfig)}
         evaluation = self.evaluation
         shared = {entry.name: getattr(evaluation, entry.name) for entry in fields(EvaluationConfig)}
@@ -302,6 +309,6 @@ class TrainConfig(ImitationConfig):
 
 
 def threads_from_environment() -> int | None:
-    """The user's own OMP_NUM_THREADS, the outermost level of it; None where it is not set to a number."""
+    """Return the outermost level of the user's OMP_NUM_THREADS; None where it is not set to a number."""
     value = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return int(value) if value.isdecimal() and 1 <= int(value) <= MAX_THREADS else None

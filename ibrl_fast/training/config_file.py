@@ -24,12 +24,12 @@ CONFIG_FORMAT = 2
 
 
 def config_to_dict(config: ImitationConfig) -> dict[str, Any]:
-    """A run's configuration as JSON values."""
+    """Return a run's configuration as JSON values."""
     return {"format": CONFIG_FORMAT, "method": config.method, **_to_plain(config)}
 
 
 def config_from_dict(values: dict[str, Any]) -> ImitationConfig:
-    """The inverse of `config_to_dict`: an `ImitationConfig` or a `TrainConfig` with its method.
+    """Return the inverse of `config_to_dict`: an `ImitationConfig` or a `TrainConfig` with its method.
 
     Raises:
         ArgumentError: an unknown field or method, naming it, or the layout of another version.
@@ -60,7 +60,7 @@ def _to_plain(value: Any) -> Any:
 
 
 def _from_fields(values: Any, cls: Any, narrower: dict[str, Any]) -> Any:
-    """A dataclass from its fields; `narrower` has the types of those whose annotation says less."""
+    """Return a dataclass from its fields; `narrower` has the types of those whose annotation says less."""
     if not isinstance(values, dict):
         raise ArgumentError(f"{cls.__name__}: expected an object with fields, got {values!r}")
     hints = {**typing.get_type_hints(cls), **narrower}
@@ -94,7 +94,7 @@ def _from_plain(value: Any, hint: Any) -> Any:
 
 
 def _fitting(options: list[Any], value: Any) -> Any:
-    """The type that a plain value was made from: dataclasses are told apart by their fields."""
+    """Return the type that a plain value was made from: dataclasses are told apart by their fields."""
     for option in options:
         if typing.get_origin(option) is Mapping:
             if isinstance(value, dict):
@@ -108,12 +108,12 @@ def _fitting(options: list[Any], value: Any) -> Any:
 
 
 def save_config(config: ImitationConfig, run_dir: Path) -> None:
-    """Writes config.json."""
+    """Write config.json."""
     write_json(run_dir / CONFIG_NAME, config_to_dict(config))
 
 
 def load_config(run_dir: Path) -> ImitationConfig:
-    """Reads config.json of a run folder.
+    """Read config.json of a run folder.
 
     Raises:
         ArgumentError: there is none, it is damaged, or it is no configuration.

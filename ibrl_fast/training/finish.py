@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import nn
 
 from ibrl_fast.deploy.export import export_policy
@@ -14,16 +16,21 @@ from ibrl_fast.training.records.run_folder import POLICY_NAME
 from ibrl_fast.training.run import Run
 
 
-def conclude(run: Run, module: nn.Module, evaluations: Evaluations) -> TrainResult:
-    """Export a policy, evaluate it once more and write everything down.
+def conclude(run: Run, exported: nn.Module | None, evaluations: Evaluations) -> TrainResult:
+    """Export a policy, evaluate the run's once more and write everything down.
 
     Args:
         run: whose state is saved.
-        module: its policy module, which `evaluations` watches.
-        evaluations: of the run.
+        exported: the policy module for the file; None where there is none that a file can hold.
+        evaluations: of the run, which watch its policy.
     """
     run.counters.wall_seconds = run.wall_seconds
-    export_policy(module, run.run_dir / POLICY_NAME)
+    if exported is None:
+        run.say(
+            f"no {POLICY_NAME}: a policy that corrects the imitation policy needs one that can be scripted"
+        )
+    else:
+        export_policy(exported, run.run_dir / POLICY_NAME)
     final = evaluations.last(filmed=run.config.evaluation.video_episodes > 0 and can_film(run.say))
     metrics = {
         **final.metrics(),
@@ -32,7 +39,8 @@ def conclude(run: Run, module: nn.Module, evaluations: Evaluations) -> TrainResu
     }
     run.log("summary", run.env_steps, metrics)
     run.say(describe("final policy", final))
-    result = _result(run, final, evaluations.bc_success_rate)
+    policy_path = None if exported is None else run.run_dir / POLICY_NAME
+    result = _result(run, final, evaluations.bc_success_rate, policy_path)
     write_summary(result, run.timer.seconds)
 
     # nothing from here on can fail the run
@@ -50,7 +58,9 @@ def interrupted_result(run: Run, bc_success_rate: float | None = None) -> TrainR
     return _result(run, None, bc_success_rate)
 
 
-def _result(run: Run, final: EvaluationResult | None, bc_success_rate: float | None) -> TrainResult:
+def _result(
+    run: Run, final: EvaluationResult | None, bc_success_rate: float | None, policy_path: Path | None = None
+) -> TrainResult:
     return TrainResult(
         success_rate=None if final is None else final.success_rate,
         success_low=None if final is None else final.success_low,
@@ -59,6 +69,6 @@ def _result(run: Run, final: EvaluationResult | None, bc_success_rate: float | N
         env_steps=run.env_steps,
         wall_seconds=run.wall_seconds,
         run_dir=run.run_dir,
-        policy_path=None if final is None else run.run_dir / POLICY_NAME,
+        policy_path=policy_path,
         interrupted=final is None,
     )

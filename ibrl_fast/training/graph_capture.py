@@ -106,7 +106,7 @@ class GraphedStep(Generic[Result]):
         return result
 
     def _forget(self) -> None:
-        """Starts over: what was recorded may read memory that is no longer used."""
+        """Start over: what was recorded may read memory that is no longer used."""
         if self._recorded is not None:
             torch.cuda.synchronize(self._device)
         self._recorded = None
@@ -121,7 +121,7 @@ class GraphedStep(Generic[Result]):
         return result
 
     def _capture(self) -> tuple[torch.cuda.CUDAGraph, Result]:
-        """Records the step; nothing is computed. Memory that it allocates belongs to the graph."""
+        """Record the step; nothing is computed. Memory that it allocates belongs to the graph."""
         graph = torch.cuda.CUDAGraph()
         for generator in self._generators:
             graph.register_generator_state(generator)
@@ -151,7 +151,7 @@ class GraphedStep(Generic[Result]):
 def step_capture(
     capture: bool | None, device: torch.device | str
 ) -> Callable[[Step, torch.Generator], Step] | None:
-    """What `train_bc` wraps its step in, so that it is captured; None where it runs eagerly.
+    """Return what `train_bc` wraps its step in, so that it is captured; None where it runs eagerly.
 
     Raises:
         ValueError: capture is asked for on a device without CUDA graphs.

@@ -34,7 +34,7 @@ def keep_freed_memory() -> bool:
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turns every library's way of running out of memory into one error.
+    """Turn every library's way of running out of memory into one error.
 
     Raises:
         OutOfMemoryError: from PyTorch's, NumPy's and Python's own.

@@ -106,7 +106,7 @@ def load_demos(config: ImitationConfig, run: Run, plan: ObservationPlan) -> Demo
 
 
 def expected_demos(config: ImitationConfig, plan: ObservationPlan) -> ExpectedDemos:
-    """What a run's demonstrations must be: of its environments, seen as its policy sees."""
+    """Return what a run's demonstrations must be: of its environments, seen as its policy sees."""
     env, observations = config.env, plan.contract.observations
     return ExpectedDemos(
         shapes={key: entry.shape for key, entry in observations.items()},
@@ -122,7 +122,7 @@ def expected_demos(config: ImitationConfig, plan: ObservationPlan) -> ExpectedDe
 def make_bc_policy(
     config: ImitationConfig, plan: ObservationPlan, demos: DemonstrationSet | None
 ) -> BCPolicy:
-    """The untrained imitation policy; without demonstrations a checkpoint must fill its transform."""
+    """Return the untrained imitation policy; without demonstrations a checkpoint must fill its transform."""
     torch.manual_seed(stream_seed(config.seed, "bc"))
     scalers = make_scalers(config, plan, demos)
     action_dim = plan.contract.action_dim
@@ -130,7 +130,7 @@ def make_bc_policy(
 
 
 def restore_bc_policy(config: ImitationConfig, plan: ObservationPlan, content: dict[str, Any]) -> BCPolicy:
-    """The policy of a checkpoint of imitation alone."""
+    """Return the policy of a checkpoint of imitation alone."""
     policy = make_bc_policy(config, plan, None)
     policy.load_state_dict(content["bc_policy"])
     return policy

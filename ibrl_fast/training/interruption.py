@@ -36,7 +36,7 @@ class StopWish:
         self._event.set()
 
     def error(self) -> KeyboardInterrupt:
-        """What unwinds the stack where there is nothing to save."""
+        """Return what unwinds the stack where there is nothing to save."""
         return Terminated() if self.number == signal.SIGTERM else KeyboardInterrupt()
 
 

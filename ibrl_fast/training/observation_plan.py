@@ -36,7 +36,7 @@ class ObservationPlan:
 
 
 def plan_observation(config: ImitationConfig, pool: BasePool) -> ObservationPlan:
-    """The plan for a pool's observations."""
+    """Return the plan for a pool's observations."""
     specs = observation_specs(pool.single_observation_space)
     stacks = {key: config.image_stack if spec.is_image else config.state_stack for key, spec in specs.items()}
     contract = contract_from_space(
@@ -52,7 +52,7 @@ def plan_observation(config: ImitationConfig, pool: BasePool) -> ObservationPlan
 
 
 def plan_from_contract(contract: ObservationContract) -> ObservationPlan:
-    """The plan of a saved policy, without its environment."""
+    """Return the plan of a saved policy, without its environment."""
     fields = contract.observations
     stacks = {key: field.stack for key, field in fields.items()}
     shapes = {key: (field.stack * field.shape[0], *field.shape[1:]) for key, field in fields.items()}
@@ -63,7 +63,7 @@ def plan_from_contract(contract: ObservationContract) -> ObservationPlan:
 def make_scalers(
     config: ImitationConfig, plan: ObservationPlan, demos: DemonstrationSet | None
 ) -> dict[str, ObservationScaler]:
-    """The fixed transform of `state`: centred on the demonstrations' mean, in the task's units.
+    """Return the fixed transform of `state`: centred on the demonstrations' mean, in the task's units.
 
     Entries that never change in the demonstrations, or whose unit is 0, are masked. Without demonstrations
     the scaler has the right sizes only, to be filled from a checkpoint.
@@ -85,7 +85,7 @@ def make_scalers(
 def stack_episode(
     observations: Mapping[str, np.ndarray], stacks: Mapping[str, int]
 ) -> dict[str, torch.Tensor]:
-    """An episode's observations [T, ...], stacked newest first: [T, k * features] or [T, k * C, H, W]."""
+    """Stack an episode's observations `[T, ...]`, newest first: `[T, k * features]` or `[T, k * C, H, W]`."""
     stacked = {}
     for key, stack in stacks.items():
         frames = torch.from_numpy(np.ascontiguousarray(observations[key]))

@@ -40,7 +40,7 @@ def quickstart() -> TrainConfig:
 
 
 def metaworld_state() -> TrainConfig:
-    """The quickstart's networks with a budget for every one of the four tasks."""
+    """Return the quickstart's networks with a budget for every one of the four tasks."""
     return replace(quickstart(), total_env_steps=100_000, stop_at_success_rate=0.94)
 
 

@@ -11,7 +11,7 @@ from ibrl_fast.training.trainer import Trainer
 
 
 def resume_trainer(path: Path | str, *, quiet: bool = False) -> Trainer | ImitationTrainer:
-    """The trainer that goes on where a run folder's checkpoint stands.
+    """Return the trainer that goes on where a run folder's checkpoint stands.
 
     Raises:
         CheckpointError: no readable checkpoint there.

@@ -49,7 +49,7 @@ class SavedRun:
             self.content = load_run(self.run_dir)
 
     def config(self) -> ImitationConfig:
-        """The configuration that it was saved with.
+        """Return the configuration that it was saved with.
 
         Raises:
             CheckpointError: it holds none.
@@ -58,7 +58,7 @@ class SavedRun:
             return config_from_dict(json.loads(self.content["config"]))
 
     def _file_version(self) -> tuple[int, ...]:
-        """What changes whenever the checkpoint is written anew; empty where there is none."""
+        """Return what changes whenever the checkpoint is written anew; empty where there is none."""
         try:
             status = (self.run_dir / CHECKPOINT_NAME).stat()
         except OSError:
@@ -203,7 +203,7 @@ def open_run(
 
 
 def _open_folder(run_dir: Path, saved: SavedRun | None, *, overwrite: bool) -> RunFolder:
-    """The run's folder, locked; what is saved in it is what it holds now."""
+    """Return the run's folder, locked; what is saved in it is what it holds now."""
     if saved is None:
         return claim(run_dir, overwrite=overwrite)
     folder = reopen(run_dir)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from torch import nn
+
 from ibrl_fast.deploy.export import make_policy_module
+from ibrl_fast.errors import expect
 from ibrl_fast.nn.policies import enable_rl
 from ibrl_fast.training.base_trainer import BaseTrainer
 from ibrl_fast.training.build import assemble
@@ -14,12 +17,19 @@ from ibrl_fast.training.finish import conclude, interrupted_result
 from ibrl_fast.training.records.profile import StepProfiler
 from ibrl_fast.training.records.result import TrainResult
 from ibrl_fast.training.run import Run
+from ibrl_fast.training.teacher import ILPolicy
 
 
 class Trainer(BaseTrainer):
     """One run of a method: demonstrations, imitation policy, reinforcement learning, exported policy.
 
-    Arguments and errors: as `BaseTrainer`.
+    Arguments and errors: as `BaseTrainer`, and:
+
+    Args:
+        il_policy: what proposes instead of a policy fitted to the demonstrations: a module or function that
+            maps stacked observations, each `[N, ...]`, to actions `[N, action_dim]` or samples
+            `[N, S, action_dim]` in [-1, 1]. A module is copied and frozen. What TorchScript cannot hold is
+            needed again to resume (`from_checkpoint(..., il_policy=...)`), and the exported policy lacks it.
 
     Example:
         result = Trainer(presets.quickstart()).run()
@@ -28,8 +38,27 @@ class Trainer(BaseTrainer):
     config_type = TrainConfig
     config: TrainConfig
 
+    def __init__(
+        self,
+        config: TrainConfig,
+        *,
+        il_policy: ILPolicy | None = None,
+        quiet: bool = False,
+        profile: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        super().__init__(config, quiet=quiet, profile=profile, overwrite=overwrite)
+        got = "None" if il_policy is None else type(il_policy).__name__
+        both = il_policy is not None and config.il_policy is not None
+        expect(not both, "il_policy", f"None beside the configuration's {config.il_policy}", got)
+        fits = il_policy is None or config.agent.needs_teacher
+        expect(fits, "il_policy", f"None for method {config.method}, which has no teacher", got)
+        callable_ = il_policy is None or callable(il_policy)
+        expect(callable_, "il_policy", "a module or a function of observations", got)
+        self._il_policy = il_policy
+
     def _work(self, run: Run) -> TrainResult:
-        self._run, self._parts = run, assemble(self.config, run)
+        self._run, self._parts = run, assemble(self.config, run, self._il_policy)
         self._profiler = self._start_profiler()
         module = make_policy_module(self._parts.learner, self._parts.contract)
         self._parts.evaluations.watch(module)
@@ -40,11 +69,18 @@ class Trainer(BaseTrainer):
             self._save()
             if self._parts.gate is not None:
                 enable_rl(module, self._parts.gate.is_open)
-            return conclude(run, module, self._parts.evaluations)
+            return conclude(run, self._exported(module), self._parts.evaluations)
         except EvaluationError:
             self._save()
             run.say(f"saved; ibrl-fast resume {self.run_dir} goes on without this evaluation")
             raise
+
+    def _exported(self, module: nn.Module) -> nn.Module | None:
+        """Return what the run's file holds: the policy, without a teacher that cannot be scripted."""
+        if self._parts.teacher != "program":
+            return module
+        alone = self._parts.learner.policy_alone()
+        return None if alone is None else make_policy_module(alone, self._parts.contract)
 
     # ---- Algorithm 1
 
@@ -79,7 +115,7 @@ class Trainer(BaseTrainer):
             self._save()
 
     def _who_acts(self) -> Literal["agent", "teacher", "random"]:
-        """The agent, after the warm-up episodes of its method."""
+        """Return the agent, after the warm-up episodes of its method."""
         warm = self._run.counters.episodes < self.config.warmup_episodes
         return self.config.agent.warmup if warm else "agent"
 
@@ -139,7 +175,7 @@ class Trainer(BaseTrainer):
         return interrupted_result(self._run, self._parts.evaluations.bc_success_rate)
 
     def _start_profiler(self) -> StepProfiler | None:
-        """What `--profile` asks for; a trace that cannot be written fails no run."""
+        """Return what `--profile` asks for; a trace that cannot be written fails no run."""
         run = self._run
         if not run.profiled:
             return None

@@ -95,7 +95,7 @@ class UpdateRound:
         self._metrics.count(self._counted)
 
     def _round(self, draw: Callable[[int, float | None], Batch]) -> None:
-        """The round itself; `draw` gets a batch's size and its share of demonstrations."""
+        """Make the round itself; `draw` gets a batch's size and its share of demonstrations."""
         batches = []
         for request in self._requests:
             with self._timer("sample"):
@@ -122,7 +122,7 @@ class UpdateRound:
                 self._inputs.append(batch)
 
     def pop(self) -> dict[str, float]:
-        """The means of all metrics since the last call, read from the device in one transfer."""
+        """Return the means of all metrics since the last call, read from the device in one transfer."""
         return self._metrics.pop()
 
     def state_dict(self) -> dict[str, Any]:

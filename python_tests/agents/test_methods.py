@@ -1,16 +1,13 @@
-"""The table of methods, what every learner must do, and that no general room names a method."""
+"""The table of methods, and what every learner must do."""
 
 from __future__ import annotations
 
-import ast
 import inspect
 import io
 import pkgutil
 import re
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +15,6 @@ import torch
 from agent_helpers import ACTION_DIM, PIXEL_SHAPES, STATE_SHAPES, pixel_networks, state_networks
 from torch import Tensor
 
-import ibrl_fast
 from ibrl_fast.agents import (
     METHODS,
     Action,
@@ -41,7 +37,6 @@ from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCNetworkConfig, BCPolicy, build_bc_policy
 from ibrl_fast.nn.policies import IL_SOURCE, RL_SOURCE
 
-ROOT = Path(ibrl_fast.__file__).parent
 SIZE = 16
 
 
@@ -81,7 +76,7 @@ def batch(learner: Learner, kind: str, size: int, seed: int) -> Batch:
     generator = torch.Generator().manual_seed(seed)
     obs, next_obs = observations(kind, size, seed + 1), observations(kind, size, seed + 2)
     none = torch.zeros(size, 0, ACTION_DIM)
-    il_action, il_next = (learner.propose(o) if learner.num_proposals else none for o in (obs, next_obs))
+    il_action, il_next = (learner.propose(o) if learner.num_il_samples else none for o in (obs, next_obs))
     assert il_action is not None and il_next is not None
     return Batch(
         obs=obs,
@@ -171,9 +166,9 @@ def test_learner_acts_learns_and_reports(name: str, kind: str) -> None:
     # proposals: without noise, one shape, none without a teacher
     obs = observations(kind, 5, seed=0)
     proposed = learner.propose(obs)
-    assert config.needs_teacher == (learner.num_proposals > 0) == (proposed is not None)
+    assert config.needs_teacher == (learner.num_il_samples > 0) == (proposed is not None)
     if proposed is not None:
-        assert proposed.shape == (5, learner.num_proposals, ACTION_DIM) and not proposed.requires_grad
+        assert proposed.shape == (5, learner.num_il_samples, ACTION_DIM) and not proposed.requires_grad
         again = learner.propose(obs)
         assert again is not None and torch.equal(again, proposed)
 
@@ -305,76 +300,3 @@ def test_convert_keeps_what_both_have() -> None:
         assert convert(convert(ibrl, name), name) == convert(ibrl, name)
     with pytest.raises(ArgumentError, match="method: expected one of"):
         convert(ibrl, "sac")
-
-
-# ---- nobody else names a method
-
-# the package's and the program's name, and the ops that are named after the paper's equations
-PACKAGE_AND_OPS = re.compile(r"ibrl[_-](fast|select|target)", re.IGNORECASE)
-# where a method may be named: its own room, and the files that hand it out or set one up
-ROOMS = ("agents/", "training/presets.py", "__init__.py")
-# single words elsewhere: the default of a run
-ALLOWED = {("training/config.py", "IBRLConfig")}
-
-
-def methods_words() -> re.Pattern[str]:
-    """The names of all methods as whole words, and classes that are named after one."""
-    names = "|".join(sorted(METHODS, key=len, reverse=True))
-    words = rf"(?<![A-Za-z0-9])(?i:{names})(?![A-Za-z0-9])"
-    return re.compile(rf"{words}|(?<![A-Za-z0-9])(?:{names.upper()})[A-Z]\w*")
-
-
-def named_methods(source: str, words: re.Pattern[str]) -> Iterator[tuple[int, str]]:
-    """Line and word of each method that code names: in identifiers, imports and texts, not in docstrings."""
-    tree = ast.parse(source)
-    docstrings = {
-        id(line.value)
-        for node in ast.walk(tree)
-        for line in (getattr(node, "body", None) if isinstance(getattr(node, "body", None), list) else [])
-        if isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
-    }
-    for node in ast.walk(tree):
-        if id(node) in docstrings:
-            continue
-        for _, value in ast.iter_fields(node):
-            for text in value if isinstance(value, list) else [value]:
-                if isinstance(text, str):
-                    found = words.search(PACKAGE_AND_OPS.sub("", text))
-                    if found:
-                        yield getattr(node, "lineno", 0), found.group()
-
-
-def test_no_general_room_names_a_method() -> None:
-    words = methods_words()
-    found, allowed = [], set()
-    for file in sorted(ROOT.rglob("*.py")):
-        name = file.relative_to(ROOT).as_posix()
-        if name.startswith(ROOMS):
-            continue
-        for line, word in named_methods(file.read_text(), words):
-            if (name, word) in ALLOWED:
-                allowed.add((name, word))
-            else:
-                found.append(f"{name}:{line}: {word}")
-    assert found == []
-    assert allowed == ALLOWED, "an exception that is no longer needed"
-
-
-@pytest.mark.parametrize(
-    ("source", "word"),
-    [
-        ('if config.method == "td3": pass', "td3"),
-        ("from ibrl_fast.agents.rlpd import anything", "rlpd"),
-        ("import ibrl_fast.agents as a; a.IBRLConfig", "IBRLConfig"),
-        ("isinstance(agent, TD3Agent)", "TD3Agent"),
-        ("is_rpl = True", "rpl"),
-        ('f"{x} for ibrl_rpl"', "ibrl_rpl"),
-        ("def update_ibrl(): pass", "ibrl"),
-        ("make(RLPD=1)", "RLPD"),
-        ("from ibrl_fast import ops; ops.ibrl_target", None),
-        ('prog = "ibrl-fast train"', None),
-        ('def f():\n    """Not IBRL."""\n    # nor td3\n    return "BufferPlan"', None),
-    ],
-)
-def test_the_search_finds_what_it_looks_for(source: str, word: str | None) -> None:
-    assert [found for _, found in named_methods(source, methods_words())] == ([] if word is None else [word])

@@ -30,7 +30,7 @@ def forbid_work(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("work was begun")
 
     monkeypatch.setattr("ibrl_fast.training.collect_demos.collect_demonstrations", work)
-    monkeypatch.setattr("ibrl_fast.training.build.load_policy_module", work)
+    monkeypatch.setattr("ibrl_fast.training.learners.load_policy_module", work)
     monkeypatch.setattr("ibrl_fast.training.records.report.write_report", work)
 
 

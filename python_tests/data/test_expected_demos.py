@@ -213,7 +213,7 @@ def test_files_without_rewards(tmp_path, missing):
     read = read_demonstrations(path, needs_rewards=False)
     assert not read.has_rewards and not any(demo.success for demo in read)
     assert not read[1].rewards.any() and read[1].truncated.tolist() == [False] * (STEPS - 1) + [True]
-    assert read.remarks == ("no rewards and dones in every one, so for imitation alone",)
+    assert read.remarks == ("rewards or dones are missing, so they serve imitation alone",)
 
     # what was not there is not there in a copy either
     write_demonstrations(tmp_path / "copy.hdf5", read)
@@ -272,3 +272,11 @@ def test_filter_keys(tmp_path):
         del file["mask"]
     with pytest.raises(DemonstrationError, match="mask: expected no filter key, as the file has none, got"):
         read_demonstrations(path, filter_key="test")
+
+
+def test_arguments_that_would_do_nothing_are_refused(tmp_path):
+    path = write_other(tmp_path / "demos.hdf5")
+    with pytest.raises(ValueError, match="^reward: expected recorded or last, got first$"):
+        read_demonstrations(path, reward="first")
+    with pytest.raises(ValueError, match="^state_keys: expected none without state among keys, got"):
+        read_demonstrations(path, keys=["agentview"], state_keys=["object"])

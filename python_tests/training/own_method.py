@@ -48,7 +48,8 @@ class MimicConfig(MethodConfig):
 class MimicLearner:
     """An encoder, an actor and an optimiser."""
 
-    num_proposals = 0
+    num_il_samples = 0
+    bc_policy = None
 
     def __init__(self, config: MimicConfig, setup: LearnerSetup) -> None:
         self.config = config
@@ -94,6 +95,10 @@ class MimicLearner:
     def policy(self) -> nn.Module:
         """The policy itself."""
         return SinglePolicy(self.net, RL_SOURCE)
+
+    def policy_alone(self) -> nn.Module:
+        """The same: there is no teacher."""
+        return self.policy()
 
     def gate(self) -> DeploymentGate | None:
         """None: there is no other policy to deploy."""

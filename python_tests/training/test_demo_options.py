@@ -186,7 +186,7 @@ def test_rewards_are_needed_by_reinforcement_learning_alone(
     said.clear()
     ImitationTrainer(replace(imitation(config), run_dir=tmp_path / "bc"), quiet=True).run()
     assert [line for line in said if line.startswith("demonstrations")] == [
-        f"demonstrations {path}: no rewards and dones in every one, so for imitation alone"
+        f"demonstrations {path}: rewards or dones are missing, so they serve imitation alone"
     ]
     assert "rewards" not in h5py.File(tmp_path / "bc" / "demos.hdf5")["data/demo_0"]
 

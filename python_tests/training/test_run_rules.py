@@ -14,7 +14,7 @@ from ibrl_fast import Trainer, collect_demonstrations, load_policy, write_demons
 from ibrl_fast.agents import GateConfig, IBRLConfig
 from ibrl_fast.data.demonstration_set import DemonstrationSet
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.training.build import load_policy_module
+from ibrl_fast.training.learners import load_policy_module
 from ibrl_fast.training.records.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from ibrl_fast.training.records.run_folder import reopen
 

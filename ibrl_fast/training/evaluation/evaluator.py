@@ -15,6 +15,7 @@ from typing import Any
 import imageio
 import numpy as np
 import torch
+from torch import nn
 
 from ibrl_fast.deploy.export import torchscript_bytes
 from ibrl_fast.envs import make_pool
@@ -91,7 +92,7 @@ class EvaluationResult:
         object.__setattr__(self, "success_high", high)
 
     def part(self, episodes: slice) -> EvaluationResult:
-        """The result of some episodes; only for a policy whose `il_share` is the same in all of them."""
+        """Return the result of some episodes, of a policy whose `il_share` is the same in all of them."""
         return EvaluationResult(self.successes[episodes], self.lengths[episodes], self.il_share)
 
     def to_plain(self) -> dict[str, Any]:
@@ -119,7 +120,7 @@ class EpisodeRunner:
         self._pool = make_pool(**spec.pool, num_envs=1, seed=0, autoreset="disabled")
 
     def run(self, policy: ActFunction, episodes: list[int], video: Path | None = None) -> EpisodePart:
-        """Runs the episodes with these positions in the spec's seeds.
+        """Run the episodes with these positions in the spec's seeds.
 
         Args:
             policy: stacked obs -> (action [N, A], source [N]; 0 = RL, 1 = IL), as an exported policy's `act`.
@@ -164,7 +165,7 @@ class EpisodeRunner:
         return EpisodePart(list(episodes), list(rollout.successes), list(rollout.lengths), int(il_steps))
 
     def close(self) -> None:
-        """Closes the environment."""
+        """Close the environment."""
         self._pool.close()
 
 
@@ -179,7 +180,7 @@ def can_film(say: Callable[[str], None]) -> bool:
 
 
 def write_video(path: Path, episodes: Sequence[np.ndarray], frames_per_second: int = 20) -> None:
-    """Writes episodes, each uint8 [T, H, W, 3], as one MP4; each ends on half a second of its last frame."""
+    """Write episodes, each uint8 [T, H, W, 3], as one MP4; each ends on half a second of its last frame."""
     with replacing(path) as temporary:
         video: Any = imageio.get_writer(temporary, fps=frames_per_second, macro_block_size=1)
         with video as writer:
@@ -217,16 +218,16 @@ class Evaluator:
 
     def submit(
         self,
-        policy: torch.jit.ScriptModule,
+        policy: nn.Module,
         key: int,
         *,
         episodes: Sequence[int] | None = None,
         video: Path | None = None,
     ) -> None:
-        """Starts one evaluation; `finished` hands out its result under `key`.
+        """Start one evaluation; `finished` hands out its result under `key`.
 
         Args:
-            policy: an exported policy.
+            policy: a policy module; a scripted one, where there are background processes.
             key: a name for the result, such as the environment steps so far.
             episodes: positions of the spec's seeds; all by default.
             video: where to write an MP4 of the first episodes.
@@ -234,7 +235,8 @@ class Evaluator:
         chosen = list(range(len(self._spec.seeds)) if episodes is None else episodes)
         if not self._workers:
             self._local = self._local or EpisodeRunner(self._spec)
-            self._finished.append((key, merge_parts([self._local.run(policy.act, chosen, video)])))
+            act: Any = policy.act
+            self._finished.append((key, merge_parts([self._local.run(act, chosen, video)])))
             return
 
         # A copy travels through the pipe, so that training may go on changing the parameters
@@ -269,7 +271,7 @@ class Evaluator:
         return results
 
     def close(self) -> None:
-        """Ends the workers; may be called twice."""
+        """End the workers; may be called twice."""
         for worker in self._workers:
             worker.close()
         self._workers = []

@@ -54,7 +54,7 @@ class EvaluationProcess:
         return self._sent
 
     def receive(self, ticket: int, *, wait: bool) -> dict[str, Any] | None:
-        """What the process answered to a job, or None if it is not done and `wait` is False.
+        """Return what the process answered to a job, or None if it is not done and `wait` is False.
 
         Raises:
             EvaluationError: the process ended twice in this job.
@@ -77,7 +77,7 @@ class EvaluationProcess:
         return found
 
     def close(self) -> None:
-        """Ends the process; one that ended by itself is no error here."""
+        """End the process; one that ended by itself is no error here."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -106,7 +106,7 @@ class EvaluationProcess:
         self._write(self._spec)
 
     def _restart(self) -> None:
-        """A new process for the jobs that the ended one owed, except one that has now ended two."""
+        """Start a new process for the jobs that the ended one owed, except one that has now ended two."""
         status = self._process.wait()
         self._errors.seek(0)
         words = self._errors.read().strip().splitlines()[-8:]

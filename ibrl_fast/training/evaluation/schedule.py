@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import torch
 from torch import nn
 
 from ibrl_fast.agents.gate import DeploymentGate
@@ -28,13 +27,16 @@ class Evaluations:
         config: of the run.
         run: gets the records.
         plan: what the policies see.
+        scripted: whether policies can be scripted; others are evaluated in this process, in between.
 
     Attributes:
         gate: decides whether RL acts in the deployed policy; None: it always does.
         bc_result: of the imitation policy, on all seeds; None without one.
     """
 
-    def __init__(self, config: ImitationConfig, run: Run, plan: ObservationPlan) -> None:
+    def __init__(
+        self, config: ImitationConfig, run: Run, plan: ObservationPlan, *, scripted: bool = True
+    ) -> None:
         self._config = config
         self._run = run
         self.gate: DeploymentGate | None = None
@@ -42,9 +44,10 @@ class Evaluations:
         self._during, self._at_the_end = range(number), range(number, 2 * number)
         seeds = tuple(episode_seeds(config.evaluation.seed, 2 * number))
         spec = EvaluationSpec(config.env.pool_kwargs(), plan.stacks, seeds, config.evaluation.video_episodes)
-        self._evaluator = Evaluator(spec, config.evaluation.workers)
+        self._evaluator = Evaluator(spec, config.evaluation.workers if scripted else 0)
+        self._scripted = scripted
         run.closers.callback(self._evaluator.close)
-        self._policy: torch.jit.ScriptModule | None = None
+        self._policy: nn.Module | None = None
         self._gate_was_open = True
         self._next = config.evaluation.every_env_steps if isinstance(config, TrainConfig) else 0
         self._good_in_a_row = 0
@@ -55,7 +58,7 @@ class Evaluations:
     def submit_imitation(self, module: nn.Module) -> None:
         """Start the evaluation of the imitation policy on all seeds."""
         with self._run.timer("evaluate"):
-            self._evaluator.submit(script_policy(module), 0)
+            self._evaluator.submit(self._runnable(module), 0)
 
     def receive_imitation(self) -> None:
         """Wait for it."""
@@ -84,7 +87,10 @@ class Evaluations:
 
     def watch(self, module: nn.Module) -> None:
         """Set the policy that is evaluated from here on; it follows training."""
-        self._policy = script_policy(module)
+        self._policy = self._runnable(module)
+
+    def _runnable(self, module: nn.Module) -> nn.Module:
+        return script_policy(module) if self._scripted else module
 
     @property
     def solved(self) -> bool:
@@ -139,7 +145,7 @@ class Evaluations:
         return result
 
     def state_dict(self) -> dict[str, Any]:
-        """What is known so far; nothing may be under way."""
+        """Return what is known so far; nothing may be under way."""
         return {
             "bc_result": None if self.bc_result is None else self.bc_result.to_plain(),
             "next": self._next,

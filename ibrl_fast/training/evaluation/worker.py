@@ -31,7 +31,7 @@ def read_jobs(jobs: queue.Queue[Job]) -> None:
 
 
 def main() -> None:
-    """Serves jobs until stdin ends."""
+    """Serve jobs until stdin ends."""
     # from the first moment on, imports included: nothing of a trainer that was killed stays behind
     jobs: queue.Queue[Job] = queue.Queue()
     threading.Thread(target=read_jobs, args=(jobs,), daemon=True).start()

@@ -33,7 +33,7 @@ class CheckpointError(ArgumentError):
 
 
 def to_plain(value: Any) -> Any:
-    """Replaces numpy arrays and scalars by tensors and numbers, tuples by lists, at any depth.
+    """Replace numpy arrays and scalars by tensors and numbers, tuples by lists, at any depth.
 
     Args:
         value: nested dict / list / tuple of tensors, numpy arrays, numbers, strings, None.
@@ -57,7 +57,7 @@ def to_plain(value: Any) -> Any:
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Writes `content` so that a crash at any moment leaves the old or the new file, never half of one.
+    """Write `content` so that a crash at any moment leaves the old or the new file, never half of one.
 
     Raises:
         FileError: it cannot be written; the old file is as it was.
@@ -68,7 +68,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
-    """Reads a file of `save_checkpoint`.
+    """Read a file of `save_checkpoint`.
 
     Args:
         path: the file, or a run folder that holds `checkpoint.pt`.
@@ -99,7 +99,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
 
 
 def _verify(path: Path) -> None:
-    """Compares every record of the archive with its checksum."""
+    """Compare every record of the archive with its checksum."""
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
@@ -107,7 +107,7 @@ def _verify(path: Path) -> None:
 
 
 def _got(error: Exception) -> str:
-    """What was found instead of a checkpoint, on one line."""
+    """Return what was found instead of a checkpoint, on one line."""
     reason = (str(error).strip().splitlines() or [repr(error)])[0]
     if isinstance(error, zipfile.BadZipFile | zlib.error | EOFError):
         return f"a damaged file: {reason}"
@@ -117,7 +117,7 @@ def _got(error: Exception) -> str:
 
 
 def load_run(path: Path) -> dict[str, Any]:
-    """Reads the checkpoint of a training run, by its file or the run's folder.
+    """Read the checkpoint of a training run, by its file or the run's folder.
 
     Raises:
         CheckpointError: as `load_checkpoint`, or a checkpoint of something else.

@@ -29,14 +29,14 @@ class IntervalLog:
         self._marked = (time.perf_counter(), env_steps, rounds)
 
     def episode(self, env_steps: int, record: EpisodeRecord) -> None:
-        """A training episode ended."""
+        """Note a training episode that ended."""
         self._recent.append(record)
         self._log("episode", env_steps, vars(record))
 
     def train(
         self, env_steps: int, rounds: int, metrics: Mapping[str, Any], seconds: Mapping[str, float]
     ) -> None:
-        """A `train` record.
+        """Write a `train` record.
 
         Args:
             env_steps: environment steps so far.
@@ -60,7 +60,7 @@ class IntervalLog:
         self._log("train", env_steps, record)
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """The interval's episodes so far, as plain values."""
+        """Return the interval's episodes so far, as plain values."""
         return [vars(record) for record in self._recent]
 
     def load_state_dict(self, state: list[dict[str, Any]]) -> None:

@@ -66,7 +66,7 @@ class MetricsLogger:
                 self._writer = SummaryWriter(str(run_dir), purge_step=resume_at)
 
     def log(self, kind: str, env_steps: int, metrics: dict[str, Any]) -> None:
-        """Writes one record.
+        """Write one record.
 
         Args:
             kind: `train`, `episode`, `eval`, `bc` or `summary`.
@@ -91,7 +91,7 @@ class MetricsLogger:
                         self._writer.add_scalar(f"{kind}/{key}", value, env_steps)
 
     def _append(self, line: bytes) -> None:
-        """Writes a whole line or nothing."""
+        """Write a whole line or nothing."""
         with user_errors(str(self._path)):
             before = os.fstat(self._file.fileno()).st_size
             try:
@@ -120,12 +120,12 @@ class MetricsLogger:
 
 
 def _line(record: dict[str, Any]) -> bytes:
-    """A record as a line of the file."""
+    """Return a record as a line of the file."""
     return (json.dumps(record) + "\n").encode()
 
 
 def _drop_after(path: Path, env_steps: int) -> str:
-    """Takes away records after a number of environment steps, and what a crash cut off.
+    """Take away records after a number of environment steps, and what a crash cut off.
 
     Returns:
         The last checksum.
@@ -150,7 +150,7 @@ def _plain(value: Any) -> Any:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Reads a metrics.jsonl (or the one in a run folder); a last line cut off by a crash is left out.
+    """Read a metrics.jsonl (or the one in a run folder); a last line cut off by a crash is left out.
 
     Raises:
         FileError: naming the line that is no record, or does not fit its checksum.
@@ -216,12 +216,12 @@ def _record(line: bytes, before: str, *, sealed: bool) -> tuple[dict[str, Any], 
 
 
 def _is_metric(value: Any) -> bool:
-    """A number that a float holds, or none."""
+    """Return a number that a float holds, or none."""
     return value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
 
 
 def _short(value: Any) -> str:
-    """A value in few letters; text and collections by their type, since they may be long."""
+    """Return a value in few letters; text and collections by their type, since they may be long."""
     if isinstance(value, int):
         return str(value) if abs(value) < 2**63 else "an integer of more than 64 bits"
     return str(value) if isinstance(value, float) or value is None else type(value).__name__
@@ -238,7 +238,7 @@ class MetricsAccumulator:
         self._counts: dict[str, int] = defaultdict(int)
 
     def add(self, metrics: dict[str, torch.Tensor]) -> None:
-        """Adds scalars (device tensors, [] each); nothing is read back."""
+        """Add scalars (device tensors, [] each); nothing is read back."""
         for key, value in metrics.items():
             total = self._sums.get(key)
             if total is None:
@@ -250,7 +250,7 @@ class MetricsAccumulator:
         self.count(dict.fromkeys(metrics, 1))
 
     def count(self, times: Mapping[str, int]) -> None:
-        """Notes that so many values were added to each sum, where that happened without `add`."""
+        """Note that so many values were added to each sum, where that happened without `add`."""
         for key, number in times.items():
             self._counts[key] += number
 
@@ -260,7 +260,7 @@ class MetricsAccumulator:
         return {key: number for key, number in self._counts.items() if number}
 
     def pop(self) -> dict[str, float]:
-        """The means since the last call, as Python floats, read in one transfer; empties the accumulator."""
+        """Return the means since the last call, read in one transfer, and empty the accumulator."""
         counts = self.counts
         totals = torch.stack([self._sums[key] for key in counts]).tolist() if counts else []
         for total in self._sums.values():
@@ -269,7 +269,7 @@ class MetricsAccumulator:
         return {key: total / number for (key, number), total in zip(counts.items(), totals, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
-        """What was added since the last `pop`."""
+        """Return what was added since the last `pop`."""
         counts = self.counts
         return {"sums": {key: self._sums[key].clone() for key in counts}, "counts": counts}
 

@@ -11,7 +11,7 @@ from ibrl_fast.files import replacing
 
 
 def new_figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float]) -> tuple[Figure, Any]:
-    """A figure and its axes, an array [rows, columns].
+    """Return a figure and its axes, an array [rows, columns].
 
     Args:
         rows, columns: of the grid of panels.
@@ -22,7 +22,7 @@ def new_figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float]) ->
 
 
 def save_figure(figure: Figure, out: Path, *, dpi: int) -> Path:
-    """Writes the figure as PNG; folders above it are made."""
+    """Write the figure as PNG; folders above it are made."""
     figure.tight_layout()
     with replacing(out) as temporary:
         figure.savefig(temporary, dpi=dpi, format="png")

@@ -62,11 +62,11 @@ class StepProfiler:
         self._profiler.start()
 
     def step(self) -> None:
-        """An agent step, with the updates that belong to it, is over."""
+        """Note the end of an agent step, with the updates that belong to it."""
         self._profiler.step()
 
     def finish(self) -> None:
-        """Ends the window, where it still runs, and draws."""
+        """End the window, where it still runs, and draws."""
         self._profiler.stop()
         if self._operators:
             plot_profile(self._run_dir, self._operators, self._kept)

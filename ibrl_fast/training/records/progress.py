@@ -62,12 +62,12 @@ class RunProgress:
         self._progress.stop()
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Show a line that stays."""
         self._progress.console.print(line, markup=False)
 
     @contextmanager
     def bar(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A bar; call the yielded function with the number completed."""
+        """Show a bar; call the yielded function with the number completed."""
         task = self._progress.add_task(description, total=total)
         try:
             yield lambda completed: self._progress.update(task, completed=completed)

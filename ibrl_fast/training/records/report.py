@@ -56,7 +56,7 @@ class RunRecord:
 
 
 def read_run(path: Path) -> RunRecord:
-    """Reads a run folder.
+    """Read a run folder.
 
     Raises:
         ValueError: the folder holds no config.json or no metrics.
@@ -135,7 +135,7 @@ def _plot_task(axis: Axes, runs: list[RunRecord]) -> None:
 def _mean_and_band(
     members: list[RunRecord], key: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Steps, mean, lower and upper bound of one evaluation metric, each [M]."""
+    """Step, mean, lower and upper bound of one evaluation metric, each [M]."""
     if len(members) == 1:
         steps, rate = members[0].series("eval", key)
         bounds = [members[0].series("eval", bound)[1] for bound in ("success_low", "success_high")]
@@ -200,7 +200,7 @@ def plot_phase_seconds(seconds: dict[str, float], out: Path) -> Path:
 
 
 def write_report(run_paths: Sequence[Path], out_dir: Path) -> list[Path]:
-    """Writes learning_curve.png of all runs to `out_dir`, and training_curves.png into each run's folder."""
+    """Write learning_curve.png of all runs to `out_dir`, and training_curves.png into each run's folder."""
     runs = [read_run(path) for path in run_paths]
     written = [plot_learning_curves(runs, Path(out_dir) / "learning_curve.png")]
     written += [

@@ -22,7 +22,7 @@ class TrainResult:
         env_steps: environment steps taken, warm-up included.
         wall_seconds: of the whole run, resumed parts added up.
         run_dir: the folder with everything.
-        policy_path: the exported policy.
+        policy_path: the exported policy; None where there is none (yet).
         interrupted: the run was stopped by Ctrl-C; `Trainer.from_checkpoint(run_dir).run()` goes on.
     """
 
@@ -67,7 +67,7 @@ def describe(what: str, result: EvaluationResult) -> str:
 
 
 def write_summary(result: TrainResult, seconds: Mapping[str, float]) -> None:
-    """Writes summary.json into the run's folder: the result, and the wall seconds of every phase."""
+    """Write summary.json into the run's folder: the result, and the wall seconds of every phase."""
     policy = None if result.policy_path is None else result.policy_path.name
     summary = {
         **vars(result),

@@ -24,6 +24,7 @@ from ibrl_fast.training.records.result import SUMMARY_NAME
 
 LOCK_NAME = ".lock"
 POLICY_NAME = "policy.pt"
+TEACHER_NAME = "teacher.pt"
 VIDEO_NAME = "rollouts.mp4"
 PICTURE_NAMES = ("learning_curve.png", "training_curves.png", "phases.png")
 
@@ -34,6 +35,7 @@ OWN_NAMES = (
     *RUN_NAMES,
     SUMMARY_NAME,
     POLICY_NAME,
+    TEACHER_NAME,
     VIDEO_NAME,
     *PICTURE_NAMES,
     TRACE_NAME,
@@ -44,7 +46,7 @@ EVENTS_PATTERN = "events.out.tfevents.*"
 
 
 def claim(run_dir: str | os.PathLike[str], *, overwrite: bool = False) -> RunFolder:
-    """Makes and locks the folder of a new run.
+    """Make and locks the folder of a new run.
 
     Args:
         run_dir: the folder; those above it are made.
@@ -102,7 +104,7 @@ class RunFolder:
         _locked.add(self)
 
     def remove_unused(self) -> None:
-        """Removes the configuration and the folders of a run that never began; closes.
+        """Remove the configuration and the folders of a run that never began; closes.
 
         A folder in which anything else lies stays.
         """
@@ -114,7 +116,7 @@ class RunFolder:
                 folder.rmdir()
 
     def close(self) -> None:
-        """Gives the folder free; may be called twice."""
+        """Give the folder free; may be called twice."""
         handle, self._handle = self._handle, None
         if handle is not None:
             # while it is locked, so that nobody can have taken it since
@@ -152,7 +154,7 @@ os.register_at_fork(after_in_child=_forget_all)
 
 
 def _lock(path: Path) -> int:
-    """The handle of the folder's lock file, locked, with this process's number in it."""
+    """Return the handle of the folder's lock file, locked, with this process's number in it."""
     place = path / LOCK_NAME
     while True:
         handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
@@ -185,7 +187,7 @@ def _is_same(handle: int, place: Path) -> bool:
 
 
 def _make_folders(path: Path) -> list[Path]:
-    """Makes a folder and those above it; returns the new ones, the outermost first."""
+    """Make a folder and those above it; returns the new ones, the outermost first."""
     missing = [path] if not path.exists() else []
     while missing and not missing[0].parent.exists():
         missing.insert(0, missing[0].parent)
