@@ -54,4 +54,4 @@ class ActionBounds:
         """Return one line about what was clipped, or none."""
         if not self.count:
             return []
-        return [f"{self.count} action values beyond [-1, 1], up to {self.largest:.9g} in size, were clipped"]
+        return [f"clipped action values beyond [-1, 1]: {self.count}, up to {self.largest:.9g} in size"]

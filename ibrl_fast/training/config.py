@@ -179,10 +179,8 @@ class ImitationConfig:
         self.resolved_run_dir()
         for name in VECTOR_NAMES:
             keys = getattr(self.demos, f"{name}_keys")
-            is_seen = name in self.env.vector_keys
-            expect(
-                is_seen or not keys, f"demos.{name}_keys", f"none without a {name} in env.observation", keys
-            )
+            is_seen, wanted = name in self.env.vector_keys, f"none without a {name} in env.observation"
+            expect(is_seen or not keys, f"demos.{name}_keys", wanted, keys)
         if self.observation_scaling != "none":
             sees_state = "state" in self.env.vector_keys
             expect(sees_state, "observation_scaling", "none without a state", self.observation_scaling)

@@ -174,7 +174,7 @@ def test_rounding_is_clipped_and_counted(tmp_path, dtype, beyond):
     assert read[1].actions[1, 2] == 1.0 and read[1].actions[3, 0] == -1.0
     assert (np.delete(read[0].actions.ravel(), [0, 9, 21]) == 0.5).all()
     size = float(np.abs(actions).max())
-    assert read.remarks == (f"4 action values beyond [-1, 1], up to {size:.9g} in size, were clipped",)
+    assert read.remarks == (f"clipped action values beyond [-1, 1]: 4, up to {size:.9g} in size",)
 
 
 def test_more_than_rounding_is_clipped_on_request_alone(tmp_path):
@@ -189,7 +189,7 @@ def test_more_than_rounding_is_clipped_on_request_alone(tmp_path):
     )
     read = read_demonstrations(path, clip_actions=True)
     assert read[0].actions[2, 3] == -1.0
-    assert read.remarks == ("1 action values beyond [-1, 1], up to 1.00011 in size, were clipped",)
+    assert read.remarks == ("clipped action values beyond [-1, 1]: 1, up to 1.00011 in size",)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -206,7 +206,7 @@ def test_what_is_allowed_or_changed_is_said_once(
         f"demonstrations {path}: env_args: expected task metaworld/assembly as in the run, got task Lift; "
         "allowed by demos.allow_mismatch",
         f"demonstrations {path}: reward 1 and terminated at the end of each of 2 (demos.reward last)",
-        f"demonstrations {path}: 2 action values beyond [-1, 1], up to 2 in size, were clipped",
+        f"demonstrations {path}: clipped action values beyond [-1, 1]: 2, up to 2 in size",
     ]
     copy = read_demonstrations(tmp_path / "run" / "demos.hdf5")
     assert all(demo.success and demo.rewards.sum() == 1 for demo in copy)

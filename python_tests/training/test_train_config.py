@@ -39,7 +39,13 @@ def odd_config() -> TrainConfig:
             camera_positions={"corner": (0.0, 1.0, 0.5)},
             shadows=True,
         ),
-        demos=DemoConfig(path=Path("demos.hdf5"), episodes=7),
+        demos=DemoConfig(
+            path=Path("demos.hdf5"),
+            episodes=7,
+            filter_key="train",
+            state_keys=("eef", "object"),
+            reward="last",
+        ),
         agent=IBRLConfig(
             gate=GateConfig(window=3),
             beta=2.5,
