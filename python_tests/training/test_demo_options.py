@@ -188,7 +188,8 @@ def test_rewards_are_needed_by_reinforcement_learning_alone(
     assert [line for line in said if line.startswith("demonstrations")] == [
         f"demonstrations {path}: rewards or dones are missing, so they serve imitation alone"
     ]
-    assert "rewards" not in h5py.File(tmp_path / "bc" / "demos.hdf5")["data/demo_0"]
+    with h5py.File(tmp_path / "bc" / "demos.hdf5") as file:
+        assert "rewards" not in file["data/demo_0"] and "actions" in file["data/demo_0"]
 
 
 def test_what_is_allowed_or_changed_is_said_once(
