@@ -189,7 +189,9 @@ def test_a_function_that_cannot_be_scripted(
     _, source = load_policy(result.policy_path).act_with_source({"state": torch.randn(8, STATE)})
     assert not bool(source.any())
     # as a module that can be scripted, but for what the file holds
-    Trainer(replace(config, run_dir=tmp_path / "module"), il_policy=module, quiet=True).run()
+    here = replace(config.evaluation, workers=0)
+    scripted = replace(config, run_dir=tmp_path / "module", evaluation=here)
+    Trainer(scripted, il_policy=module, quiet=True).run()
     assert (
         differences(reproducible_records(tmp_path / "run"), reproducible_records(tmp_path / "module")) == []
     )
