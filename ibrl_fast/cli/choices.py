@@ -20,6 +20,8 @@ from ibrl_fast.training.config import TrainConfig
 
 METHOD = "--method"
 METHOD_OPTION = "--agent."
+IL_POLICY = "--il-policy"
+IMITATION_OPTIONS = ("--bc.", "--bc-network.")
 
 
 def choose_parts(config: TrainConfig, arguments: Sequence[str]) -> tuple[TrainConfig, list[str]]:
@@ -51,6 +53,7 @@ def choose_parts(config: TrainConfig, arguments: Sequence[str]) -> tuple[TrainCo
             # a flag of what it holds asks for the part
             config = _with(config, path, next(option for option in options.values() if option is not None))
     _check_method_options(config.agent, rest)
+    _check_imitation_options(config.agent, rest)
     return config, rest
 
 
@@ -67,6 +70,18 @@ def has_field(config: Any, flag: str) -> bool:
             return False
         config = getattr(config, name)
     return True
+
+
+def _check_imitation_options(method: MethodConfig, arguments: Sequence[str]) -> None:
+    """Refuse options of an imitation policy that nobody fits, in one line."""
+    flags = [argument.partition("=")[0].replace("_", "-") for argument in arguments]
+    given = IL_POLICY in flags
+    if method.needs_teacher and not given:
+        return
+    reason = "no imitation policy" if not method.needs_teacher else f"it given by {IL_POLICY}"
+    for flag in flags:
+        if flag.startswith(IMITATION_OPTIONS):
+            raise ArgumentError(f"{flag}: expected none, as method {method.method} has {reason}")
 
 
 def _check_method_options(config: MethodConfig, arguments: Sequence[str]) -> None:

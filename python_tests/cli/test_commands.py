@@ -37,7 +37,8 @@ def test_train(run: Path) -> None:
 
 
 def test_train_without_imitation(tmp_path: Path, demos_file: Path) -> None:
-    changes = {"--method": "td3", "--total-env-steps": 4, "--evaluation.episodes": 1}
+    changes: dict[str, object] = {"--method": "td3", "--total-env-steps": 4, "--evaluation.episodes": 1}
+    changes |= dict.fromkeys(("--bc.updates", "--bc.batch-size", "--bc-network.actor.hidden"))
     main(["train", *tiny_arguments(demos_file, tmp_path / "run", changes)])
     config = load_config(tmp_path / "run")
     assert config.method == "td3" and not hasattr(config.agent, "gate")

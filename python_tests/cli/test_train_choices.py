@@ -156,6 +156,8 @@ def test_choices_leave_other_words_alone() -> None:
         ("--method td3 --agent.beta 3", "--agent.beta: expected an option of td3 (precision, learning-rate"),
         ("--method td3 --agent.beta=3", "subset-size), got one of ibrl, ibrl_rpl"),
         ("--method rlpd --gate None", "--agent.gate: expected an option of rlpd ("),
+        ("--method td3 --bc.updates 3", "--bc.updates: expected none, as method td3 has no imitation policy"),
+        ("--il-policy x.pt --bc-network.actor.hidden 8", "as method ibrl has it given by --il-policy"),
         ("--method rpl --gate.window 3", "--agent.gate.window: expected an option of rpl ("),
         ("--agent.demo-fraction 0.5", "gate), got one of rlpd"),
         ("--agent.demo_fraction 0.5", "gate), got one of rlpd"),

@@ -76,7 +76,7 @@ def test_the_lock_ends_with_its_process_and_not_with_its_children(
 
 def test_a_lock_file_that_was_removed_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between opening and locking it: the lock must be on the file that others see."""
-    from ibrl_fast.training import run_folder
+    from ibrl_fast.training.records import run_folder
 
     flock, calls = run_folder.fcntl.flock, []
 
