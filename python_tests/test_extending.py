@@ -14,7 +14,7 @@ import ibrl_fast
 from ibrl_fast.agents import Learner, MethodConfig
 
 PACKAGE = Path(ibrl_fast.__file__).parent
-ROOT = PACKAGE.parent
+ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "extending.md").read_text()
 
 
@@ -67,7 +67,7 @@ def test_the_script_adds_a_method_to_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(script)
     shutil.copy(ROOT / "python_tests" / "training" / "own_method.py", tmp_path)
     command = [sys.executable, "train.py", "train", "--method", "mine", "--agent.rate", "0.01", "--help"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "COLUMNS": "200"}
     out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
     assert "|mine (here: mine)" in out.stdout
     assert "--agent.rate" in out.stdout and "--agent.beta" not in out.stdout
