@@ -195,7 +195,8 @@ sys.meta_path.insert(0, Hide())
 def run_without(hidden: tuple[str, ...], script: str) -> str:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT.parent), *sys.path])}
     command = [sys.executable, "-c", HIDE.format(hidden=hidden) + script]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    root = ROOT.parent
+    done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

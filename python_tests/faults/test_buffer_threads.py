@@ -82,7 +82,9 @@ def test_threads_append_sample_and_save_at_once() -> None:
 
     def look(rng: np.random.Generator) -> None:
         assert 0 < num_online(buffer) <= 60
-        assert len(buffer) >= buffer.num_demo_steps
+        # demonstrations are only added: those counted first are among all that are counted next
+        num_demo_steps = buffer.num_demo_steps
+        assert len(buffer) >= num_demo_steps
         assert len(buffer) <= 120
         states[:] = [buffer.state_dict()]
 
