@@ -107,7 +107,8 @@ def assemble(config: TrainConfig, run: Run, il_policy: ILPolicy | None = None) -
         pool = open_pool(config)
         run.closers.callback(pool.close)
         plan = plan_observation(config, pool)
-        given, place = give_teacher(run, plan, il_policy or _configured_teacher(config, run))
+        wanted = _configured_teacher(config, run) if il_policy is None else il_policy
+        given, place = give_teacher(run, plan, wanted)
         evaluations = Evaluations(config, run, plan, scripted=place != "program")
 
         # Imitation first; a checkpoint has its results, so that only their sizes are needed

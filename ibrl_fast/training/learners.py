@@ -15,7 +15,7 @@ from ibrl_fast.deploy.policy import ObservationContract
 from ibrl_fast.errors import expect
 from ibrl_fast.nn import ObservationScaler, enable_rl
 from ibrl_fast.seeding import stream_seed
-from ibrl_fast.training.config import TrainConfig
+from ibrl_fast.training.config import ImitationConfig, TrainConfig
 from ibrl_fast.training.imitation import make_bc_policy, restore_bc_policy
 from ibrl_fast.training.observation_plan import ObservationPlan, make_scalers, plan_from_contract
 from ibrl_fast.training.records.checkpoint import fitting
@@ -62,13 +62,11 @@ def load_imitation_policy(path: Path) -> nn.Module:
     """
     saved = SavedRun(path)
     with fitting(saved.run_dir):
-        config = replace(saved.config(), device="cpu", capture=None)
-        plan = plan_from_contract(ObservationContract.from_json(saved.content["contract"]))
+        config, plan = _on_the_cpu(saved)
         if not isinstance(config, TrainConfig):
             return restore_bc_policy(config, plan, saved.content)
         has_one = config.agent.needs_teacher
         expect(has_one, "il_policy", "a run with an imitation policy", f"{path} of method {config.method}")
-        config = replace(config, agent=replace(config.agent, precision="fp32"))
         teacher = restore_learner(config, plan, saved).bc_policy
         assert teacher is not None
         return teacher
@@ -83,14 +81,18 @@ def load_policy_module(path: Path) -> nn.Module:
     saved = SavedRun(path)
     content = saved.content
     with fitting(saved.run_dir):
-        # the weights are read on the CPU, in full precision
-        config = replace(saved.config(), device="cpu", capture=None)
-        plan = plan_from_contract(ObservationContract.from_json(content["contract"]))
+        config, plan = _on_the_cpu(saved)
         if not isinstance(config, TrainConfig):
             return make_policy_module(restore_bc_policy(config, plan, content), plan.contract)
-        config = replace(config, agent=replace(config.agent, precision="fp32"))
-        learner = restore_learner(config, plan, saved)
-        module = make_policy_module(learner, plan.contract)
+        module = make_policy_module(restore_learner(config, plan, saved), plan.contract)
         if "gate" in content:
             enable_rl(module, content["gate"]["is_open"])
         return module
+
+
+def _on_the_cpu(saved: SavedRun) -> tuple[ImitationConfig, ObservationPlan]:
+    """Return a saved run's configuration and plan for weights on the CPU, in full precision."""
+    config = replace(saved.config(), device="cpu", capture=None)
+    if isinstance(config, TrainConfig):
+        config = replace(config, agent=replace(config.agent, precision="fp32"))
+    return config, plan_from_contract(ObservationContract.from_json(saved.content["contract"]))
