@@ -6,8 +6,7 @@ One round reads from top to bottom: act (lines 6 to 9), update (14 to 22), and t
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from ibrl_fast.agents.config import ProposalRule, TD3Config
 from ibrl_fast.agents.flat_adam import FlatAdam
 from ibrl_fast.agents.flat_parameters import FlatParameters
 from ibrl_fast.agents.gate import DeploymentGate
+from ibrl_fast.agents.gradients import frozen
 from ibrl_fast.agents.input_checks import check_batch, check_obs, check_proposals, check_setup
 from ibrl_fast.agents.learner import Action, LearnerSetup, Metrics, Phase, no_phase
 from ibrl_fast.agents.precision import Precision, in_precision
@@ -205,17 +205,21 @@ class TD3Agent:
         Returns:
             Scalars on the device: actor_loss.
         """
-        check_batch(batch, self.shapes, self.action_dim, self.num_il_samples)
-        with torch.no_grad():
-            features = self._encode(batch.obs)
-        with self.precision.autocast(), _frozen(self._critic_parameters):
-            mask = self._dropout_mask(len(batch))
-            action = self._actor_action(self.actor, features, batch.il_action, mask)
-            q = self.critic(features, action.unsqueeze(0))[0].to(self.dtype)
-        loss = -q.amin(0).mean()
+        loss = self._actor_loss(batch)
         self._step(loss, self.actor_optimizer)
         self.counts["actor_updates"] += 1
         return {"actor_loss": loss.detach()}
+
+    def _actor_loss(self, batch: Batch) -> Tensor:
+        """Return how far the actor is from what the online critics value most (Alg. 1 line 21)."""
+        check_batch(batch, self.shapes, self.action_dim, self.num_il_samples)
+        with torch.no_grad():
+            features = self._encode(batch.obs)
+        with self.precision.autocast(), frozen(self._critic_parameters):
+            mask = self._dropout_mask(len(batch))
+            action = self._actor_action(self.actor, features, batch.il_action, mask)
+            q = self.critic(features, action.unsqueeze(0))[0].to(self.dtype)
+        return -(q.amin(0) if self.config.actor_objective == "min" else q).mean()
 
     def _target_action(self, features: Features, il_action: Tensor, size: int) -> Tensor:
         """Return the target actor's noisy action `[batch, action_dim]`; dropout is on."""
@@ -336,15 +340,3 @@ class TD3Agent:
         self.random.load_state_dict(state["random"])
         self.counts = {name: int(state["counts"][name]) for name in self.counts}
         self.loads += 1
-
-
-@contextmanager
-def _frozen(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Gradients flow through these weights, none is computed for them."""
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)

@@ -293,6 +293,9 @@ def test_convert_keeps_what_both_have() -> None:
     assert convert(ibrl, "td3") == TD3Config(**shared)  # type: ignore[arg-type]
     assert convert(ibrl, "rlpd") == RLPDConfig(**shared)  # type: ignore[arg-type]
     assert convert(ibrl, "ibrl_rpl") == IBRLRPLConfig(beta=2.0, gate=gate, **shared)  # type: ignore[arg-type]
+    # what a method wants by default stays unless another value was chosen
+    assert convert(TD3Config(demo_fraction=0.25), "rlpd") == RLPDConfig(demo_fraction=0.25)
+    assert convert(RLPDConfig(), "td3") == TD3Config()
     # and its own defaults for the rest, there and back
     assert convert(convert(ibrl, "rpl"), "ibrl") == IBRLConfig(**shared)  # type: ignore[arg-type]
     for name in METHODS:
