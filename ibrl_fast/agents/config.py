@@ -90,6 +90,11 @@ class MethodConfig:
 
     precision: PrecisionName = "fp32"
 
+    @property
+    def separate_warmup(self) -> bool:
+        """Whether the rounds that the warm-up owes are the learner's `warm_up` instead of its `update`."""
+        return False
+
     def batches(self, batch_size: int, critic_updates: int) -> list[BatchRequest]:
         """Return the batches of one update round, in the order in which the learner wants them."""
         return [BatchRequest(batch_size)] * critic_updates
@@ -115,6 +120,8 @@ class TD3Config(MethodConfig):
         subset_size: K, critics whose minimum values an action (RED-Q); drawn afresh for every use.
         actor_objective: what the actor maximises: the minimum (paper) or the mean over all critics.
         demo_fraction: share of every batch from the demonstrations; None draws from all transitions alike.
+        warmup_actor: whether the update rounds before the first RL action train the actor too; else the
+            critics alone.
     """
 
     method: ClassVar[str] = "td3"
@@ -128,6 +135,7 @@ class TD3Config(MethodConfig):
     subset_size: int = 2
     actor_objective: Literal["min", "mean"] = "min"
     demo_fraction: float | None = None
+    warmup_actor: bool = True
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -143,6 +151,16 @@ class TD3Config(MethodConfig):
             raise ArgumentError(f"subset_size: expected >= 1, got {self.subset_size}")
         share = self.demo_fraction
         expect(share is None or 0 <= share <= 1, "demo_fraction", "in [0, 1] or None", share)
+
+    @property
+    def residual_scale(self) -> float | None:
+        """Largest correction of an action component; None where the actor acts by itself."""
+        return 1.0 if self.residual else None
+
+    @property
+    def separate_warmup(self) -> bool:
+        """Whether the warm-up's rounds leave the actor out."""
+        return not self.warmup_actor
 
     def batches(self, batch_size: int, critic_updates: int) -> list[BatchRequest]:
         """One batch for every update of the critics; the actor learns from the last of them."""

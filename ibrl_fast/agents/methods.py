@@ -16,6 +16,7 @@ METHODS = {
     "ibrl": "ibrl_fast.agents.config:IBRLConfig",
     "td3": "ibrl_fast.agents.config:TD3Config",
     "rlpd": "ibrl_fast.agents.rlpd:RLPDConfig",
+    "resfit": "ibrl_fast.agents.resfit:ResFiTConfig",
     "rft": "ibrl_fast.agents.rft:RFTConfig",
     "rpl": "ibrl_fast.agents.rpl:RPLConfig",
     "ibrl_rpl": "ibrl_fast.agents.ibrl_rpl:IBRLRPLConfig",

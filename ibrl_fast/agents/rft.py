@@ -69,13 +69,14 @@ class RFTAgent(TD3Agent):
 
     def update(self, batches: Sequence[Batch], phase: Phase = no_phase) -> list[Metrics]:
         """One round; the last batch is of demonstrations, for the imitation loss alone."""
-        metrics = []
-        for batch in batches[:-1]:
-            with phase("critic"):
-                metrics.append(self.update_critic(batch))
+        metrics = self.warm_up(batches, phase)
         with phase("actor"):
             metrics.append(self.update_regularized_actor(batches[-2], batches[-1]))
         return metrics
+
+    def warm_up(self, batches: Sequence[Batch], phase: Phase = no_phase) -> list[Metrics]:
+        """Update the critics on all batches but the last."""
+        return super().warm_up(batches[:-1], phase)
 
     @in_precision
     def update_regularized_actor(self, batch: Batch, demos: Batch) -> Metrics:
@@ -116,11 +117,11 @@ def copy_weights(teacher: nn.Module, parts: dict[str, nn.Module]) -> None:
         ArgumentError: it has other parts, or some of other sizes.
     """
     inner = teacher
-    while isinstance(getattr(inner, "policy", None), nn.Module):
-        inner = inner.policy
+    while isinstance(wrapped := getattr(inner, "policy", None), nn.Module):
+        inner = wrapped
     children = dict(inner.named_children())
     try:
-        expect(children.keys() == parts.keys(), "parts", sorted(parts), sorted(children))
+        expect(children.keys() == parts.keys(), "parts", ", ".join(parts), ", ".join(children))
         for name, part in parts.items():
             part.load_state_dict(children[name].state_dict())
     except (ArgumentError, RuntimeError) as error:

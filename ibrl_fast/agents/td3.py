@@ -92,8 +92,9 @@ class TD3Agent:
     @classmethod
     def from_setup(cls, config: TD3Config, setup: LearnerSetup) -> TD3Agent:
         """Make networks and agent for a run."""
+        scale = config.residual_scale
         networks = build_networks(
-            setup.network, setup.shapes, setup.action_dim, scalers=setup.scalers, residual=config.residual
+            setup.network, setup.shapes, setup.action_dim, scalers=setup.scalers, residual_scale=scale
         )
         return cls(networks, config, setup.teacher, seed=setup.seed, device=setup.device)
 
@@ -156,12 +157,17 @@ class TD3Agent:
             batches: at least one, with the imitation policy's actions where the method has one.
             phase: wraps the parts `critic` and `actor`, for example in a timer.
         """
+        metrics = self.warm_up(batches, phase)
+        with phase("actor"):
+            metrics.append(self.update_actor(batches[-1]))
+        return metrics
+
+    def warm_up(self, batches: Sequence[Batch], phase: Phase = no_phase) -> list[Metrics]:
+        """Update the critics on each batch; the actor stays as it is."""
         metrics = []
         for batch in batches:
             with phase("critic"):
                 metrics.append(self.update_critic(batch))
-        with phase("actor"):
-            metrics.append(self.update_actor(batches[-1]))
         return metrics
 
     @in_precision

@@ -116,12 +116,13 @@ class PixelNets:
 
 @dataclass
 class ResidualNets:
-    """Sec. XIV: clip(mu + pi(s, mu)), pi the plain actor with mu behind the state or proprioception.
+    """Sec. XIV: clip(mu + scale pi(s, mu)), pi the plain actor with mu behind the state or proprioception.
 
     Counts the components of actions that were clipped, and all.
     """
 
     plain: StateNets | PixelNets
+    scale: float = 1.0
     clipped: int = 0
     components: int = 0
 
@@ -134,7 +135,7 @@ class ResidualNets:
             seen = features[0], torch.cat([features[1], base], 1)
         else:
             seen = torch.cat([features, base], 1)
-        total = base + self.plain.actor(w, seen, None, mask)
+        total = base + self.scale * self.plain.actor(w, seen, None, mask)
         outside = total.detach().abs() > 1
         self.clipped += int(outside.sum())
         self.components += outside.numel()

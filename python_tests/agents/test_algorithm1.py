@@ -23,7 +23,15 @@ from algorithm1 import Algorithm1, PixelNets, ResidualNets, StateNets, nstep_ret
 from raw_episodes import GAMMA, Steps
 from torch import Tensor
 
-from ibrl_fast.agents import IBRLConfig, IBRLRPLConfig, RFTConfig, RLPDConfig, RPLConfig, TD3Config
+from ibrl_fast.agents import (
+    IBRLConfig,
+    IBRLRPLConfig,
+    ResFiTConfig,
+    RFTConfig,
+    RLPDConfig,
+    RPLConfig,
+    TD3Config,
+)
 from ibrl_fast.data import Demonstration
 from ibrl_fast.ops import _philox as philox
 
@@ -264,8 +272,13 @@ def test_rounds_of_regularized_fine_tuning(objective: Any, kind: str) -> None:
 @pytest.mark.parametrize("output_std", [0.0, 0.5])
 @pytest.mark.parametrize(
     "config",
-    [RPLConfig(**LEARNING), IBRLRPLConfig(**LEARNING), IBRLRPLConfig(beta=3.0, **LEARNING)],
-    ids=["rpl", "ibrl_rpl", "ibrl_rpl-soft"],
+    [
+        RPLConfig(**LEARNING),
+        ResFiTConfig(action_scale=0.7, exploration_std=0.2, **LEARNING),
+        IBRLRPLConfig(**LEARNING),
+        IBRLRPLConfig(beta=3.0, **LEARNING),
+    ],
+    ids=["rpl", "resfit", "ibrl_rpl", "ibrl_rpl-soft"],
 )
 def test_rounds_of_residual_actors(config: TD3Config, output_std: float, kind: str) -> None:
     """mu + pi(s, mu), from the zero that pi's last layer starts with and from where corrections clip."""
@@ -274,7 +287,7 @@ def test_rounds_of_residual_actors(config: TD3Config, output_std: float, kind: s
     else:
         network, plain, shapes = pixel_networks(), PIXEL_NETS, PIXEL_SHAPES
     agent = make_agent(config, network, output_std=output_std)
-    nets = ResidualNets(plain)
+    nets = ResidualNets(plain, scale=config.residual_scale or 0.0)
     seen = run_rounds(agent, nets, shapes, nstep=3, rounds=4, critic_updates=2)
     if isinstance(config, IBRLConfig):
         assert 0 < seen.il_act < seen.acts and 0 < seen.il_target < seen.transitions
@@ -283,7 +296,9 @@ def test_rounds_of_residual_actors(config: TD3Config, output_std: float, kind: s
     assert output_std == 0.0 or 0 < nets.clipped < nets.components
 
 
-@pytest.mark.parametrize("config", [RPLConfig(), IBRLRPLConfig()], ids=["rpl", "ibrl_rpl"])
+@pytest.mark.parametrize(
+    "config", [RPLConfig(), ResFiTConfig(), IBRLRPLConfig()], ids=["rpl", "resfit", "ibrl_rpl"]
+)
 @pytest.mark.parametrize("kind", ["state", "pixels"])
 def test_first_actions_of_a_residual_actor_are_the_imitation_policys(kind: str, config: TD3Config) -> None:
     agent = make_agent(config, state_networks() if kind == "state" else pixel_networks(), output_std=0.0)
