@@ -16,9 +16,9 @@ METHODS = {
     "ibrl": "ibrl_fast.agents.config:IBRLConfig",
     "td3": "ibrl_fast.agents.config:TD3Config",
     "rlpd": "ibrl_fast.agents.rlpd:RLPDConfig",
+    "rpl": "ibrl_fast.agents.rpl:RPLConfig",
     "resfit": "ibrl_fast.agents.resfit:ResFiTConfig",
     "rft": "ibrl_fast.agents.rft:RFTConfig",
-    "rpl": "ibrl_fast.agents.rpl:RPLConfig",
     "ibrl_rpl": "ibrl_fast.agents.ibrl_rpl:IBRLRPLConfig",
 }
 """Name of a method to its configuration, `module:Class`, which is imported when it is asked for."""
