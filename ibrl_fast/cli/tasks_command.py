@@ -15,14 +15,8 @@ if TYPE_CHECKING:
 
     from ibrl_fast.envs.task_facts import TaskFacts
 
-ABILITIES = {
-    "expert": "E",
-    "native": "N",
-    "saves_state": "S",
-    "seeds": "R",
-    "parallel": "P",
-    "fixes_goals": "G",
-}
+ABILITIES = ("expert", "native", "saves_state", "seeds", "parallel", "fixes_goals")
+LETTERS = "ENSRPG"
 LEGEND = """E: scripted expert for demonstrations   N: in the C++ pool
 S: its state is saved and restored      R: an episode repeats from its seed
 P: several environments at a time       G: one start and goal can be kept
@@ -78,8 +72,8 @@ def _table(name: str, members: list[TaskFacts]) -> Table:
         sizes = [str(task.observations.get(key, "-")) for key in ("state", "proprio")] + [
             str(task.action_dim)
         ]
-        letters = "".join(letter for ability, letter in ABILITIES.items() if getattr(task, ability))
-        period = f"{1000 * task.control_period:g} ms"
+        letters = "".join(letter for letter, ability in zip(LETTERS, ABILITIES) if getattr(task, ability))
+        period = f"{1000 * task.control_period:g} ms" if task.control_period else "-"
         cameras = ", ".join(task.cameras) or "-"
         table.add_row(task.name.removeprefix(f"{name}/"), *sizes, period, cameras, letters)
     return table
