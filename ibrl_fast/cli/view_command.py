@@ -52,8 +52,7 @@ def view(
     from ibrl_fast.training.viewing.view import choose_out, draw, read_view
 
     begin()
-    demos, found = read_view(path, episodes)
-    found.out = choose_out(path, out, overwrite=overwrite)
+    demos, found = read_view(path, episodes, choose_out(path, out, overwrite=overwrite))
     console = Console(highlight=False, quiet=json_)
     title = f"{len(found.facts.episodes)} demonstrations of {found.source}"
     console.print(tables.episode_table(found.facts, title), tables.action_table(found.facts))

@@ -7,7 +7,7 @@ told by a layout, name to shape. The others (random streams, counts) are not nee
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ibrl_fast.envs.base_pool import PoolState
 from ibrl_fast.envs.stacking import FRAMES
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.errors import ArgumentError, describe
 
 Layout = dict[str, list[int]]
 """Shape of each entry of one environment, by name."""
@@ -36,7 +36,7 @@ def state_vectors(state: PoolState) -> npt.NDArray[np.float64]:
     return np.concatenate(parts, axis=1).astype(np.float64)
 
 
-def with_vector(state: PoolState, layout: Mapping[str, Sequence[int]], vector: Any) -> PoolState:
+def with_vector(state: PoolState, layout: Mapping[str, Any], vector: Any) -> PoolState:
     """Return the state of one environment with a vector's entries in it.
 
     Args:
@@ -48,8 +48,10 @@ def with_vector(state: PoolState, layout: Mapping[str, Sequence[int]], vector: A
         ArgumentError: a layout other than the pool's, or a vector of another size.
     """
     own = state_layout(state)
-    if {name: list(shape) for name, shape in layout.items()} != own:
-        raise ArgumentError(f"state_layout: expected {own} as the environment has it, got {dict(layout)}")
+    if dict(layout) != own:
+        raise ArgumentError(
+            f"state_layout: expected {describe(own)} as the environment has it, got {describe(dict(layout))}"
+        )
     sizes = [math.prod(shape) for shape in own.values()]
     if np.shape(vector) != (sum(sizes),):
         raise ArgumentError(f"states: expected {sum(sizes)} numbers, got {list(np.shape(vector))}")

@@ -103,7 +103,10 @@ class DrawnPictures:
         states = self._demos[number].states
         if states is None:
             raise NoPicturesError(f"episode {number}: expected stored states, got none")
-        self._pool.set_state(with_vector(self._state, self._layout, states[step]))
+        try:
+            self._pool.set_state(with_vector(self._state, self._layout, states[step]))
+        except ArgumentError as error:
+            raise NoPicturesError(f"episode {number}, step {step}: {error}") from error
         return self._pool.render_frames(camera=self._camera, image_size=self._size)[0]
 
     def close(self) -> None:

@@ -68,12 +68,13 @@ def demo_source(path: Path) -> Path:
     return file
 
 
-def read_view(path: Path, episodes: Sequence[int]) -> tuple[DemonstrationSet, View]:
+def read_view(path: Path, episodes: Sequence[int], out: Path) -> tuple[DemonstrationSet, View]:
     """Read demonstrations and what is to be said of them.
 
     Args:
         path: a file, a Minari data set or a run's folder.
         episodes: numbers of those that count; none: all.
+        out: folder of their pictures.
 
     Raises:
         ArgumentError: a number that is not there.
@@ -86,7 +87,7 @@ def read_view(path: Path, episodes: Sequence[int]) -> tuple[DemonstrationSet, Vi
         source, max_demos=last + 1 if episodes else None, clip_actions=True, needs_rewards=False
     )
     expect(last < len(demos), "episodes", f"numbers in [0, {len(demos) - 1}]", list(episodes))
-    view = View(str(source), demo_facts(demos, episodes or range(len(demos))), path)
+    view = View(str(source), demo_facts(demos, episodes or range(len(demos))), out)
     view.notes += demos.remarks
     if source != path and (path / VIDEO_NAME).exists():
         view.notes.append(f"the run's evaluation is filmed in {path / VIDEO_NAME}")
@@ -94,7 +95,7 @@ def read_view(path: Path, episodes: Sequence[int]) -> tuple[DemonstrationSet, Vi
 
 
 def choose_out(path: Path, out: Path | None, *, overwrite: bool) -> Path:
-    """Return the folder for pictures, made: a new one beside the current ones, or the one that was asked for.
+    """Return the folder for pictures: one that is not there yet, or the one that was asked for, made.
 
     Args:
         path: what is looked at.
@@ -111,7 +112,7 @@ def choose_out(path: Path, out: Path | None, *, overwrite: bool) -> Path:
         while not overwrite and os.path.lexists(candidate):
             number += 1
             candidate = Path("views") / f"{name or 'view'}_{number}"
-        return check_output_folder(candidate, "out")
+        return candidate
     there = [name for name in OUT_NAMES if os.path.lexists(out / name)]
     if there and not overwrite:
         raise ArgumentError(
