@@ -96,7 +96,7 @@ def read_minari(
     }
     env_args: dict[str, Any] = {"type": GYM_TYPE, "env_kwargs": kwargs}
     if data.env_id is not None:
-        env_args["env_name"] = f"{GYM_PREFIX}{data.env_id}"
+        env_args["env_name"] = _task_name(data.env_id, reading.expected.task)
     reading.compare(env_args)
 
     # What is declared: spaces, then the episodes' lengths
@@ -118,6 +118,13 @@ def read_minari(
             demos.append(_read_episode(data, episode, (low, high), entries, sources, reading))
     _remark(reading, demos, low, high)
     return DemonstrationSet(tuple(demos), env_args, True, (*reading.remarks, *reading.bounds.remarks()))
+
+
+def _task_name(env_id: str, task: str | None) -> str:
+    """Return the name of the task whose environment has that id, as a run spells it: `gym:module:ID` too."""
+    if task is not None and task.startswith(GYM_PREFIX) and task.endswith(f":{env_id}"):
+        return task
+    return f"{GYM_PREFIX}{env_id}"
 
 
 def _remark(reading: Reading, demos: Sequence[Demonstration], low: Array, high: Array) -> None:

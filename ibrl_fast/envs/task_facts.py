@@ -10,8 +10,8 @@ from ibrl_fast.envs.registry import find_suite, list_tasks, resolve_task
 from ibrl_fast.envs.suite import find_package
 from ibrl_fast.errors import ArgumentError
 
-ANY_GYMNASIUM = "gym:PACKAGE/ENV-v0"
-"""How a Gymnasium environment of one's own is named as a task."""
+ANY_GYMNASIUM = "gym:ID, such as gym:Pendulum-v1"
+"""How a Gymnasium environment is named as a task."""
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def test_the_table_fits_a_pipe_and_names_the_door_to_gymnasium() -> None:
     # no name is broken
     words = [line.split()[0] for line in lines if line.split()]
     assert {name.split("/", 1)[1] for name in ibrl_fast.list_tasks()} <= set(words)
-    assert lines[-1].endswith("gym:PACKAGE/ENV-v0")
+    assert lines[-1].endswith(": gym:ID, such as gym:Pendulum-v1")
 
 
 def test_nothing_heavy_is_imported() -> None:

@@ -150,6 +150,9 @@ def test_another_task_or_action_repeat_names_both_sides() -> None:
     name = "minari:pendulum/random-v0"
     expected = ExpectedDemos(task="gym:Pendulum-v1", action_repeat=1, control_period=0.05, action_dim=1)
     assert len(read_demonstrations(name, expected=expected)) == 3
+    # a run may name the module that registers its environment
+    module = ExpectedDemos(task="gym:gymnasium.envs:Pendulum-v1")
+    assert read_demonstrations(name, expected=module).env_args["env_name"] == module.task
     other = ExpectedDemos(task="gym:Reacher-v5", action_repeat=2)
     message = (
         f"^{name}: data: env_args: expected task gym:Reacher-v5, action_repeat 2 as in the run, got task "
