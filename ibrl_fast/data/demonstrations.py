@@ -34,7 +34,7 @@ from ibrl_fast.data.hdf5_objects import UNREADABLE, exists, line, located, open_
 from ibrl_fast.data.hdf5_seals import check_group, is_sealed, read_dataset, seal_group, write_dataset
 from ibrl_fast.data.minari_demonstrations import read_minari
 from ibrl_fast.data.minari_files import find_minari
-from ibrl_fast.errors import ArgumentError, FileError, expect
+from ibrl_fast.errors import ArgumentError, expect
 from ibrl_fast.files import kind_of, write_bytes
 
 __all__ = [
@@ -186,8 +186,6 @@ def read_demonstrations(
         expect(kind == "a regular file", "file", "a file", got)
         with h5py.File(path, "r") as file:
             return _read_file(file, keys, filter_key, max_demos, joined, reading)
-    except FileError:
-        raise
     except UNREADABLE as error:
         raise DemonstrationError(
             f"{path}: file: expected a complete HDF5 file, got: {line(error)}"

@@ -211,11 +211,7 @@ def _choose(data: MinariData, filter_key: str | None, max_demos: int | None) -> 
         raise ArgumentError(f"max_demos: expected at least 1, got {max_demos}")
     chosen: list[_Episode] = []
     flags: dict[str, bool] = {}
-    for number in range(data.num_episodes):
-        if len(chosen) == max_demos:
-            break
-        num_bytes = data.check_episode(number)
-        metadata = data.episode_metadata(number)
+    for number, metadata, num_bytes in data.declared_episodes():
         own = {name: bool(value) for name, value in metadata.items() if isinstance(value, bool | np.bool_)}
         flags |= own
         if filter_key is None or own.get(filter_key, False):
@@ -224,6 +220,8 @@ def _choose(data: MinariData, filter_key: str | None, max_demos: int | None) -> 
             expect(is_number, f"episode {number}: total_steps", "a number of at least 1", steps)
             seed = int(seed) if isinstance(seed, int | np.integer) else None
             chosen.append(_Episode(number, int(steps or 0), seed, num_bytes))
+        if len(chosen) == max_demos:
+            break
     if filter_key is not None and filter_key not in flags:
         known = f"one of the filter keys {sorted(flags)}" if flags else "no filter key, as there is no flag"
         raise ArgumentError(f"episode metadata: expected {known}, got {filter_key!r}")

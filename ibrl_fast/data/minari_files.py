@@ -10,11 +10,12 @@ for links out of the file and sizes that cannot be. Nothing is downloaded.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from typing import Any
 import h5py
 
 from ibrl_fast.data.hdf5_objects import line, located, num_bytes, open_array, open_group
-from ibrl_fast.errors import ArgumentError, UserError, expect
+from ibrl_fast.errors import ArgumentError, FileError, UserError, expect
 from ibrl_fast.files import kind_of, read_json
 
 PREFIX = "minari:"
@@ -57,11 +58,27 @@ class MinariData:
     num_episodes: int
     storage: Any
 
-    def episode_metadata(self, number: int) -> Mapping[str, Any]:
-        """Return what is recorded of an episode: `total_steps`, `seed`, a user's own entries."""
-        with _minari_errors(f"episode {number}"):
-            (metadata,) = self.storage.get_episode_metadata([number])
-        return dict(metadata)
+    def declared_episodes(self) -> Iterator[tuple[int, Mapping[str, Any], int]]:
+        """Yield what is declared of each episode, once it is sure that its data lie in the data set itself.
+
+        Yields:
+            Its number, its metadata (`total_steps`, `seed`, a user's own entries), and the bytes that it
+            declares; 0 where the format does not say that before it is read.
+        """
+        numbers = range(self.num_episodes)
+        with ExitStack() as files:
+            check = self._check_files
+            if self.storage.FORMAT == "hdf5":
+                with located(_HDF5):
+                    _check_file(self.folder / _HDF5)
+                    file = files.enter_context(h5py.File(self.folder / _HDF5, "r"))
+                check = functools.partial(_check_group, file)
+            all_metadata = iter(self.storage.get_episode_metadata(numbers))
+            for number in numbers:
+                num_bytes = check(number)
+                with _minari_errors(f"episode {number}"):
+                    metadata = dict(next(all_metadata))
+                yield number, metadata, num_bytes
 
     def read_episode(self, number: int) -> Mapping[str, Any]:
         """Read an episode: observations, actions, rewards, terminations, truncations, infos."""
@@ -69,17 +86,8 @@ class MinariData:
             episode: dict[str, Any] = next(iter(self.storage.get_episodes([number])))
         return episode
 
-    def check_episode(self, number: int) -> int:
-        """Make sure that an episode's data lie in the data set itself, with sizes that can be.
-
-        Returns:
-            Bytes that they declare; 0 where the format does not say it before it is read.
-        """
-        if self.storage.FORMAT == "hdf5":
-            with located(_HDF5):
-                _check_file(self.folder / _HDF5)
-                with h5py.File(self.folder / _HDF5, "r") as file:
-                    return _declared_bytes(file, f"episode_{number}")
+    def _check_files(self, number: int) -> int:
+        """Make sure that an episode's files are files in its folder."""
         own = self.folder / str(number)
         with located(f"episode {number}"):
             expect(own.is_dir() and not own.is_symlink(), "files", "a folder", kind_of(own))
@@ -129,7 +137,10 @@ def open_minari(folder: Path) -> MinariData:
     except ImportError as error:
         raise ArgumentError(f"expected the package minari, got: {line(error)}; {INSTALL}") from error
 
-    metadata = read_json(folder / _METADATA, _METADATA)
+    try:
+        metadata = read_json(folder / _METADATA, _METADATA)
+    except FileError as error:
+        raise ArgumentError(str(error)) from error
     with located(_METADATA):
         spaces = {}
         for name in ("observation_space", "action_space"):
@@ -167,6 +178,12 @@ def _check_file(file: Path) -> None:
     """Raise ArgumentError where something else than a file lies there, a link too."""
     kind = "a link" if file.is_symlink() else kind_of(file)
     expect(kind == "a regular file", file.name, "a regular file", kind)
+
+
+def _check_group(file: h5py.File, number: int) -> int:
+    """Make sure that an episode lies in this file, and count the bytes that it declares."""
+    with located(_HDF5):
+        return _declared_bytes(file, f"episode_{number}")
 
 
 def _declared_bytes(parent: h5py.Group, name: str) -> int:

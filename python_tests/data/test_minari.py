@@ -293,6 +293,15 @@ def test_metadata_that_cannot_be(root: Path, changes: dict[str, Any], message: s
         read_demonstrations("minari:pendulum/random-v0")
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
+def test_metadata_that_are_no_json_object(root: Path, content: bytes) -> None:
+    minari_sets.create_pendulum()
+    (minari_sets.data_folder(root, "pendulum/random-v0") / "metadata.json").write_bytes(content)
+    message = "^minari:pendulum/random-v0: metadata.json: expected a JSON object, got"
+    with pytest.raises(DemonstrationError, match=message):
+        read_demonstrations("minari:pendulum/random-v0")
+
+
 @pytest.mark.parametrize("entry", ["episode_1", "episode_1/actions", "episode_1/observations"])
 def test_links_out_of_the_file_are_refused(root: Path, tmp_path: Path, entry: str) -> None:
     minari_sets.create_pendulum()
