@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 
 from ibrl_fast import _core
-from ibrl_fast.envs.registry import find_suite, list_tasks, resolve_task
+from ibrl_fast.envs.registry import find_suite, suite_names
 from ibrl_fast.envs.suite import find_package
 from ibrl_fast.errors import ArgumentError
 
@@ -23,7 +23,7 @@ class TaskFacts:
         suite: its first part.
         observations: numbers in each vector that can be observed (`state`, `proprio`).
         action_dim: numbers in an action.
-        control_period: of one control step, s.
+        control_period: of one control step, s; None where it is not known.
         cameras: those that are observed where none is named.
         expert: there is a scripted expert for demonstrations.
         saves_state: runs continue in the middle of an episode; demonstrations can be drawn again.
@@ -39,7 +39,7 @@ class TaskFacts:
     suite: str
     observations: dict[str, int]
     action_dim: int
-    control_period: float
+    control_period: float | None
     cameras: tuple[str, ...]
     expert: bool
     saves_state: bool
@@ -60,8 +60,7 @@ def task_facts(suite: str | None = None) -> list[TaskFacts]:
     Raises:
         ArgumentError: no suite of that name; lists those that there are.
     """
-    infos = [resolve_task(name) for name in list_tasks()]
-    suites = {name: find_suite(name) for name in dict.fromkeys(info.suite for info in infos)}
+    suites = {name: find_suite(name) for name in suite_names()}
     if suite is not None and suite not in suites:
         close = difflib.get_close_matches(suite, suites, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
@@ -79,15 +78,16 @@ def task_facts(suite: str | None = None) -> list[TaskFacts]:
             action_dim=info.action_dim,
             control_period=info.control_period,
             cameras=info.cameras,
-            expert=suites[info.suite].make_expert is not None,
+            expert=entry.make_expert is not None,
             saves_state=info.abilities.saves_state,
             seeds=info.abilities.seeds,
             parallel=info.abilities.parallel,
             fixes_goals=info.abilities.fixes_goals,
-            native=suites[info.suite].find_assets is not None and info.name in native,
+            native=entry.find_assets is not None and info.name in native,
             missing=missing[info.suite],
-            install=suites[info.suite].install,
+            install=entry.install,
         )
-        for info in infos
-        if suite in (None, info.suite)
+        for name, entry in suites.items()
+        if suite in (None, name)
+        for info in entry.tasks
     ]
