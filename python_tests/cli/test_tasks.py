@@ -99,6 +99,6 @@ print([name for name in heavy if name in sys.modules], file=sys.stderr)
 
 
 def test_an_unknown_suite(capsys: Capsys) -> None:
-    known = ", ".join(dict.fromkeys(name.split("/")[0] for name in ibrl_fast.list_tasks()))
+    known = ", ".join(registry.suite_names())
     message = fails(capsys, "tasks", "nothing")
     assert message == f"ibrl-fast: suite: expected one of {known}, got nothing"

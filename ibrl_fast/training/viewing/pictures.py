@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -162,9 +161,3 @@ def _open_pool(demos: DemonstrationSet) -> BasePool:
         return make_pool(str(task))
     except UserError as error:
         raise NoPicturesError(first_line(error)) from error
-
-
-def each_frame(pictures: Pictures, number: int) -> Iterator[Frame]:
-    """Yield the pictures of one demonstration in their order."""
-    for step in range(pictures.count(number)):
-        yield pictures.frame(number, step)
