@@ -42,7 +42,14 @@ _MOST = {
 }
 """The largest values of options; memory is a limit of its own."""
 _FARTHEST_CAMERA = 1e6  # m
-_DRAWING = ("camera_positions", "camera_quaternions", "shadows", "shadow_size", "multisample", "render_device")
+_DRAWING = (
+    "camera_positions",
+    "camera_quaternions",
+    "shadows",
+    "shadow_size",
+    "multisample",
+    "render_device",
+)
 _NATIVE_ONLY = ("batch_size", "pin_memory", "render_device", "settle_ahead")
 
 

@@ -165,7 +165,9 @@ class ReferencePool(BasePool):
 
     def _local_episodes(self) -> LocalEpisodes:
         """Return the environments whose state can be saved, which are in this process."""
-        assert isinstance(self._episodes, LocalEpisodes), "make_group: of tasks without the ability saves_state"
+        assert isinstance(self._episodes, LocalEpisodes), (
+            "make_group: of tasks without the ability saves_state"
+        )
         return self._episodes
 
     @exclusive

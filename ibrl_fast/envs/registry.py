@@ -115,4 +115,6 @@ def resolve_task(task: str) -> TaskInfo:
         full for full in tasks if difflib.get_close_matches(name, [full.split("/", 1)[1]], n=1)
     ]
     hint = f"did you mean {close[0]!r}? " if close else ""
+    if "/" in name and name.split("/", 1)[0] not in suite_names():
+        hint = "a task of register_env is known once this process has registered it; "
     raise ArgumentError(f"task: unknown name {task!r}; {hint}expected one of {', '.join(tasks)}")

@@ -114,16 +114,12 @@ class TaskInfo:
         for vector, keys in joined.items():
             if not set(keys) <= set(self.entries):
                 known = f"names among {', '.join(self.entries)}" if self.entries else "none"
-                raise ArgumentError(
-                    f"{vector}_keys: expected {known} for {self.name}, got {', '.join(keys)}"
-                )
+                raise ArgumentError(f"{vector}_keys: expected {known} for {self.name}, got {', '.join(keys)}")
         units = {
             vector: tuple(unit for key in keys for unit in self.entries[key])
             for vector, keys in joined.items()
         }
-        return replace(
-            self, observations={**self.observations, **units}, joined={**self.joined, **joined}
-        )
+        return replace(self, observations={**self.observations, **units}, joined={**self.joined, **joined})
 
     def resolve(self, options: PoolOptions) -> PoolOptions:
         """Return options with this task's cameras where none were chosen, after checking its abilities.

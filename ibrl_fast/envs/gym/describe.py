@@ -1,16 +1,15 @@
 """From an environment's spaces to the facts of a task.
 
-    observation    a Box, or a Dict of boxes (dicts in it too: their names joined by a point)
-      1-D box               an entry of `state`, which joins them all in the space's order unless keys are chosen
-      uint8 [H, W, 3]       a camera; also [3, H, W]
-    action         a Box of finite bounds, floating: low to high is [-1, 1], component by component
+observation    a Box, or a Dict of boxes (dicts in it too: their names joined by a point)
+  1-D box               an entry of `state`, which joins them all in the space's order unless keys are chosen
+  uint8 [H, W, 3]       a camera; also [3, H, W]
+action         a Box of finite bounds, floating: low to high is [-1, 1], component by component
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -156,7 +155,10 @@ def _is_image(box: Any) -> bool:
 def _control_period(env: Any) -> float | None:
     """Return seconds of a step: `dt` where the environment has it (MuJoCo's have), else 1 / render_fps."""
     fps = env.metadata.get("render_fps") if isinstance(env.metadata, dict) else None
-    candidates = [getattr(env.unwrapped, "dt", None), 1.0 / fps if isinstance(fps, int | float) and fps else None]
+    candidates = [
+        getattr(env.unwrapped, "dt", None),
+        1.0 / fps if isinstance(fps, int | float) and fps else None,
+    ]
     for value in candidates:
         if isinstance(value, int | float | np.floating) and 0.0 < value < math.inf:
             return float(value)

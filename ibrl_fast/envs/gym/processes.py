@@ -208,7 +208,9 @@ class ProcessEpisodes:
                 process.join(0.1)
             codes = [process.exitcode for process in self._vector.processes]
             ended = ", ".join(
-                f"environment {row} (exit status {code})" for row, code in enumerate(codes) if code is not None
+                f"environment {row} (exit status {code})"
+                for row, code in enumerate(codes)
+                if code is not None
             )
             raise EnvFailedError(
                 f"{self._task.name}: {name}: expected an answer of every process, got the end of {ended}"
