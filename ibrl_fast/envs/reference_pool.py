@@ -1,4 +1,4 @@
-"""The reference backend: a suite's own Python environments, in the calling process or as their suite likes."""
+"""The reference backend: a suite's own Python environments, one after the other or as their suite likes."""
 
 from __future__ import annotations
 
@@ -165,9 +165,7 @@ class ReferencePool(BasePool):
 
     def _local_episodes(self) -> LocalEpisodes:
         """Return the environments whose state can be saved, which are in this process."""
-        assert isinstance(self._episodes, LocalEpisodes), (
-            "make_group: of tasks without the ability saves_state"
-        )
+        assert isinstance(self._episodes, LocalEpisodes), "only local ones save their state"
         return self._episodes
 
     @exclusive
@@ -180,7 +178,7 @@ class ReferencePool(BasePool):
     ) -> npt.NDArray[np.uint8]:
         """Return upright pictures uint8 [n, H, W, 3]; of the pool's size by default.
 
-        Without a camera: of the pool's first one, or of the environments' own view for videos where pictures are theirs.
+        Without a camera: of the pool's first one, or what environments with pictures of their own show.
         """
         self._check_open()
         self._check_started(stepping=False)

@@ -98,7 +98,7 @@ class TaskInfo:
         return re.split("[/:]", self.name, maxsplit=1)[1]
 
     def scale_of(self, key: str) -> npt.NDArray[np.float32]:
-        """Return the unit of each entry of a vector, float32 [dim]; 0 marks entries best masked, NaN unknown."""
+        """Return the unit of each entry of a vector, float32 [dim]; 0: best masked, NaN: unknown."""
         import numpy as np
 
         return np.array(self.observations[key], dtype=np.float32)

@@ -211,8 +211,8 @@ def report_broken_off(run: Run, lengths: list[int] | None) -> None:
     if lengths is None:
         return
     run.say(
-        f"environments of {run.config.env.task} cannot save their state: fresh episodes begin; {len(lengths)} "
-        f"unfinished ones end in the replay buffer where they stood ({sum(lengths)} steps)"
+        f"environments of {run.config.env.task} cannot save their state: fresh episodes begin; "
+        f"{len(lengths)} unfinished ones end in the replay buffer where they stood ({sum(lengths)} steps)"
     )
     run.log("resume", run.env_steps, {"broken_off_episodes": len(lengths), "broken_off_steps": sum(lengths)})
 

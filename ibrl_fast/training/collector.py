@@ -81,7 +81,7 @@ class Collector:
             self._background.shutdown(wait=True)
 
     def start(self, seed: int) -> None:
-        """Reset every environment and open an episode in each; one that still runs in the buffer ends there."""
+        """Reset every environment and open an episode in each; one that runs in the buffer ends there."""
         observations, _ = self._pool.reset(seed=seed)
         self._see(self._stacker.reset(observations))
         self._buffer.start_episode(None, observations, self._il_action)

@@ -1,7 +1,7 @@
 """From an environment's spaces to the facts of a task.
 
 observation    a Box, or a Dict of boxes (dicts in it too: their names joined by a point)
-  1-D box               an entry of `state`, which joins them all in the space's order unless keys are chosen
+  1-D box               an entry of `state`, which joins all in the space's order unless keys are chosen
   uint8 [H, W, 3]       a camera; also [3, H, W]
 action         a Box of finite bounds, floating: low to high is [-1, 1], component by component
 """
@@ -50,10 +50,7 @@ def describe_env(
     finally:
         env.close()
     units = {key: (_UNKNOWN_UNIT,) * box.shape[0] for key, box in boxes.items() if len(box.shape) == 1}
-    if np.array_equal(low, -np.ones_like(low)) and np.array_equal(high, np.ones_like(high)):
-        bounds = None, None
-    else:
-        bounds = tuple(low.tolist()), tuple(high.tolist())
+    is_mapped = bool((low != -1.0).any() or (high != 1.0).any())
     task = TaskInfo(
         name=name,
         observations={},
@@ -62,8 +59,8 @@ def describe_env(
         cameras=tuple(key for key, box in boxes.items() if len(box.shape) == 3),
         abilities=ABILITIES,
         entries=units,
-        control_low=bounds[0],
-        control_high=bounds[1],
+        control_low=tuple(low.tolist()) if is_mapped else None,
+        control_high=tuple(high.tolist()) if is_mapped else None,
     )
     chosen = EnvOptions(state_keys=state_keys or tuple(units), proprio_keys=proprio_keys)
     return task.observed_by(chosen)

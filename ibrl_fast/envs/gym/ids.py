@@ -1,4 +1,4 @@
-"""Environments by their Gymnasium id: `Env-v0`, `package/Env-v0`, or `module:Env-v0`, whose module registers it."""
+"""Environments by Gymnasium id: `Env-v0`, `package/Env-v0`, or `module:Env-v0`, whose module registers it."""
 
 from __future__ import annotations
 

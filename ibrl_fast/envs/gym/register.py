@@ -37,8 +37,8 @@ def register_env(
         name: `SUITE/TASK`, of a suite of one's own.
         make: makes one `gymnasium.Env`: a Box or Dict observation of 1-D boxes and uint8 images [H, W, 3] or
             [3, H, W], a Box action of finite bounds; with `render_mode="rgb_array"` where videos are wanted.
-        success: (reward, terminated, truncated, info) of a control step, as the environment gave them -> bool;
-            None: `info["success"]`, else `info["is_success"]`, else no step is a success.
+        success: (reward, terminated, truncated, info) of a control step, as the environment gave them, to a
+            bool; None: `info["success"]`, else `info["is_success"]`, else no step is a success.
         expert: `state` float [state_dim] -> action float32 [action_dim] in [-1, 1], for demonstrations.
         state_keys: entries of the observation that `state` joins, in this order; none: all 1-D boxes, in the
             space's order. The option of that name chooses others.
