@@ -119,8 +119,8 @@ def action_bounds(name: str, space: Any) -> tuple[np.ndarray, np.ndarray]:
         index = int(np.argmin(good))
         raise ArgumentError(
             f"{name}: action space: expected finite bounds, low below high, got "
-            f"[{low[index]:g}, {high[index]:g}] for component {index}; gymnasium.wrappers.RescaleAction or "
-            "ClipAction on a bounded Box gives them"
+            f"[{low[index]:g}, {high[index]:g}] for component {index}; a wrapper such as "
+            "gymnasium.wrappers.TransformAction can set them"
         )
     return low, high
 

@@ -176,22 +176,19 @@ class ProcessEpisodes:
     def close(self) -> None:
         """Close the environments and end their processes, whatever they are doing."""
         vector, self._vector = self._vector, None
-        if vector is None or vector.closed:
+        if vector is None:
             return
-
-        def close() -> None:
-            # a process that is gone has nothing to close
-            with suppress(Exception):
-                vector.close(terminate=not self._is_whole)
-
-        closer = threading.Thread(target=close, daemon=True)
-        closer.start()
-        closer.join(_CLOSE_SECONDS)
+        if self._is_whole:
+            # a thread of its own waits for environments that take their time, or end while they close
+            closer = threading.Thread(target=suppress(Exception)(vector.close), daemon=True)
+            closer.start()
+            closer.join(_CLOSE_SECONDS)
         for process in vector.processes:
-            if process.is_alive():
-                process.kill()
+            process.kill()
             process.join()
-        closer.join()
+        for pipe in vector.parent_pipes:
+            if pipe is not None:
+                pipe.close()
         vector.closed = True
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ibrl_fast.envs.episodes import EpisodeGroup
@@ -12,11 +12,9 @@ from ibrl_fast.envs.gym.env import GymEnv
 from ibrl_fast.envs.gym.processes import make_group
 from ibrl_fast.envs.gym.source import EnvSource, SuccessRule
 from ibrl_fast.envs.options import PoolOptions
-from ibrl_fast.envs.registry import put_suite, suite_names
+from ibrl_fast.envs.registry import find_suite, put_suite, suite_names
 from ibrl_fast.envs.suite import AbilityError, Suite, SuiteEnv, TaskInfo
 from ibrl_fast.errors import expect
-
-_OWN: dict[str, tuple[TaskInfo, EnvSource]] = {}
 
 
 def register_env(
@@ -54,31 +52,47 @@ def register_env(
     suite, slash, short = name.partition("/")
     fits = bool(suite and slash and short) and not set(short) & set("/:") and ":" not in suite
     expect(fits, "name", "SUITE/TASK", name)
-    is_own = any(task.suite == suite for task, _ in _OWN.values())
-    taken = "a suite of one's own, other than " + ", ".join(suite_names())
-    expect(is_own or suite not in suite_names(), "name", taken, name)
+    before = find_suite(suite) if suite in suite_names() else None
+    envs = None if before is None else getattr(before.make_env, "__self__", None)
+    is_own = before is None or isinstance(envs, OwnEnvs)
+    expect(is_own, "name", f"a suite of one's own, other than {', '.join(suite_names())}", name)
     for word, value in (("make", make), ("success", success), ("expert", expert)):
         is_optional = value is None and word != "make"
         expect(is_optional or callable(value), word, "a function", type(value).__name__)
 
     source = EnvSource(make, success, expert)
     task = describe_env(name, source, tuple(state_keys), tuple(proprio_keys))
-    _OWN[name] = task, source
-    tasks = tuple(task for task, _ in _OWN.values() if task.suite == suite)
-    put_suite(Suite(suite, tasks, _make_env, make_expert=_make_expert, make_group=_make_group))
+    others = envs.sources if isinstance(envs, OwnEnvs) else {}
+    put_suite(OwnEnvs({**others, name: (task, source)}).suite(suite))
     return task
 
 
-def _make_env(task: TaskInfo, options: PoolOptions) -> SuiteEnv:
-    return GymEnv(task, options, _OWN[task.name][1])
+class OwnEnvs:
+    """The environments of one suite of a user's.
 
+    Args:
+        sources: what is known about each task, and what makes its environments, by the task's name.
+    """
 
-def _make_group(task: TaskInfo, options: PoolOptions) -> EpisodeGroup:
-    return make_group(task, options, _OWN[task.name][1])
+    def __init__(self, sources: Mapping[str, tuple[TaskInfo, EnvSource]]) -> None:
+        self.sources = sources
 
+    def suite(self, name: str) -> Suite:
+        """Return the suite of that name."""
+        tasks = tuple(task for task, _ in self.sources.values())
+        return Suite(name, tasks, self.make_env, make_expert=self.make_expert, make_group=self.make_group)
 
-def _make_expert(task: TaskInfo) -> Expert:
-    expert = _OWN[task.name][1].expert
-    if expert is None:
-        raise AbilityError(f"expert: expected a task with a scripted expert, got {task.name}")
-    return expert
+    def make_env(self, task: TaskInfo, options: PoolOptions) -> SuiteEnv:
+        """Make one environment."""
+        return GymEnv(task, options, self.sources[task.name][1])
+
+    def make_group(self, task: TaskInfo, options: PoolOptions) -> EpisodeGroup:
+        """Make several that step together."""
+        return make_group(task, options, self.sources[task.name][1])
+
+    def make_expert(self, task: TaskInfo) -> Expert:
+        """Return a task's scripted expert."""
+        expert = self.sources[task.name][1].expert
+        if expert is None:
+            raise AbilityError(f"expert: expected a task with a scripted expert, got {task.name}")
+        return expert
