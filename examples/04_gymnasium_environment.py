@@ -3,8 +3,8 @@
     pip install 'ibrl_fast[robotics]' && python examples/04_gymnasium_environment.py
 
 The environment is as its authors made it: parts of its Dict observation are joined to `state`, success, which
-`info["is_success"]` reports, is a reward of 1, and its own time limit of 50 steps holds. The command line takes
-the same name: `ibrl-fast train --env.task gym:gymnasium_robotics:FetchPickAndPlace-v4 --demos FILE`.
+`info["is_success"]` reports, is a reward of 1, and its own time limit of 50 steps holds. On the command line:
+`ibrl-fast train --env.task gym:gymnasium_robotics:FetchPickAndPlace-v4 --demos FILE`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--demos", type=int, default=5)
+    parser.add_argument("--demos", type=int, default=20)
     parser.add_argument("--run-dir", type=Path, default=Path("runs/fetch_seed{seed}"))
     parser.add_argument("--env-steps", type=int, default=20_000)
     parser.add_argument("--eval-episodes", type=int, default=50)
@@ -61,6 +61,7 @@ def main() -> None:
         run_dir=arguments.run_dir,
         total_env_steps=arguments.env_steps,
         env=env,
+        bc=replace(config.bc, updates=1_000),
         evaluation=replace(config.evaluation, episodes=arguments.eval_episodes, every_env_steps=2_000),
     )
 

@@ -52,7 +52,7 @@ class ReachEnv(gymnasium.Env):
 
     def render(self) -> np.ndarray:
         picture = np.zeros((40, 60, 3), np.uint8)
-        picture[:, :30, 0] = 10 * self._steps
+        picture[:, :30, 0] = min(10 * self._steps, 255)
         return picture
 
     def _observe(self) -> dict[str, Any]:

@@ -180,7 +180,7 @@ class ProcessEpisodes:
             return
         if self._is_whole:
             # a thread of its own waits for environments that take their time, or end while they close
-            closer = threading.Thread(target=suppress(Exception)(vector.close), daemon=True)
+            closer = threading.Thread(target=_close_quietly, args=(vector,), daemon=True)
             closer.start()
             closer.join(_CLOSE_SECONDS)
         for process in vector.processes:
@@ -214,3 +214,9 @@ class ProcessEpisodes:
             ) from error
         self._is_whole = True
         return answer
+
+
+def _close_quietly(vector: AsyncVectorEnv) -> None:
+    """Close; a process that has ended meanwhile is no error here."""
+    with suppress(Exception):
+        vector.close()
