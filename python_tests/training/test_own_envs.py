@@ -170,7 +170,7 @@ def test_trainer_takes_make_env(tmp_path: Path, demos: Path) -> None:
         Trainer(config)
     taken = replace(config, env=replace(config.env, task="metaworld/reach"))
     with pytest.raises(
-        ArgumentError, match="make_env as env.task: name: expected a suite of one's own, other"
+        ArgumentError, match=r"make_env as env.task: name: expected a suite of one's own, other"
     ):
         Trainer(taken, make_env=make_reach)
     stopped = Trainer(config, make_env=make_reach, quiet=True)
@@ -235,7 +235,7 @@ def test_a_resumed_run_begins_fresh_episodes(
 
 
 def test_no_transition_crosses_the_break(tmp_path: Path, demos: Path) -> None:
-    """Every stored transition is one that the environment made: its clock goes on by the repeat, or starts at 0."""
+    """Every stored transition is one that the environment made, whose clock goes on by the repeat."""
     config = own_config(tmp_path / "run", demos, total_env_steps=100)
     run_interrupted(config, 7)
     trainer = resume_trainer(tmp_path / "run", quiet=True)
