@@ -2,8 +2,8 @@
 
     python examples/05_own_environment.py
 
-Here the environment is Gymnasium's pendulum: its reward is a cost, its torque is in [-2, 2] Nm, and it knows
-no success. It is to be swung up: success is to be upright and slow once, which ends the episode with reward 1.
+Here the environment is Gymnasium's pendulum: its reward is a cost, its torque is in [-2, 2] Nm, and it
+knows no success. It is to be swung up: to be upright and slow once is success, which ends the episode.
 """
 
 from __future__ import annotations
