@@ -95,6 +95,18 @@ def test_demonstrations_record_what_they_are_of(demos: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("expert", "message"),
+    [
+        (lambda state: state[:3], r"expert: expected 2 finite numbers, got \[3\]"),
+        (lambda state: [np.nan, 0.0], r"expert: expected 2 finite numbers, got \[nan, 0.0\]"),
+    ],
+)
+def test_an_experts_action_is_checked(expert: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        collect_demonstrations(REACH, 1, expert=expert)
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"state_keys": ("goal", "position", "arm.angle", "steps")}, "expected state_keys goal,position,arm"),
