@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from training_helpers import (
     differences,
     reproducible_content,
@@ -39,6 +40,7 @@ from ibrl_fast.envs import registry
 from ibrl_fast.envs.gym.source import EnvFailedError
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.training import finish
+from ibrl_fast.training.observation_plan import make_scalers, plan_observation
 from ibrl_fast.training.records.checkpoint import load_checkpoint
 from ibrl_fast.training.records.metrics import read_metrics
 from ibrl_fast.training.records.progress import RunProgress
@@ -196,6 +198,17 @@ def test_trainer_takes_make_env(tmp_path: Path, demos: Path) -> None:
         resume_trainer(tmp_path / "run")
     resumed = Trainer.from_checkpoint(tmp_path / "run", make_env=make_reach, quiet=True)
     assert not resumed.run().interrupted
+
+
+def test_states_of_unknown_units_are_scaled_by_their_deviation(tmp_path: Path, demos: Path) -> None:
+    config = own_config(tmp_path / "run", demos, state_stack=1)
+    pool = make_pool(**config.env.pool_kwargs())
+    read = read_demonstrations(demos)
+    scaler = make_scalers(config, plan_observation(config, pool), read)["state"]
+    states = np.concatenate([demo.observations["state"] for demo in read]).astype(np.float64)
+    expected = (states[:1] - states.mean(axis=0)) / states.std(axis=0)
+    scaled = scaler(torch.from_numpy(states[:1].astype(np.float32))).numpy()
+    np.testing.assert_allclose(scaled, expected, rtol=1e-4, atol=1e-5)
 
 
 # ---- resume without a state
