@@ -156,7 +156,11 @@ def test_a_missing_package_is_one_message_that_says_what_to_install(registered: 
 
 # where a suite may be named: its folder and the table of suites; presets are of suites
 NAMING = ("envs/metaworld/", "envs/suites.py", "training/presets.py")
-OWN_DOOR = ("envs/gym/", "envs/suites.py", "envs/__init__.py", "envs/task_facts.py")
+# and users' Gymnasium environments: in their folder and the lists of names; Minari records Gymnasium's ids
+OWN_DOOR = (
+    *("envs/gym/", "envs/suites.py", "envs/__init__.py", "envs/task_facts.py"),
+    "data/minari_demonstrations.py",
+)
 WORDS = re.compile("metaworld|meta-world|sawyer|corner2", re.IGNORECASE)
 
 
