@@ -32,11 +32,11 @@ def pick_and_place(state: np.ndarray) -> np.ndarray:
     if np.abs(offset).max() < 0.015:
         action[3] = -1.0
         if opening < 0.058:
-            action[:3] = 7.0 * (goal - block)
+            action[:3] = 10.0 * (goal - block)
     else:
         action[3] = 1.0
         is_above = np.hypot(*offset[:2]) < 0.02
-        action[:3] = 8.0 * (offset + (0.0 if is_above else np.array([0.0, 0.0, 0.08])))
+        action[:3] = 12.0 * (offset + (0.0 if is_above else np.array([0.0, 0.0, 0.08])))
     return np.clip(action, -1.0, 1.0)
 
 
@@ -46,15 +46,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--demos", type=int, default=15)
+    parser.add_argument("--demos", type=int, default=20)
     parser.add_argument("--run-dir", type=Path, default=Path("runs/fetch_seed{seed}"))
-    parser.add_argument("--env-steps", type=int, default=30_000)
+    parser.add_argument("--env-steps", type=int, default=40_000)
     parser.add_argument("--eval-episodes", type=int, default=50)
     arguments = parser.parse_args()
 
-    # A preset, and what differs from it: 25 actions of two steps each, and `state` is these two entries
+    # A preset, and what differs from it: every step is acted on, and `state` is these two entries
     config = preset("quickstart")
-    env = replace(config.env, task=TASK, max_episode_steps=25, state_keys=KEYS)
+    env = replace(config.env, task=TASK, action_repeat=1, max_episode_steps=50, state_keys=KEYS)
     config = replace(
         config,
         seed=arguments.seed,
@@ -62,7 +62,7 @@ def main() -> None:
         total_env_steps=arguments.env_steps,
         env=env,
         bc=replace(config.bc, updates=1_000),
-        evaluation=replace(config.evaluation, episodes=arguments.eval_episodes, every_env_steps=3_000),
+        evaluation=replace(config.evaluation, episodes=arguments.eval_episodes, every_env_steps=4_000),
     )
 
     # Demonstrations lie beside the run; `ibrl-fast demos TASK --expert MODULE:FUNCTION` makes them, too
