@@ -47,7 +47,10 @@ def print_result(result: TrainResult) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"after {result.env_steps} environment steps and {result.wall_seconds:.0f} s")
+    steps = f"{result.env_steps} environment steps"
+    if result.policy_env_steps != result.env_steps:
+        steps += f" (final policy: of {result.policy_env_steps})"
+    table = Table(title=f"after {steps} and {result.wall_seconds:.0f} s")
     for column in ("policy", "success", "95% interval"):
         table.add_column(column)
     if result.bc_success_rate is not None:

@@ -113,8 +113,8 @@ class Run:
 
     def begin(self) -> None:
         """Open the records; from here on the folder holds a run."""
-        resume_at = None if self.content is None else self.env_steps
-        self._logger = MetricsLogger(self.run_dir, resume_at=resume_at, say=self.say)
+        kept = None if self.content is None else self.content["records"]
+        self._logger = MetricsLogger(self.run_dir, kept=kept, env_steps=self.env_steps, say=self.say)
         self.closers.callback(self._logger.close)
 
     def say(self, line: str) -> None:
@@ -128,11 +128,13 @@ class Run:
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the checkpoint: the state of the parts, and what the run itself must remember."""
+        assert self._logger is not None, "save: expected begin() before"
         self.counters.wall_seconds = self.wall_seconds
         content = {
             "config": json.dumps(config_to_dict(self.config)),
             "counters": vars(self.counters),
             "seconds": dict(self.timer.seconds),
+            "records": self._logger.count,
             "torch_rng": torch.get_rng_state(),
             **state,
         }

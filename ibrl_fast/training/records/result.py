@@ -24,6 +24,8 @@ class TrainResult:
         run_dir: the folder with everything.
         policy_path: the exported policy; None where there is none (yet).
         interrupted: the run was stopped by Ctrl-C; `Trainer.from_checkpoint(run_dir).run()` goes on.
+        policy_env_steps: environment steps after which the final policy was as it is: `env_steps`, or fewer
+            where a success rate ended the run (training went on until it was known); None while interrupted.
     """
 
     success_rate: float | None
@@ -35,6 +37,7 @@ class TrainResult:
     run_dir: Path
     policy_path: Path | None
     interrupted: bool = False
+    policy_env_steps: int | None = None
 
 
 @dataclass
