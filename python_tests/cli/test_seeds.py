@@ -18,8 +18,8 @@ from ibrl_fast.training.records.metrics import read_metrics
 sys.path.append(str(Path(__file__).parents[1] / "faults"))
 sys.path.append(str(Path(__file__).parents[1] / "training"))
 
-from commands import children_of, is_alive, run, start, wait_until  # noqa: E402
-from training_helpers import differences, reproducible_content, reproducible_records  # noqa: E402
+from commands import children_of, is_alive, run, start, wait_until
+from training_helpers import differences, reproducible_content, reproducible_records
 
 CHANGES = {"--total-env-steps": 800, "--evaluation.every-env-steps": 400}
 GROUP_WORKER = "ibrl_fast.training.group.worker"
@@ -62,7 +62,7 @@ def test_a_signal_saves_every_run_and_the_same_command_goes_on(
 def test_runs_save_themselves_when_nobody_waits_for_them(tmp_path: Path, demos_file: Path) -> None:
     folder = tmp_path / "runs"
     endless = {**CHANGES, "--total-env-steps": 100_000}
-    process = start("train", *tiny_arguments(demos_file, folder, endless), "--seeds=0", "1", "--jobs", 2)
+    process = start("train", *tiny_arguments(demos_file, folder, endless), "--seeds", 0, 1, "--jobs", 2)
     wait_until(lambda: train_in_all(folder, (0, 1)), process)
     workers = children_of(process.pid, GROUP_WORKER)
     assert len(workers) == 2
