@@ -75,7 +75,7 @@ def test_runs_save_themselves_when_nobody_waits_for_them(tmp_path: Path, demos_f
     assert not any(map(is_alive, workers))
     after = [(folder / f"seed{seed}" / "checkpoint.pt").stat().st_mtime_ns for seed in (0, 1)]
     assert all(now > then for now, then in zip(after, before, strict=True))
-    assert not list(folder.rglob(".lock"))
+    assert not list(folder.glob("seed*/.lock"))
 
 
 def test_failure_is_an_exit_status(tmp_path: Path, demos_file: Path) -> None:
