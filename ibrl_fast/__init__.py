@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from ibrl_fast.data import BufferPlan, ReplayBuffer, read_demonstrations, write_demonstrations
     from ibrl_fast.deploy import load_policy
-    from ibrl_fast.envs import make_pool
+    from ibrl_fast.envs import list_tasks, make_pool
     from ibrl_fast.nn import ActorConfig, BCNetworkConfig, CriticConfig, NetworkConfig
     from ibrl_fast.training import presets
     from ibrl_fast.training.collect_demos import collect_demonstrations
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         TrainEvaluationConfig,
     )
     from ibrl_fast.training.demo_config import DemoConfig
+    from ibrl_fast.training.group.outcome import GroupResult, RunOutcome
+    from ibrl_fast.training.group.train_group import resume_group, train_group, train_seeds
     from ibrl_fast.training.imitation_trainer import ImitationTrainer
     from ibrl_fast.training.presets import preset
     from ibrl_fast.training.records.result import TrainResult
@@ -53,6 +55,7 @@ __all__ = [
     "EnvConfig",
     "EvaluationConfig",
     "GateConfig",
+    "GroupResult",
     "IBRLConfig",
     "IBRLRPLConfig",
     "ImitationConfig",
@@ -63,6 +66,7 @@ __all__ = [
     "RPLConfig",
     "ReplayBuffer",
     "ReplayConfig",
+    "RunOutcome",
     "TD3Config",
     "TrainConfig",
     "TrainEvaluationConfig",
@@ -70,11 +74,15 @@ __all__ = [
     "Trainer",
     "__version__",
     "collect_demonstrations",
+    "list_tasks",
     "load_policy",
     "make_pool",
     "preset",
     "presets",
     "read_demonstrations",
+    "resume_group",
+    "train_group",
+    "train_seeds",
     "write_demonstrations",
 ]
 
@@ -95,7 +103,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "ibrl_fast.data": ("BufferPlan", "ReplayBuffer", "read_demonstrations", "write_demonstrations"),
         "ibrl_fast.deploy": ("load_policy",),
-        "ibrl_fast.envs": ("make_pool",),
+        "ibrl_fast.envs": ("list_tasks", "make_pool"),
         "ibrl_fast.training.collect_demos": ("collect_demonstrations",),
         "ibrl_fast.nn": ("ActorConfig", "BCNetworkConfig", "CriticConfig", "NetworkConfig"),
         "ibrl_fast.training.config": (
@@ -107,6 +115,8 @@ __getattr__, __dir__ = lazy_names(
             "TrainEvaluationConfig",
         ),
         "ibrl_fast.training.demo_config": ("DemoConfig",),
+        "ibrl_fast.training.group.outcome": ("GroupResult", "RunOutcome"),
+        "ibrl_fast.training.group.train_group": ("resume_group", "train_group", "train_seeds"),
         "ibrl_fast.training.imitation_trainer": ("ImitationTrainer",),
         "ibrl_fast.training.presets": ("preset",),
         "ibrl_fast.training.records.result": ("TrainResult",),
