@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from ibrl_fast.training.records.progress import make_progress
@@ -91,5 +92,6 @@ class GroupDisplay:
         task = self._tasks[name]
         if self._doing.get(name) != doing:
             self._doing[name] = doing
-            self._progress.reset(task, start=total is not None, description=f"{name:<{self._width}}  {doing}")
+            description = escape(f"{name:<{self._width}}  {doing}")
+            self._progress.reset(task, start=total is not None, description=description)
         self._progress.update(task, completed=done, total=total)

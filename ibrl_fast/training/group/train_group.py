@@ -42,7 +42,8 @@ def train_seeds(
     run; calling this again, or `resume_group`, goes on with those that have not finished.
 
     Args:
-        config: of every run but for its seed. {seed} in its `run_dir` stands for all seeds, joined by `_`.
+        config: of every run but for its seed. {seed} in its `run_dir` stands for all seeds, joined by `_`. A
+            teacher of one's own is its `il_policy`.
         seeds: all different.
         jobs: runs at once; by default as many as there are cores for their threads and memory for their
             replay buffers. The others wait.
