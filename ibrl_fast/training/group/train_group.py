@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ibrl_fast.envs import resolve_task
+from ibrl_fast.envs.registry import is_known_everywhere, resolve_task
 from ibrl_fast.errors import expect
 from ibrl_fast.training.build import check_device
 from ibrl_fast.training.config import TrainConfig
@@ -96,12 +96,13 @@ def train_group(
         jobs, quiet: as `train_seeds`.
 
     Raises:
-        ArgumentError: an unknown task or device, other runs in the folder, more jobs than memory allows, or
+        ArgumentError: a task or device that is unknown (a task: to other processes), other runs in the folder, more jobs than memory allows, or
             another process works there.
     """
     runs = placed(configs, folder)
     for config in runs.values():
-        resolve_task(config.env.task)
+        elsewhere = is_known_everywhere(resolve_task(config.env.task))
+        expect(elsewhere, "env.task", "one that other processes know, too", config.env.task)
         check_device(config)
     expect(not is_group(folder) or holds(folder, runs), "runs", "a folder without others", folder)
     slots = side_by_side(runs.values(), jobs)
