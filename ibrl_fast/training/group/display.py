@@ -85,7 +85,7 @@ class GroupDisplay:
     def say(self, name: str, line: str) -> None:
         """Show a line of a run, or of all (an empty name), that stays."""
         begin = f"{name:<{self._width}}  " if name else ""
-        self._progress.console.print(begin + line, markup=False)
+        self._progress.console.print(begin + line, markup=False, soft_wrap=True)
 
     def show(self, name: str, doing: str, done: int = 0, total: int | None = None) -> None:
         """Show what a run is doing, and how much of it is done."""

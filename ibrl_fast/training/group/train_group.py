@@ -96,8 +96,8 @@ def train_group(
         jobs, quiet: as `train_seeds`.
 
     Raises:
-        ArgumentError: a task or device that is unknown (a task: to other processes), other runs in the folder, more jobs than memory allows, or
-            another process works there.
+        ArgumentError: an unknown task or device, a task that other processes do not know, other runs in the
+            folder, more jobs than memory allows, or another process works there.
     """
     runs = placed(configs, folder)
     for config in runs.values():
