@@ -1,0 +1,206 @@
+// What happens to a panel between two products, forward and backward, and how the kernels find their rows.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "common/thread_pool.h"
+#include "kernels/mlp_product.h"
+
+namespace ibrl {
+
+// Sums over features in blocks, so that rounding errors do not grow with the width.
+constexpr int64_t kSumBlock = 16;
+
+// The sum over features of body(o), a vector of lanes.
+template <typename P, typename Body>
+IBRL_ALWAYS_INLINE P sum_features(int64_t width, Body body) {
+    P total = {};
+    for (int64_t begin = 0; begin < width; begin += kSumBlock) {
+        P part = {};
+        const int64_t end = std::min(begin + kSumBlock, width);
+        for (int64_t o = begin; o < end; ++o) part += body(o);
+        total += part;
+    }
+    return total;
+}
+
+template <typename P>
+IBRL_ALWAYS_INLINE P relu(P value) {
+    return value < P{} ? P{} : value;  // a NaN stays
+}
+
+// The sum of a vector's values, pairwise.
+template <typename Isa, typename V>
+IBRL_ALWAYS_INLINE V sum_lanes(Vector<Isa, V> vector) {
+    V value[Lane<Isa, V>::size];
+    std::memcpy(value, &vector, sizeof vector);
+    for (int64_t half = Lane<Isa, V>::size / 2; half > 0; half /= 2)
+        for (int64_t i = 0; i < half; ++i) value[i] += value[i + half];
+    return value[0];
+}
+
+// A hidden layer behind its product, for one panel and `lanes` of its rows.
+template <typename V>
+struct HiddenPass {
+    int64_t width, lanes;
+    const V* norm_weight;  // [width]; null without LayerNorm
+    const V* norm_bias;
+    const V* mask;  // panel, or null
+    V* values;      // panel: what the product gave, then the normalised values
+    V* act;         // panel: what the next layer reads; may be `values`
+    V* rstd;        // [kLanes], or null where nothing is saved
+    V eps;
+};
+
+template <typename Isa, typename V>
+IBRL_ALWAYS_INLINE void finish_hidden(const HiddenPass<V>& pass) {
+    using P = Vector<Isa, V>;
+    constexpr int64_t size = Lane<Isa, V>::size;
+    const V scale = V(1) / static_cast<V>(pass.width);
+    for (int64_t lane = 0; lane < pass.lanes; lane += size) {
+        V* values = pass.values + lane;
+        P mean = {}, rstd = {};
+        if (pass.norm_weight) {
+            mean = scale * sum_features<P>(pass.width, [&](int64_t o) __attribute__((always_inline)) {
+                       return load_vector<P>(values + o * kLanes<V>);
+                   });
+            const P square =
+                scale * sum_features<P>(pass.width, [&](int64_t o) __attribute__((always_inline)) {
+                    const P x = load_vector<P>(values + o * kLanes<V>) - mean;
+                    return x * x;
+                });
+            for (int64_t i = 0; i < size; ++i) rstd[i] = V(1) / std::sqrt(square[i] + pass.eps);
+            if (pass.rstd) store_vector(pass.rstd + lane, rstd);
+        }
+        for (int64_t o = 0; o < pass.width; ++o) {
+            P value = load_vector<P>(values + o * kLanes<V>);
+            if (pass.norm_weight) {
+                value = (value - mean) * rstd;
+                store_vector(values + o * kLanes<V>, value);
+                value = value * pass.norm_weight[o] + pass.norm_bias[o];
+            }
+            if (pass.mask) value *= load_vector<P>(pass.mask + o * kLanes<V> + lane);
+            store_vector(pass.act + o * kLanes<V> + lane, relu(value));
+        }
+    }
+}
+
+// The same backward: turns the gradient of the activations into that of what the product gave.
+template <typename V>
+struct HiddenBackward {
+    int64_t width, lanes;
+    const V* norm_weight;  // [width]; null without LayerNorm
+    const V* mask;         // panel, or null
+    const V* act;          // panels, as the forward left them
+    const V* normalised;
+    const V* rstd;
+    V* grad;  // panel, in place
+    V* sums;  // [3, width]: over the panel's rows, gradients of bias and LayerNorm's weight and bias; or null
+};
+
+template <typename Isa, typename V>
+IBRL_ALWAYS_INLINE void finish_hidden_backward(const HiddenBackward<V>& pass) {
+    using P = Vector<Isa, V>;
+    constexpr int64_t size = Lane<Isa, V>::size;
+    const V scale = V(1) / static_cast<V>(pass.width);
+    const auto add = [&](int64_t lane, V* to, P value) __attribute__((always_inline)) {
+        const V sum = sum_lanes<Isa, V>(value);
+        *to = lane == 0 ? sum : *to + sum;
+    };
+    for (int64_t lane = 0; lane < pass.lanes; lane += size) {
+        P scaled = {}, projected = {};
+        for (int64_t begin = 0; begin < pass.width; begin += kSumBlock) {
+            P part = {}, part_projected = {};
+            for (int64_t o = begin; o < std::min(begin + kSumBlock, pass.width); ++o) {
+                const int64_t at = o * kLanes<V> + lane;
+                P grad = load_vector<P>(pass.grad + at);
+                grad = load_vector<P>(pass.act + at) <= P{} ? P{} : grad;
+                if (pass.mask) grad *= load_vector<P>(pass.mask + at);
+                if (pass.norm_weight) {
+                    const P normalised = load_vector<P>(pass.normalised + at);
+                    if (pass.sums) {
+                        add(lane, pass.sums + pass.width + o, grad * normalised);
+                        add(lane, pass.sums + 2 * pass.width + o, grad);
+                    }
+                    grad *= pass.norm_weight[o];
+                    part += grad, part_projected += grad * normalised;
+                } else if (pass.sums) {
+                    add(lane, pass.sums + o, grad);
+                }
+                store_vector(pass.grad + at, grad);
+            }
+            scaled += part, projected += part_projected;
+        }
+        if (!pass.norm_weight) continue;
+        scaled *= scale, projected *= scale;
+        const P rstd = load_vector<P>(pass.rstd + lane);
+        for (int64_t o = 0; o < pass.width; ++o) {
+            const int64_t at = o * kLanes<V> + lane;
+            const P normalised = load_vector<P>(pass.normalised + at);
+            const P grad = rstd * (load_vector<P>(pass.grad + at) - scaled - normalised * projected);
+            store_vector(pass.grad + at, grad);
+            if (pass.sums) add(lane, pass.sums + o, grad);
+        }
+    }
+}
+
+// Addresses of the rows of one panel.
+template <typename V>
+struct PanelRows {
+    int64_t first, count, lanes;  // lanes: those that are computed, all or half of a panel
+    const V* x[kLanes<V>];
+    const V* extra[kLanes<V>];
+    const V* mask[kLanes<V>];
+
+    template <typename Args>
+    PanelRows(const Args& args, int64_t position, int64_t panel) {
+        const MlpShape& shape = args.shape;
+        first = panel * kLanes<V>, count = std::min(kLanes<V>, shape.rows() - first);
+        lanes = count > kLanes<V> / 2 ? kLanes<V> : kLanes<V> / 2;
+        const int64_t input = shape.inputs == 1 ? 0 : position;
+        int64_t proposal = first / shape.batch, b = first % shape.batch;
+        for (int64_t i = 0; i < count; ++i, ++b) {
+            if (b == shape.batch) b = 0, ++proposal;
+            x[i] = static_cast<const V*>(args.x) + input * args.x_strides[0] + b * args.x_strides[1];
+            if (args.extra)
+                extra[i] = static_cast<const V*>(args.extra) + proposal * args.extra_strides[0] +
+                           b * args.extra_strides[1];
+            if (args.mask) mask[i] = static_cast<const V*>(args.mask) + (first + i) * args.mask_stride;
+        }
+    }
+
+    // The mask of one hidden layer as a panel.
+    void load_mask(int64_t feature, int64_t width, V* to) const {
+        const V* from[kLanes<V>];
+        for (int64_t i = 0; i < count; ++i) from[i] = mask[i] + feature;
+        transpose<V>(from, count, width, to);
+    }
+};
+
+// Compiles a slot's work for each instruction set.
+template <typename Body, typename V, typename Args>
+void slot_portable(const Args& args, int64_t slot) {
+    Body::template run<Portable, V>(args, slot);
+}
+template <typename Body, typename V, typename Args>
+IBRL_TARGET_AVX2 void slot_avx2(const Args& args, int64_t slot) {
+    Body::template run<Avx2, V>(args, slot);
+}
+template <typename Body, typename V, typename Args>
+IBRL_TARGET_AVX512 void slot_avx512(const Args& args, int64_t slot) {
+    Body::template run<Avx512, V>(args, slot);
+}
+
+// Runs Body on every slot; a slot has scratch of its own and does its share of the work, whoever runs it.
+template <typename Body, typename V, typename Args>
+void run_slots(const Args& args, int threads) {
+    auto work = slot_portable<Body, V, Args>;
+    if (cpu_isa() == CpuIsa::avx2) work = slot_avx2<Body, V, Args>;
+    if (cpu_isa() == CpuIsa::avx512) work = slot_avx512<Body, V, Args>;
+    parallel_for(args.shape.slots, 1, threads, [&](int64_t begin, int64_t end) {
+        for (int64_t slot = begin; slot < end; ++slot) work(args, slot);
+    });
+}
+
+}  // namespace ibrl
