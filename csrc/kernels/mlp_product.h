@@ -41,6 +41,14 @@ IBRL_ALWAYS_INLINE void store_vector(V* to, P value) {
     std::memcpy(to, &value, sizeof value);
 }
 
+// The first `count` values of a vector.
+template <typename P, typename V>
+IBRL_ALWAYS_INLINE void store_part(V* to, P value, int64_t count) {
+    V values[sizeof(P) / sizeof(V)];
+    std::memcpy(values, &value, sizeof value);
+    for (int64_t i = 0; i < count; ++i) to[i] = values[i];
+}
+
 // The left operand, [rows, blocks * count]: blocks of its inner dimension may lie apart. The right one is
 // [blocks * count, kLanes], without gaps.
 template <typename V>
@@ -91,15 +99,18 @@ IBRL_ALWAYS_INLINE void multiply_tile(const Left<V>& left, const V* right, int64
             }
         }
     }
+    // unrolled, and nowhere with an address of its own: the sums are to stay in registers
+    const int64_t fits = result.columns - column;
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
         for (int n = 0; n < N; ++n) {
             V* to = result.values + (from_row + r) * result.row + column + n * size;
-            if (result.bias) sum[r][n] += result.bias[from_row + r];
-            const int64_t fits = result.columns - column - n * size;
-            if (fits >= size)
-                store_vector(to, sum[r][n]);
-            else if (fits > 0)
-                std::memcpy(to, &sum[r][n], fits * sizeof(V));
+            const P value = result.bias ? sum[r][n] + result.bias[from_row + r] : sum[r][n];
+            if (fits >= (n + 1) * size)
+                store_vector(to, value);
+            else
+                store_part<P>(to, value, fits - n * size);
         }
 }
 
