@@ -40,7 +40,7 @@ void check_sizes(const ibrl::MlpShape& shape, bool is_saved, int64_t saved, int6
     const ibrl::MlpLayout layout = ibrl::mlp_layout(shape);
     if (is_saved) check_size("saved", shape.units() * layout.saved_unit, saved);
     check_size("scratch",
-               backward ? shape.units() * layout.backward_unit + shape.slots * layout.backward_slot
+               backward ? shape.panels() * layout.backward_panel + shape.slots * layout.backward_slot
                         : shape.slots * layout.forward_slot,
                scratch);
 }

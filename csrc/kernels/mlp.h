@@ -76,18 +76,18 @@ struct MlpBackwardArgs {
     const void* grad_out;  // [members, rows, last out_dim] V
     void* grad_x;          // [inputs, batch, x_dim] V, or null where it is not wanted
     void* grad_extra;      // [proposals, batch, extra_dim] V, or null
-    void* scratch;         // [units * backward_unit + slots * backward_slot] V
+    void* scratch;         // [panels * backward_panel + slots * backward_slot] V
     int64_t saved_size, scratch_size;
     MlpGradient gradients[kMaxMlpLayers];
     int64_t num_gradients;  // num_layers, or 0 where no weight wants one
     int64_t x_strides[2], extra_strides[2], mask_stride;
 };
 
-// Where things lie in a unit's share of `saved` and of the backward's scratch, in elements.
+// Where things lie in a unit's share of `saved`, and in a panel's of the backward's scratch, in elements.
 struct MlpLayout {
     int64_t act[kMaxMlpLayers], normalised[kMaxMlpLayers], rstd[kMaxMlpLayers];
     int64_t delta[kMaxMlpLayers], sums[kMaxMlpLayers], mask[kMaxMlpLayers];
-    int64_t grad_input, saved_unit = 0, backward_unit = 0;
+    int64_t grad_input, saved_unit = 0, backward_panel = 0;
     int64_t forward_slot, backward_slot;
 };
 
@@ -99,15 +99,15 @@ inline MlpLayout mlp_layout(const MlpShape& shape) {
         const int64_t panel = shape.layers[l].out_dim * lanes;
         layout.mask[l] = features, features += shape.layers[l].out_dim;
         // the backward: the gradient of what the linear layer gives, sums over the panel's rows
-        layout.delta[l] = layout.backward_unit, layout.backward_unit += panel;
-        layout.sums[l] = layout.backward_unit, layout.backward_unit += 3 * shape.layers[l].out_dim;
+        layout.delta[l] = layout.backward_panel, layout.backward_panel += panel;
+        layout.sums[l] = layout.backward_panel, layout.backward_panel += 3 * shape.layers[l].out_dim;
         if (l + 1 == shape.num_layers) break;
         layout.act[l] = layout.saved_unit, layout.saved_unit += panel;
         if (!shape.layer_norm) continue;
         layout.normalised[l] = layout.saved_unit, layout.saved_unit += panel;
         layout.rstd[l] = layout.saved_unit, layout.saved_unit += lanes;
     }
-    layout.grad_input = layout.backward_unit, layout.backward_unit += shape.layers[0].in_dim * lanes;
+    layout.grad_input = layout.backward_panel, layout.backward_panel += shape.layers[0].in_dim * lanes;
     // input, two activations, a mask; for the backward a mask, or a panel of inputs for all rows
     layout.forward_slot = 4 * shape.max_width() * lanes;
     layout.backward_slot = std::max(shape.max_width(), shape.rows()) * lanes;

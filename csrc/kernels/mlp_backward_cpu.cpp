@@ -5,41 +5,53 @@
 namespace ibrl {
 namespace {
 
-template <typename V>
-V* unit_scratch(const MlpBackwardArgs& args, const MlpLayout& layout, int64_t position, int64_t panel) {
-    return static_cast<V*>(args.scratch) + (position * args.shape.panels() + panel) * layout.backward_unit;
-}
-template <typename V>
-const V* unit_saved(const MlpBackwardArgs& args, const MlpLayout& layout, int64_t position, int64_t panel) {
-    return static_cast<const V*>(args.saved) + (position * args.shape.panels() + panel) * layout.saved_unit;
-}
-template <typename V>
-V* slot_scratch(const MlpBackwardArgs& args, const MlpLayout& layout, int64_t slot) {
-    return static_cast<V*>(args.scratch) + args.shape.units() * layout.backward_unit +
-           slot * layout.backward_slot;
-}
+// One member's backward at a time: what it writes between its two passes stays in the cache.
+struct MemberBackward {
+    const MlpBackwardArgs& args;
+    const MlpShape& shape;
+    MlpLayout layout;
+    int64_t member;
 
-// First pass, unit by unit: the gradient goes back through the layers, and each product's stays in scratch.
+    template <typename V>
+    V* panel_scratch(int64_t panel) const {
+        return static_cast<V*>(args.scratch) + panel * layout.backward_panel;
+    }
+    template <typename V>
+    V* slot_scratch(int64_t slot) const {
+        return panel_scratch<V>(shape.panels()) + slot * layout.backward_slot;
+    }
+    template <typename V>
+    const V* saved(int64_t panel) const {
+        return static_cast<const V*>(args.saved) +
+               (member * shape.panels() + panel) * layout.saved_unit;
+    }
+    // This member's part of a weight or vector, `size` values to a member.
+    template <typename V>
+    V* part(V* begin, int64_t size) const {
+        return begin ? begin + member * size : nullptr;
+    }
+};
+
+// First pass, panel by panel: the gradient goes back through the layers, and each product's stays in scratch.
 struct Through {
     template <typename Isa, typename V>
-    static IBRL_ALWAYS_INLINE void run(const MlpBackwardArgs& args, int64_t slot) {
-        const MlpShape& shape = args.shape;
-        const MlpLayout layout = mlp_layout(shape);
-        const int64_t units = shape.units(), panels = shape.panels();
-        V* mask = slot_scratch<V>(args, layout, slot);
-        for (int64_t unit = slot * units / shape.slots; unit < (slot + 1) * units / shape.slots; ++unit)
-            compute<Isa, V>(args, layout, unit / panels, unit % panels, mask);
+    static IBRL_ALWAYS_INLINE void run(const MemberBackward& call, int64_t slot) {
+        const int64_t panels = call.shape.panels(), slots = call.shape.slots;
+        V* mask = call.slot_scratch<V>(slot);
+        for (int64_t panel = slot * panels / slots; panel < (slot + 1) * panels / slots; ++panel)
+            compute<Isa, V>(call, panel, mask);
     }
 
     template <typename Isa, typename V>
-    static IBRL_ALWAYS_INLINE void compute(const MlpBackwardArgs& args, const MlpLayout& layout,
-                                           int64_t position, int64_t panel, V* mask) {
-        const MlpShape& shape = args.shape;
-        const PanelRows<V> rows(args, position, panel);
-        V* scratch = unit_scratch<V>(args, layout, position, panel);
-        const V* saved = unit_saved<V>(args, layout, position, panel);
+    static IBRL_ALWAYS_INLINE void compute(const MemberBackward& call, int64_t panel, V* mask) {
+        const MlpBackwardArgs& args = call.args;
+        const MlpShape& shape = call.shape;
+        const MlpLayout& layout = call.layout;
+        const PanelRows<V> rows(args, call.member, panel);
+        V* scratch = call.panel_scratch<V>(panel);
+        const V* saved = call.saved<V>(panel);
         const bool of_weights = args.num_gradients > 0;
-        load_grad_out(args, rows, position, scratch + layout.delta[shape.num_layers - 1],
+        load_grad_out(call, rows, scratch + layout.delta[shape.num_layers - 1],
                       of_weights ? scratch + layout.sums[shape.num_layers - 1] : nullptr);
 
         for (int64_t l = shape.num_layers - 1; l >= 0; --l) {
@@ -49,7 +61,7 @@ struct Through {
             const int64_t end = l > 0 || args.grad_extra ? layer.in_dim : shape.x_dim;
             V* grad = scratch + (l > 0 ? layout.delta[l - 1] : layout.grad_input);
             const V* weight =
-                static_cast<const V*>(layer.weight) + position * layer.out_dim * layer.in_dim + begin;
+                call.part(static_cast<const V*>(layer.weight), layer.out_dim * layer.in_dim) + begin;
             if (begin < end)
                 multiply<Isa, V>({weight, 1, layer.in_dim, 0, 1, layer.out_dim, layer.out_dim}, end - begin,
                                  scratch + layout.delta[l],
@@ -58,9 +70,9 @@ struct Through {
 
             const MlpLayer& hidden = shape.layers[l - 1];
             if (args.mask) rows.load_mask(layout.mask[l - 1], hidden.out_dim, mask);
-            const V* norm_weight = static_cast<const V*>(hidden.norm_weight);
+            const V* norm_weight = call.part(static_cast<const V*>(hidden.norm_weight), hidden.out_dim);
             finish_hidden_backward<Isa, V>(
-                {hidden.out_dim, rows.lanes, norm_weight ? norm_weight + position * hidden.out_dim : nullptr,
+                {hidden.out_dim, rows.lanes, norm_weight,
                  args.mask ? mask : nullptr, saved + layout.act[l - 1],
                  norm_weight ? saved + layout.normalised[l - 1] : nullptr,
                  norm_weight ? saved + layout.rstd[l - 1] : nullptr, grad,
@@ -70,13 +82,12 @@ struct Through {
 
     // The gradient of the last product as a panel, through tanh, with its sums over rows.
     template <typename V>
-    static void load_grad_out(const MlpBackwardArgs& args, const PanelRows<V>& rows, int64_t position,
-                              V* panel, V* sums) {
-        const MlpShape& shape = args.shape;
+    static void load_grad_out(const MemberBackward& call, const PanelRows<V>& rows, V* panel, V* sums) {
+        const MlpShape& shape = call.shape;
         const int64_t width = shape.layers[shape.num_layers - 1].out_dim;
-        const int64_t from = (position * shape.rows() + rows.first) * width;
-        const V *grad = static_cast<const V*>(args.grad_out) + from,
-                *out = static_cast<const V*>(args.out) + from;
+        const int64_t from = (call.member * shape.rows() + rows.first) * width;
+        const V *grad = static_cast<const V*>(call.args.grad_out) + from,
+                *out = static_cast<const V*>(call.args.out) + from;
         for (int64_t o = 0; o < width; ++o) {
             V sum = 0;
             for (int64_t i = 0; i < kLanes<V>; ++i) {
@@ -94,59 +105,48 @@ struct Through {
 // Second pass: sums over the batch. An element of a result belongs to one task, which sums in order.
 struct Sums {
     template <typename Isa, typename V>
-    static IBRL_ALWAYS_INLINE void run(const MlpBackwardArgs& args, int64_t slot) {
-        const MlpShape& shape = args.shape;
-        const MlpLayout layout = mlp_layout(shape);
+    static IBRL_ALWAYS_INLINE void run(const MemberBackward& call, int64_t slot) {
+        const MlpShape& shape = call.shape;
         int64_t task = 0;
-        for (int64_t position = 0; position < shape.members; ++position)
-            for (int64_t l = 0; l < args.num_gradients; ++l) {
-                if (task++ % shape.slots == slot) sum_vectors<V>(args, layout, position, l);
-                for (int64_t column = 0; column < shape.layers[l].in_dim; column += kLanes<V>)
-                    if (task++ % shape.slots == slot)
-                        sum_products<Isa, V>(args, layout, position, l, column, slot);
-            }
-        const int64_t blocks = (shape.batch + kLanes<V> - 1) / kLanes<V>;
-        for (int64_t input = 0; args.grad_x && input < shape.inputs; ++input)
-            for (int64_t block = 0; block < blocks; ++block)
-                if (task++ % shape.slots == slot) sum_grad_x<V>(args, layout, input, block * kLanes<V>);
-        for (int64_t proposal = 0; args.grad_extra && proposal < shape.proposals; ++proposal)
-            for (int64_t block = 0; block < blocks; ++block)
-                if (task++ % shape.slots == slot)
-                    sum_grad_extra<V>(args, layout, proposal, block * kLanes<V>);
+        for (int64_t l = 0; l < call.args.num_gradients; ++l) {
+            if (task++ % shape.slots == slot) sum_vectors<V>(call, l);
+            for (int64_t column = 0; column < shape.layers[l].in_dim; column += kLanes<V>)
+                if (task++ % shape.slots == slot) sum_products<Isa, V>(call, l, column, slot);
+        }
+        for (int64_t begin = 0; begin < shape.batch; begin += kLanes<V>)
+            if (task++ % shape.slots == slot) sum_inputs<V>(call, begin);
     }
 
     // kLanes columns of a weight's gradient, from `column` on.
     template <typename Isa, typename V>
-    static IBRL_ALWAYS_INLINE void sum_products(const MlpBackwardArgs& args, const MlpLayout& layout,
-                                                int64_t position, int64_t l, int64_t column, int64_t slot) {
-        const MlpShape& shape = args.shape;
+    static IBRL_ALWAYS_INLINE void sum_products(const MemberBackward& call, int64_t l, int64_t column,
+                                                int64_t slot) {
+        const MlpShape& shape = call.shape;
         const MlpLayer& layer = shape.layers[l];
-        const int64_t count = std::min(kLanes<V>, layer.in_dim - column);
-        V* inputs = slot_scratch<V>(args, layout, slot);
-        for (int64_t panel = 0; panel < shape.panels(); ++panel)
-            load_inputs<V>(args, layout, position, l, column, count, panel,
-                           inputs + panel * kLanes<V> * kLanes<V>);
-        V* grad = static_cast<V*>(args.gradients[l].weight) + position * layer.out_dim * layer.in_dim + column;
-        const V* delta = unit_scratch<V>(args, layout, position, 0) + layout.delta[l];
-        const int64_t last = shape.rows() - (shape.panels() - 1) * kLanes<V>;
-        multiply<Isa, V>({delta, kLanes<V>, 1, layout.backward_unit, shape.panels(), kLanes<V>, last},
-                         layer.out_dim, inputs, {grad, layer.in_dim, count, nullptr});
+        const int64_t count = std::min(kLanes<V>, layer.in_dim - column), panels = shape.panels();
+        V* inputs = call.slot_scratch<V>(slot);
+        for (int64_t panel = 0; panel < panels; ++panel)
+            load_inputs<V>(call, l, column, count, panel, inputs + panel * kLanes<V> * kLanes<V>);
+        V* grad = call.part(static_cast<V*>(call.args.gradients[l].weight), layer.out_dim * layer.in_dim);
+        const int64_t last = shape.rows() - (panels - 1) * kLanes<V>;
+        multiply<Isa, V>({call.panel_scratch<V>(0) + call.layout.delta[l], kLanes<V>, 1,
+                          call.layout.backward_panel, panels, kLanes<V>, last},
+                         layer.out_dim, inputs, {grad + column, layer.in_dim, count, nullptr});
     }
 
     // `count` columns of a layer's inputs, from `column` on, row by row: [kLanes, kLanes].
     template <typename V>
-    static IBRL_ALWAYS_INLINE void load_inputs(const MlpBackwardArgs& args, const MlpLayout& layout,
-                                               int64_t position, int64_t l, int64_t column, int64_t count,
-                                               int64_t panel, V* to) {
-        const int64_t x_dim = args.shape.x_dim;
+    static IBRL_ALWAYS_INLINE void load_inputs(const MemberBackward& call, int64_t l, int64_t column,
+                                               int64_t count, int64_t panel, V* to) {
         if (l > 0) {
-            const int64_t num_rows = std::min(kLanes<V>, args.shape.rows() - panel * kLanes<V>);
-            const V* act = unit_saved<V>(args, layout, position, panel) + layout.act[l - 1];
+            const int64_t num_rows = std::min(kLanes<V>, call.shape.rows() - panel * kLanes<V>);
+            const V* act = call.saved<V>(panel) + call.layout.act[l - 1];
             const V* features[kLanes<V>];
             for (int64_t i = 0; i < count; ++i) features[i] = act + (column + i) * kLanes<V>;
             return transpose<V>(features, count, num_rows, to);
         }
-        const PanelRows<V> rows(args, position, panel);
+        const PanelRows<V> rows(call.args, call.member, panel);
+        const int64_t x_dim = call.shape.x_dim;
         for (int64_t i = 0; i < rows.count; ++i)
             for (int64_t c = 0; c < kLanes<V>; ++c) {
                 const int64_t at = column + c;
@@ -158,68 +158,55 @@ struct Sums {
 
     // Gradients of bias and LayerNorm: the panels' sums in order.
     template <typename V>
-    static void sum_vectors(const MlpBackwardArgs& args, const MlpLayout& layout, int64_t position,
-                            int64_t l) {
-        const MlpGradient& gradient = args.gradients[l];
-        const int64_t width = args.shape.layers[l].out_dim;
+    static void sum_vectors(const MemberBackward& call, int64_t l) {
+        const MlpGradient& gradient = call.args.gradients[l];
+        const int64_t width = call.shape.layers[l].out_dim;
         void* const targets[] = {gradient.bias, gradient.norm_weight, gradient.norm_bias};
         for (int64_t which = 0; which < 3; ++which) {
-            if (!targets[which]) continue;
-            V* to = static_cast<V*>(targets[which]) + position * width;
+            V* to = call.part(static_cast<V*>(targets[which]), width);
+            if (!to) continue;
             for (int64_t o = 0; o < width; ++o) to[o] = 0;
-            for (int64_t panel = 0; panel < args.shape.panels(); ++panel) {
-                const V* sums =
-                    unit_scratch<V>(args, layout, position, panel) + layout.sums[l] + which * width;
+            for (int64_t panel = 0; panel < call.shape.panels(); ++panel) {
+                const V* sums = call.panel_scratch<V>(panel) + call.layout.sums[l] + which * width;
                 for (int64_t o = 0; o < width; ++o) to[o] += sums[o];
             }
         }
     }
 
-    // The gradient of one element of the inputs of one row.
+    // The gradients of some rows' inputs, which members and proposals that read the same one add up.
     template <typename V>
-    static V grad_input(const MlpBackwardArgs& args, const MlpLayout& layout, int64_t position, int64_t row,
-                        int64_t feature) {
-        const V* panel =
-            unit_scratch<V>(args, layout, position, row / kLanes<V>) + layout.grad_input;
-        return panel[feature * kLanes<V> + row % kLanes<V>];
-    }
-
-    template <typename V>
-    static void sum_grad_x(const MlpBackwardArgs& args, const MlpLayout& layout, int64_t input,
-                           int64_t begin) {
-        const MlpShape& shape = args.shape;
-        const bool shared = shape.inputs == 1;
-        const int64_t end = std::min(begin + kLanes<V>, shape.batch);
-        for (int64_t b = begin; b < end; ++b)
-            for (int64_t c = 0; c < shape.x_dim; ++c) {
-                V sum = 0;
-                for (int64_t m = shared ? 0 : input; m < (shared ? shape.members : input + 1); ++m)
-                    for (int64_t p = 0; p < shape.proposals; ++p)
-                        sum += grad_input<V>(args, layout, m, p * shape.batch + b, c);
-                static_cast<V*>(args.grad_x)[(input * shape.batch + b) * shape.x_dim + c] = sum;
-            }
-    }
-
-    template <typename V>
-    static void sum_grad_extra(const MlpBackwardArgs& args, const MlpLayout& layout, int64_t proposal,
-                               int64_t begin) {
-        const MlpShape& shape = args.shape;
-        const int64_t end = std::min(begin + kLanes<V>, shape.batch);
-        for (int64_t b = begin; b < end; ++b)
-            for (int64_t c = 0; c < shape.extra_dim; ++c) {
-                const int64_t row = proposal * shape.batch + b;
-                V sum = 0;
-                for (int64_t m = 0; m < shape.members; ++m)
-                    sum += grad_input<V>(args, layout, m, row, shape.x_dim + c);
-                static_cast<V*>(args.grad_extra)[row * shape.extra_dim + c] = sum;
+    static void sum_inputs(const MemberBackward& call, int64_t begin) {
+        const MlpShape& shape = call.shape;
+        const int64_t input = shape.inputs == 1 ? 0 : call.member;
+        V* const grad_x = static_cast<V*>(call.args.grad_x);
+        V* const grad_extra = static_cast<V*>(call.args.grad_extra);
+        for (int64_t p = 0; p < shape.proposals; ++p)
+            for (int64_t b = begin; b < std::min(begin + kLanes<V>, shape.batch); ++b) {
+                const int64_t row = p * shape.batch + b;
+                const V* from = call.panel_scratch<V>(row / kLanes<V>) + call.layout.grad_input +
+                                row % kLanes<V>;
+                const auto add = [&](V* to, int64_t feature, int64_t width, bool first) {
+                    for (int64_t c = 0; c < width; ++c) {
+                        const V value = from[(feature + c) * kLanes<V>];
+                        to[c] = first ? value : to[c] + value;
+                    }
+                };
+                if (grad_x)
+                    add(grad_x + (input * shape.batch + b) * shape.x_dim, 0, shape.x_dim,
+                        p == 0 && (call.member == 0 || shape.inputs > 1));
+                if (grad_extra)
+                    add(grad_extra + row * shape.extra_dim, shape.x_dim, shape.extra_dim, call.member == 0);
             }
     }
 };
 
 template <typename V>
 void run_backward(const MlpBackwardArgs& args, int threads) {
-    run_slots<Through, V>(args, threads);
-    run_slots<Sums, V>(args, threads);
+    MemberBackward call{args, args.shape, mlp_layout(args.shape), 0};
+    for (; call.member < args.shape.members; ++call.member) {
+        run_slots<Through, V>(call, threads);
+        run_slots<Sums, V>(call, threads);
+    }
 }
 
 }  // namespace

@@ -30,14 +30,19 @@ IBRL_ALWAYS_INLINE P relu(P value) {
     return value < P{} ? P{} : value;  // a NaN stays
 }
 
-// The sum of a vector's values, pairwise.
-template <typename Isa, typename V>
-IBRL_ALWAYS_INLINE V sum_lanes(Vector<Isa, V> vector) {
-    V value[Lane<Isa, V>::size];
-    std::memcpy(value, &vector, sizeof vector);
-    for (int64_t half = Lane<Isa, V>::size / 2; half > 0; half /= 2)
-        for (int64_t i = 0; i < half; ++i) value[i] += value[i + half];
-    return value[0];
+// The sum of a vector's values, half on half.
+template <typename V, int Bytes>
+IBRL_ALWAYS_INLINE V sum_lanes(typename Lane<Bytes, V>::type vector) {
+    if constexpr (Bytes == 2 * sizeof(V)) {
+        return vector[0] + vector[1];
+    } else if constexpr (Bytes == 4 * sizeof(V)) {
+        return (vector[0] + vector[2]) + (vector[1] + vector[3]);
+    } else {
+        typename Lane<Bytes / 2, V>::type low, high;
+        std::memcpy(&low, &vector, sizeof low);
+        std::memcpy(&high, reinterpret_cast<const char*>(&vector) + sizeof low, sizeof high);
+        return sum_lanes<V, Bytes / 2>(low + high);
+    }
 }
 
 // A hidden layer behind its product, for one panel and `lanes` of its rows.
@@ -56,7 +61,7 @@ struct HiddenPass {
 template <typename Isa, typename V>
 IBRL_ALWAYS_INLINE void finish_hidden(const HiddenPass<V>& pass) {
     using P = Vector<Isa, V>;
-    constexpr int64_t size = Lane<Isa, V>::size;
+    constexpr int64_t size = kVector<Isa, V>;
     const V scale = V(1) / static_cast<V>(pass.width);
     for (int64_t lane = 0; lane < pass.lanes; lane += size) {
         V* values = pass.values + lane;
@@ -99,50 +104,66 @@ struct HiddenBackward {
     V* sums;  // [3, width]: over the panel's rows, gradients of bias and LayerNorm's weight and bias; or null
 };
 
-template <typename Isa, typename V>
-IBRL_ALWAYS_INLINE void finish_hidden_backward(const HiddenBackward<V>& pass) {
+// G vectors make up the rows that are computed: a sum over these is then one sum over lanes.
+template <typename Isa, typename V, int G>
+IBRL_ALWAYS_INLINE void finish_vectors_backward(const HiddenBackward<V>& pass) {
     using P = Vector<Isa, V>;
-    constexpr int64_t size = Lane<Isa, V>::size;
+    constexpr int64_t size = kVector<Isa, V>;
     const V scale = V(1) / static_cast<V>(pass.width);
-    const auto add = [&](int64_t lane, V* to, P value) __attribute__((always_inline)) {
-        const V sum = sum_lanes<Isa, V>(value);
-        *to = lane == 0 ? sum : *to + sum;
-    };
-    for (int64_t lane = 0; lane < pass.lanes; lane += size) {
-        P scaled = {}, projected = {};
-        for (int64_t begin = 0; begin < pass.width; begin += kSumBlock) {
-            P part = {}, part_projected = {};
-            for (int64_t o = begin; o < std::min(begin + kSumBlock, pass.width); ++o) {
-                const int64_t at = o * kLanes<V> + lane;
+    P scaled[G] = {}, projected[G] = {};
+    for (int64_t begin = 0; begin < pass.width; begin += kSumBlock) {
+        P part[G] = {}, part_projected[G] = {};
+        for (int64_t o = begin; o < std::min(begin + kSumBlock, pass.width); ++o) {
+            P of_bias = {}, of_weight = {};
+#pragma GCC unroll 8
+            for (int g = 0; g < G; ++g) {
+                const int64_t at = o * kLanes<V> + g * size;
                 P grad = load_vector<P>(pass.grad + at);
                 grad = load_vector<P>(pass.act + at) <= P{} ? P{} : grad;
                 if (pass.mask) grad *= load_vector<P>(pass.mask + at);
+                of_bias += grad;
                 if (pass.norm_weight) {
                     const P normalised = load_vector<P>(pass.normalised + at);
-                    if (pass.sums) {
-                        add(lane, pass.sums + pass.width + o, grad * normalised);
-                        add(lane, pass.sums + 2 * pass.width + o, grad);
-                    }
+                    of_weight += grad * normalised;
                     grad *= pass.norm_weight[o];
-                    part += grad, part_projected += grad * normalised;
-                } else if (pass.sums) {
-                    add(lane, pass.sums + o, grad);
+                    part[g] += grad, part_projected[g] += grad * normalised;
                 }
                 store_vector(pass.grad + at, grad);
             }
-            scaled += part, projected += part_projected;
+            if (!pass.sums) continue;
+            const int64_t norm = pass.norm_weight ? 2 * pass.width : 0;
+            pass.sums[norm + o] = sum_lanes<V, Isa::bytes>(of_bias);
+            if (norm) pass.sums[pass.width + o] = sum_lanes<V, Isa::bytes>(of_weight);
         }
-        if (!pass.norm_weight) continue;
-        scaled *= scale, projected *= scale;
-        const P rstd = load_vector<P>(pass.rstd + lane);
-        for (int64_t o = 0; o < pass.width; ++o) {
-            const int64_t at = o * kLanes<V> + lane;
-            const P normalised = load_vector<P>(pass.normalised + at);
-            const P grad = rstd * (load_vector<P>(pass.grad + at) - scaled - normalised * projected);
-            store_vector(pass.grad + at, grad);
-            if (pass.sums) add(lane, pass.sums + o, grad);
-        }
+        for (int g = 0; g < G; ++g) scaled[g] += part[g], projected[g] += part_projected[g];
     }
+    if (!pass.norm_weight) return;
+    P rstd[G];
+    for (int g = 0; g < G; ++g) {
+        rstd[g] = load_vector<P>(pass.rstd + g * size);
+        scaled[g] *= scale, projected[g] *= scale;
+    }
+    for (int64_t o = 0; o < pass.width; ++o) {
+        P sum = {};
+#pragma GCC unroll 8
+        for (int g = 0; g < G; ++g) {
+            const int64_t at = o * kLanes<V> + g * size;
+            const P normalised = load_vector<P>(pass.normalised + at);
+            const P grad = rstd[g] * (load_vector<P>(pass.grad + at) - scaled[g] - normalised * projected[g]);
+            store_vector(pass.grad + at, grad);
+            sum += grad;
+        }
+        if (pass.sums) pass.sums[o] = sum_lanes<V, Isa::bytes>(sum);
+    }
+}
+
+template <typename Isa, typename V>
+IBRL_ALWAYS_INLINE void finish_hidden_backward(const HiddenBackward<V>& pass) {
+    constexpr int all = kLanes<V> / kVector<Isa, V>;
+    if (pass.lanes == kLanes<V>)
+        finish_vectors_backward<Isa, V, all>(pass);
+    else
+        finish_vectors_backward<Isa, V, all / 2>(pass);
 }
 
 // Addresses of the rows of one panel.

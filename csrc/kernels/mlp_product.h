@@ -21,13 +21,14 @@ struct Avx512 {
     static constexpr int bytes = 64, rows = 8;
 };
 
-template <typename Isa, typename V>
+template <int Bytes, typename V>
 struct Lane {
-    typedef V type __attribute__((vector_size(Isa::bytes)));
-    static constexpr int64_t size = Isa::bytes / sizeof(V);
+    typedef V type __attribute__((vector_size(Bytes)));
 };
 template <typename Isa, typename V>
-using Vector = typename Lane<Isa, V>::type;
+using Vector = typename Lane<Isa::bytes, V>::type;
+template <typename Isa, typename V>
+constexpr int64_t kVector = Isa::bytes / static_cast<int64_t>(sizeof(V));
 
 template <typename P, typename V>
 IBRL_ALWAYS_INLINE P load_vector(const V* from) {
@@ -71,7 +72,7 @@ template <typename Isa, typename V, int R, int N>
 IBRL_ALWAYS_INLINE void multiply_tile(const Left<V>& left, const V* right, int64_t from_row, int64_t column,
                                       const Result<V>& result) {
     using P = Vector<Isa, V>;
-    constexpr int64_t size = Lane<Isa, V>::size;
+    constexpr int64_t size = kVector<Isa, V>;
     constexpr int groups = (R + 3) / 4;
     const int64_t stride = left.row * sizeof(V), stride3 = 3 * stride, step = left.inner * sizeof(V);
     P sum[R][N] = {};
@@ -129,7 +130,7 @@ IBRL_ALWAYS_INLINE void multiply_columns(const Left<V>& left, int64_t rows, cons
 // result = left * right (+ bias), for the columns that the result has.
 template <typename Isa, typename V>
 IBRL_ALWAYS_INLINE void multiply(const Left<V>& left, int64_t rows, const V* right, const Result<V>& result) {
-    constexpr int64_t size = Lane<Isa, V>::size;
+    constexpr int64_t size = kVector<Isa, V>;
     int64_t column = 0;
     for (; column + size < result.columns; column += 2 * size)
         multiply_columns<Isa, V, 2>(left, rows, right, column, result);

@@ -41,23 +41,19 @@ def _rows(tensor: Tensor | None) -> Tensor | None:
     return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
 
 
-def _slots(units: int) -> int:
-    """Parts of the work, each with scratch of its own, that threads take."""
-    return max(1, min(torch.get_num_threads(), units))
-
-
 class _Sizes:
     """How many elements a call needs: `mlp_layout` in csrc/kernels/mlp.h."""
 
     def __init__(self, x: Tensor, out_shape: Sequence[int], shape: MLPShape, layer_norm: bool) -> None:
         members, rows, _ = out_shape
         widths, lanes = shape.widths, 16 if x.dtype == torch.float64 else 32
-        self.units = members * -(-rows // lanes)
-        self.slots = _slots(self.units)
+        panels = -(-rows // lanes)
+        # parts of the work, each with scratch of its own, that threads take
+        self.slots = max(1, min(torch.get_num_threads(), members * panels))
         hidden, parts = widths[1:-1], 2 if layer_norm else 1
-        self.saved = self.units * lanes * (parts * sum(hidden) + (len(hidden) if layer_norm else 0))
+        self.saved = members * panels * lanes * (parts * sum(hidden) + (len(hidden) if layer_norm else 0))
         self.forward = self.slots * 4 * max(widths) * lanes
-        self.backward = self.units * ((lanes + 3) * sum(widths[1:]) + lanes * widths[0])
+        self.backward = panels * ((lanes + 3) * sum(widths[1:]) + lanes * widths[0])
         self.backward += self.slots * lanes * max(*widths, rows)
 
 
