@@ -64,16 +64,21 @@ class Size:
         return shapes
 
 
-_SMALL = NetworkConfig(
-    actor=ActorConfig(hidden=(256, 256)), critic=CriticConfig(num_critics=2, hidden=(256, 256))
-)
+def _small(num_critics: int) -> NetworkConfig:
+    """Networks of 2 x 256, as the small presets have."""
+    critic = CriticConfig(num_critics=num_critics, hidden=(256, 256))
+    return NetworkConfig(actor=ActorConfig(hidden=(256, 256)), critic=critic)
+
+
 _SMALL_BC = BCNetworkConfig(actor=ActorConfig(hidden=(256, 256, 256), dropout=0.0))
 _RESNET = BCNetworkConfig.pixel_resnet18()
 SIZES = {
     "state": Size(NetworkConfig.state(), BCNetworkConfig(), 23, 3, 7, 256, 5),
     "pixel": Size(NetworkConfig.pixel_vit(), _RESNET, 9, 3, 7, 256, 1, image=(3, 96, 96)),
     "drq": Size(NetworkConfig.pixel_drq(), _RESNET, 0, 1, 4, 256, 1, image=(3, 84, 84)),
-    "quickstart": Size(_SMALL, _SMALL_BC, 39, 1, 4, 128, 2),
+    "quickstart": Size(_small(2), _SMALL_BC, 39, 1, 4, 128, 2),
+    "small, 5 critics": Size(_small(5), _SMALL_BC, 39, 1, 4, 256, 2),
+    "small, 10 critics": Size(_small(10), _SMALL_BC, 39, 1, 4, 256, 4),
 }
 
 

@@ -1,8 +1,8 @@
 """A whole MLP, or an ensemble of them, as one op forward and one backward, for the CPU.
 
-Small networks are bound by calls there, not by arithmetic. On CUDA it is the composition of batched products: a
-CUDA graph replays its launches without the host, and one kernel for a whole MLP would pass all of it through few
-multiprocessors where the products spread over all.
+Small networks are bound by calls there, not by arithmetic. On CUDA it is the composition of batched products:
+a CUDA graph replays its launches without the host, and one kernel for a whole MLP would keep a panel of rows
+on one multiprocessor where the products of a layer spread over all of them.
 """
 
 from __future__ import annotations
@@ -67,8 +67,7 @@ def mlp(
 ) -> Tensor:
     """Compute linear, (LayerNorm), (mask), ReLU per hidden layer, a last linear layer, (tanh).
 
-    Differentiable once, with respect to x, extra and parameters. On the CPU results depend neither on the number
-    of threads nor on chance.
+    Differentiable once, with respect to x, extra and parameters. The number of threads changes no bit.
 
     Args:
         x: float32 or float64 `[num_members or 1, batch, x_dim]`, an input for each member or one for all.
@@ -76,11 +75,11 @@ def mlp(
             and, with layer_norm, LayerNorm's weight and bias `[num_members, out]`; then the last layer's two.
             A single network's may lack the first dimension. At most 16 layers.
         layer_norm: whether the hidden layers have LayerNorms.
-        extra: `[proposals, batch, extra_dim]`, features behind those of x: row p * batch + b of every member's
-            input is x[b] and extra[p, b]; None for none.
-        mask: `[proposals * batch, sum of the hidden widths]`, what ReLU's inputs are multiplied by (dropout: 0
-            or 1 / (1 - p)), the same for every member; None for none.
-        subset: `[K]` int64, the members to compute, only where no gradient is asked for; None computes all.
+        extra: `[proposals, batch, extra_dim]`, features behind those of x: row p * batch + b of every
+            member's input is x[b] and extra[p, b]; None for none.
+        mask: `[proposals * batch, sum of the hidden widths]`, what ReLU's inputs are multiplied by (dropout:
+            0 or 1 / (1 - p)), the same for every member; None for none.
+        subset: `[K]` int64, the members to compute; only where no gradient is asked for. None computes all.
         tanh: whether tanh follows the last layer.
         out: to write into, contiguous and apart from everything else; only where no gradient is asked for.
 
