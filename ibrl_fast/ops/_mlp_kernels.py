@@ -18,75 +18,97 @@ _EPS = 1e-5
 MAX_LAYERS = 16
 
 
-class MLPShape(NamedTuple):
-    """What the parameters say: how many members, features from the input to the output."""
+class MLPPlan:
+    """What checked parameters say about every call with them.
 
-    num_members: int
-    widths: tuple[int, ...]
+    Args:
+        parameters: of a single network or an ensemble, as `ops.mlp` takes them.
+        layer_norm: whether the hidden layers have LayerNorms.
+    """
 
+    def __init__(self, parameters: Sequence[Tensor], layer_norm: bool) -> None:
+        first, step = parameters[0], 4 if layer_norm else 2
+        biases = [*parameters[1:-2:step], parameters[-1]]
+        self.layer_norm = layer_norm
+        self.dtype, self.device = first.dtype, first.device
+        self.num_members = 1 if first.dim() == 2 else first.shape[0]
+        self.widths = [first.shape[-1], *(bias.shape[-1] for bias in biases)]
+        self.contiguous = all(parameter.is_contiguous() for parameter in parameters)
+        # where the gradients begin in one tensor for all, each at a whole vector; then its size
+        counts = (-(-parameter.numel() // 16) * 16 for parameter in parameters)
+        *self.offsets, self.size = itertools.accumulate(counts, initial=0)
+        self.shapes = [parameter.shape for parameter in parameters]
+        self.strides = [torch.empty(shape, device="meta").stride() for shape in self.shapes]
 
-def shape_of(parameters: Sequence[Tensor], layer_norm: bool) -> MLPShape:
-    """Read a checked list of parameters."""
-    first, step = parameters[0], 4 if layer_norm else 2
-    biases = [*parameters[1:-2:step], parameters[-1]]
-    widths = (first.shape[-1], *(bias.shape[-1] for bias in biases))
-    return MLPShape(1 if first.dim() == 2 else first.shape[0], widths)
-
-
-def _rows(tensor: Tensor | None) -> Tensor | None:
-    """A tensor without its graph, whose last dimension has no gaps."""
-    if tensor is None:
-        return None
-    tensor = tensor.detach()
-    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
-
-
-class _Sizes:
-    """How many elements a call needs: `mlp_layout` in csrc/kernels/mlp.h."""
-
-    def __init__(self, x: Tensor, out_shape: Sequence[int], shape: MLPShape, layer_norm: bool) -> None:
-        members, rows, _ = out_shape
-        widths, lanes = shape.widths, 16 if x.dtype == torch.float64 else 32
-        panels = -(-rows // lanes)
+    def sizes(self, members: int, rows: int) -> MLPSizes:
+        """How many elements a call needs: `mlp_layout` in csrc/kernels/mlp.h."""
+        widths, lanes = self.widths, 16 if self.dtype == torch.float64 else 32
+        hidden, panels = sum(widths[1:-1]), -(-rows // lanes)
         # parts of the work, each with scratch of its own, that threads take
-        self.slots = max(1, min(torch.get_num_threads(), members * panels))
-        hidden, parts = widths[1:-1], 2 if layer_norm else 1
-        self.saved = members * panels * lanes * (parts * sum(hidden) + (len(hidden) if layer_norm else 0))
-        self.forward = self.slots * 4 * max(widths) * lanes
-        self.backward = panels * ((lanes + 3) * sum(widths[1:]) + lanes * widths[0])
-        self.backward += self.slots * lanes * max(*widths, rows)
+        slots = max(1, min(torch.get_num_threads(), members * panels))
+        saved = (2 * hidden + len(widths) - 2) if self.layer_norm else hidden
+        backward = panels * ((lanes + 3) * sum(widths[1:]) + lanes * widths[0])
+        return MLPSizes(
+            slots,
+            members * panels * lanes * saved,
+            slots * 4 * max(widths) * lanes,
+            backward + slots * lanes * max(*widths, rows),
+        )
+
+
+class MLPSizes(NamedTuple):
+    """Parts of a call's work, and the elements that it needs."""
+
+    slots: int
+    saved: int
+    forward: int
+    backward: int
 
 
 def compute(
+    plan: MLPPlan,
     x: Tensor,
     extra: Tensor | None,
     mask: Tensor | None,
     subset: Tensor | None,
-    parameters: Sequence[Tensor],
-    layer_norm: bool,
+    parameters: list[Tensor],
     tanh: bool,
     out: Tensor,
 ) -> None:
-    """Write the values into `out` `[members, rows, out_dim]`; the arguments are checked."""
-    sizes = _Sizes(x, out.shape, shape_of(parameters, layer_norm), layer_norm)
-    given = [_rows(tensor) for tensor in (x, extra, mask)]
-    subset = None if subset is None else subset.contiguous()
-    weights = [parameter.detach().contiguous() for parameter in parameters]
-    scratch = x.new_empty(sizes.forward)
-    _mlp(*given, subset, weights, layer_norm, tanh, sizes.slots, out, None, scratch)
+    """Write the values into `out` `[members, rows, out_dim]`; arguments are checked, no gradient is asked for."""
+    sizes = plan.sizes(out.shape[0], out.shape[1])
+    if subset is not None:
+        subset = subset.contiguous()
+    _mlp(
+        _rows(x), _rows(extra), _rows(mask), subset, _dense(plan, parameters), plan.widths, plan.layer_norm,
+        tanh, sizes.slots, out, None, torch.empty(sizes.forward, dtype=x.dtype),
+    )  # fmt: skip
 
 
 def differentiable(
+    plan: MLPPlan,
     x: Tensor,
     extra: Tensor | None,
     mask: Tensor | None,
-    layer_norm: bool,
+    parameters: list[Tensor],
     tanh: bool,
-    parameters: Sequence[Tensor],
 ) -> Tensor:
     """Return the values `[members, rows, out_dim]`; the arguments are checked."""
-    result: Tensor = _MLP.apply(x, extra, mask, layer_norm, tanh, *parameters)
+    result: Tensor = _MLP.apply(plan, x, extra, mask, tanh, *parameters)
     return result
+
+
+def _rows(tensor: Tensor | None) -> Tensor | None:
+    """Return a tensor whose last dimension has no gaps."""
+    if tensor is None or tensor.stride(-1) == 1 or tensor.shape[-1] == 1:
+        return tensor
+    return tensor.contiguous()
+
+
+def _dense(plan: MLPPlan, parameters: Sequence[Tensor]) -> list[Tensor]:
+    if plan.contiguous:
+        return list(parameters)
+    return [parameter.contiguous() for parameter in parameters]
 
 
 class _MLP(torch.autograd.Function):
@@ -95,56 +117,51 @@ class _MLP(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
+        plan: MLPPlan,
         x: Tensor,
         extra: Tensor | None,
         mask: Tensor | None,
-        layer_norm: bool,
         tanh: bool,
         *parameters: Tensor,
     ) -> Tensor:
-        shape = shape_of(parameters, layer_norm)
-        out_shape = (
-            shape.num_members,
-            x.shape[1] * (1 if extra is None else extra.shape[0]),
-            shape.widths[-1],
-        )
-        sizes = _Sizes(x, out_shape, shape, layer_norm)
-        x, extra, mask = (_rows(tensor) for tensor in (x, extra, mask))
-        weights = [parameter.contiguous() for parameter in parameters]
-        out, saved, scratch = x.new_empty(out_shape), x.new_empty(sizes.saved), x.new_empty(sizes.forward)
-        _mlp(x, extra, mask, None, weights, layer_norm, tanh, sizes.slots, out, saved, scratch)
+        rows = x.shape[1] * (1 if extra is None else extra.shape[0])
+        sizes = plan.sizes(plan.num_members, rows)
+        x, extra, mask, weights = _rows(x), _rows(extra), _rows(mask), _dense(plan, parameters)
+        out = torch.empty((plan.num_members, rows, plan.widths[-1]), dtype=x.dtype)
+        saved = torch.empty(sizes.saved, dtype=x.dtype)
+        _mlp(
+            x, extra, mask, None, weights, plan.widths, plan.layer_norm, tanh, sizes.slots, out, saved,
+            torch.empty(sizes.forward, dtype=x.dtype),
+        )  # fmt: skip
         ctx.save_for_backward(x, extra, mask, out, saved, *weights)
-        ctx.layer_norm, ctx.tanh = layer_norm, tanh
+        ctx.plan, ctx.tanh = plan, tanh
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, extra, mask, out, saved, *weights = ctx.saved_tensors
-        wants_x, wants_extra, wants_weights = (*ctx.needs_input_grad[:2], any(ctx.needs_input_grad[5:]))
-        sizes = _Sizes(x, out.shape, shape_of(weights, ctx.layer_norm), ctx.layer_norm)
-        grad_x = torch.empty(x.shape, dtype=x.dtype) if wants_x else None
-        grad_extra = torch.empty(extra.shape, dtype=x.dtype) if wants_extra else None
-        flat, offsets = None, _offsets(weights)
-        if wants_weights:
-            flat = x.new_empty(offsets[-1])
-        scratch = x.new_empty(sizes.backward)
-        _mlp_backward(
-            x, extra, mask, weights, ctx.layer_norm, ctx.tanh, sizes.slots, out, saved,
-            grad.contiguous(), grad_x, grad_extra, flat, scratch,
-        )  # fmt: skip
-        grads = [None] * len(weights)
-        if flat is not None:
-            grads = [
-                flat.as_strided(weight.shape, weight.stride(), offset)
-                for weight, offset in zip(weights, offsets)
-            ]
-        return grad_x, grad_extra, None, None, None, *grads
+        # a second derivative is refused; without a graph to build, that costs nothing
+        formula = once_differentiable(_backward) if torch.is_grad_enabled() else _backward
+        grads: tuple[Tensor | None, ...] = formula(ctx, grad)
+        return grads
 
 
-def _offsets(weights: list[Tensor]) -> list[int]:
-    """Where the gradients of weights begin in one tensor for all, each at a whole vector; then its size."""
-    return list(itertools.accumulate((-(-weight.numel() // 16) * 16 for weight in weights), initial=0))
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    plan: MLPPlan = ctx.plan
+    x, extra, mask, out, saved, *weights = ctx.saved_tensors
+    _, wants_x, wants_extra, _, _, *wants_weights = ctx.needs_input_grad
+    sizes = plan.sizes(out.shape[0], out.shape[1])
+    grad_x = torch.empty(x.shape, dtype=x.dtype) if wants_x else None
+    grad_extra = torch.empty(extra.shape, dtype=x.dtype) if wants_extra else None
+    flat = torch.empty(plan.size, dtype=x.dtype) if True in wants_weights else None
+    _mlp_backward(
+        x, extra, mask, weights, plan.widths, plan.layer_norm, ctx.tanh, sizes.slots, out, saved,
+        grad.contiguous(), grad_x, grad_extra, flat, plan.offsets,
+        torch.empty(sizes.backward, dtype=x.dtype),
+    )  # fmt: skip
+    grads: list[Tensor | None] = [None] * len(weights)
+    if flat is not None:
+        grads = [*map(flat.as_strided, plan.shapes, plan.strides, plan.offsets)]
+    return None, grad_x, grad_extra, None, None, *grads
 
 
 _WEIGHTS = ("weight", "bias", "norm_weight", "norm_bias")
@@ -167,6 +184,7 @@ def _input_fields(
     extra: Tensor | None,
     mask: Tensor | None,
     parameters: list[Tensor],
+    widths: list[int],
     layer_norm: bool,
     tanh: bool,
     slots: int,
@@ -175,11 +193,10 @@ def _input_fields(
     scratch: Tensor,
 ) -> dict[str, Any]:
     inputs, batch, x_dim = x.shape
-    widths = shape_of(parameters, layer_norm).widths
     return {
         **_columns([parameter.data_ptr() for parameter in parameters], layer_norm, _WEIGHTS),
-        "in_dim": list(widths[:-1]),
-        "out_dim": list(widths[1:]),
+        "in_dim": widths[:-1],
+        "out_dim": widths[1:],
         "members": out.shape[0],
         "inputs": inputs,
         "proposals": 1 if extra is None else extra.shape[0],
@@ -215,23 +232,20 @@ def _fields(
     return {  # type: ignore[typeddict-item, return-value]
         **_input_fields(x, extra, mask, parameters, *rest),
         "subset": address_of(subset),
-        "num_members": shape_of(parameters, rest[0]).num_members,
+        "num_members": _members(parameters),
         "eps": _EPS,
     }
 
 
+def _members(parameters: list[Tensor]) -> int:
+    return 1 if parameters[0].dim() == 2 else parameters[0].shape[0]
+
+
 def _explain(
-    bad: int,
-    x: Tensor,
-    extra: object,
-    mask: object,
-    subset: Tensor,
-    parameters: list[Tensor],
-    layer_norm: bool,
-    *_: object,
+    bad: int, x: Tensor, extra: object, mask: object, subset: Tensor, parameters: list[Tensor], *_: object
 ) -> Exception:
-    members = shape_of(parameters, layer_norm).num_members
-    return IndexError(f"subset: expected members 0 to {members - 1}, got {int(subset[bad])}")
+    last = _members(parameters) - 1
+    return IndexError(f"subset: expected members 0 to {last}, got {int(subset[bad])}")
 
 
 def _backward_fields(
@@ -239,6 +253,7 @@ def _backward_fields(
     extra: Tensor | None,
     mask: Tensor | None,
     parameters: list[Tensor],
+    widths: list[int],
     layer_norm: bool,
     tanh: bool,
     slots: int,
@@ -248,15 +263,16 @@ def _backward_fields(
     grad_x: Tensor | None,
     grad_extra: Tensor | None,
     gradients: Tensor | None,
+    offsets: list[int],
     scratch: Tensor,
 ) -> _core.MlpBackwardFields:
     columns: dict[str, list[int]] = {name: [] for name in _GRADIENTS}
     if gradients is not None:
         begin, size = gradients.data_ptr(), gradients.element_size()
-        addresses = [begin + size * offset for offset in _offsets(parameters)[:-1]]
+        addresses = [begin + size * offset for offset in offsets]
         columns = _columns(addresses, layer_norm, _GRADIENTS)
     return {  # type: ignore[typeddict-item, return-value]
-        **_input_fields(x, extra, mask, parameters, layer_norm, tanh, slots, out, saved, scratch),
+        **_input_fields(x, extra, mask, parameters, widths, layer_norm, tanh, slots, out, saved, scratch),
         "grad_out": grad_out.data_ptr(),
         "grad_x": address_of(grad_x),
         "grad_extra": address_of(grad_extra),
@@ -267,14 +283,15 @@ def _backward_fields(
 _INPUTS = "Tensor x, Tensor? extra, Tensor? mask, "
 _mlp = register(
     "mlp",
-    f"{_INPUTS}Tensor? subset, Tensor[] parameters, bool layer_norm, bool tanh, int slots, Tensor(a!) out, "
+    f"{_INPUTS}Tensor? subset, Tensor[] parameters, int[] widths, bool layer_norm, bool tanh, int slots, Tensor(a!) out, "
     "Tensor(b!)? saved, Tensor(c!) scratch",
     _fields,
     explain=_explain,
 )
 _mlp_backward = register(
     "mlp_backward",
-    f"{_INPUTS}Tensor[] parameters, bool layer_norm, bool tanh, int slots, Tensor out, Tensor saved, "
-    "Tensor grad_out, Tensor(a!)? grad_x, Tensor(b!)? grad_extra, Tensor(c!)? gradients, Tensor(d!) scratch",
+    f"{_INPUTS}Tensor[] parameters, int[] widths, bool layer_norm, bool tanh, int slots, Tensor out, Tensor saved, "
+    "Tensor grad_out, Tensor(a!)? grad_x, Tensor(b!)? grad_extra, Tensor(c!)? gradients, int[] offsets, "
+    "Tensor(d!) scratch",
     _backward_fields,
 )

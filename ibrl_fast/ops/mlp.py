@@ -7,12 +7,14 @@ on one multiprocessor where the products of a layer spread over all of them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ibrl_fast.errors import ArgumentError
-from ibrl_fast.ops._mlp_kernels import MAX_LAYERS, MLPShape, compute, differentiable, shape_of
+from ibrl_fast.ops._mlp_kernels import MAX_LAYERS, MLPPlan, compute, differentiable
 from ibrl_fast.ops.checks import check_apart, check_list, check_out, check_tensor
 
 _EPS = 1e-5
@@ -98,24 +100,24 @@ def mlp(
     if extra is not None:
         check_tensor("extra", extra, ("proposals", batch, "extra_dim"), (x.dtype,), x.device)
         proposals, extra_dim = extra.shape[0], extra.shape[2]
-    shape = _check_parameters(parameters, x, x.shape[2] + extra_dim, layer_norm)
+    plan = _plan(parameters, x, x.shape[2] + extra_dim, layer_norm)
     if subset is not None:
         check_tensor("subset", subset, ("K",), (torch.int64,), x.device)
-    members = shape.num_members if subset is None else subset.shape[0]
+    members = plan.num_members if subset is None else subset.shape[0]
     if x.shape[0] not in (1, members):
         raise ArgumentError(f"x: expected [1 or {members}, batch, x_dim], got {list(x.shape)}")
     if mask is not None:
-        check_tensor("mask", mask, (proposals * batch, sum(shape.widths[1:-1])), (x.dtype,), x.device)
+        check_tensor("mask", mask, (proposals * batch, sum(plan.widths[1:-1])), (x.dtype,), x.device)
     needs_grad = torch.is_grad_enabled() and (
         x.requires_grad
         or (extra is not None and extra.requires_grad)
-        or any(parameter.requires_grad for parameter in parameters)
+        or True in [parameter.requires_grad for parameter in parameters]
     )
     if needs_grad and (subset is not None or out is not None):
         given = "subset" if subset is not None else "out"
         raise ArgumentError(f"{given}: expected None where a gradient is asked for, got a tensor")
     if out is not None:
-        check_out("out", out, (members, proposals * batch, shape.widths[-1]), x.dtype, x.device)
+        check_out("out", out, (members, proposals * batch, plan.widths[-1]), x.dtype, x.device)
         check_apart("out", (out,), (x, extra, mask, subset, *parameters))
 
     if x.device.type != "cpu":
@@ -124,14 +126,36 @@ def mlp(
         )
         return y if out is None else out.copy_(y)
     if needs_grad:
-        return differentiable(x, extra, mask, layer_norm, tanh, parameters)
+        return differentiable(plan, x, extra, mask, parameters, tanh)
     if out is None:
-        out = torch.empty((members, proposals * batch, shape.widths[-1]), dtype=x.dtype)
-    compute(x, extra, mask, subset, parameters, layer_norm, tanh, out)
+        out = torch.empty((members, proposals * batch, plan.widths[-1]), dtype=x.dtype)
+    compute(plan, x, extra, mask, subset, parameters, tanh, out)
     return out
 
 
-def _check_parameters(parameters: list[Tensor], x: Tensor, width: int, layer_norm: bool) -> MLPShape:
+# by what decides whether parameters fit each other: these stay the same from call to call
+_PLANS: dict[Any, MLPPlan] = {}
+_MAX_PLANS = 256
+
+
+def _plan(parameters: list[Tensor], x: Tensor, width: int, layer_norm: bool) -> MLPPlan:
+    """Return what the parameters say, checked once for parameters that look alike."""
+    if torch.compiler.is_compiling():
+        return _checked_plan(parameters, x, width, layer_norm)
+    try:
+        key = layer_norm, *[(p.shape, p.dtype, p.device, p.layout, p.stride()) for p in parameters]
+        plan = _PLANS.get(key)
+    except (AttributeError, RuntimeError, TypeError):  # no list of dense tensors
+        return _checked_plan(parameters, x, width, layer_norm)
+    if plan is None or (plan.dtype, plan.device, plan.widths[0]) != (x.dtype, x.device, width):
+        plan = _checked_plan(parameters, x, width, layer_norm)
+        if len(_PLANS) >= _MAX_PLANS:
+            _PLANS.clear()
+        _PLANS[key] = plan
+    return plan
+
+
+def _checked_plan(parameters: list[Tensor], x: Tensor, width: int, layer_norm: bool) -> MLPPlan:
     """Check that the parameters fit inputs of a width and each other."""
     parameters, step = check_list("parameters", parameters), 4 if layer_norm else 2
     if len(parameters) < 2 or (len(parameters) - 2) % step or len(parameters) > step * (MAX_LAYERS - 1) + 2:
@@ -147,4 +171,4 @@ def _check_parameters(parameters: list[Tensor], x: Tensor, width: int, layer_nor
         shape = (*members, "out", width) if is_weight else (*members, width)
         check_tensor(f"parameters[{i}]", parameter, shape, (x.dtype,), x.device)
         width = parameter.shape[-2 if is_weight else -1]
-    return shape_of(parameters, layer_norm)
+    return MLPPlan(parameters, layer_norm)
