@@ -45,13 +45,13 @@ struct MlpShape {
 
 struct MlpArgs {
     MlpShape shape;
-    const void* x;          // [inputs, batch, x_dim] V; inputs is 1 (shared) or members
-    const void* extra;      // [proposals, batch, extra_dim] V, or null
-    const void* mask;       // [rows, sum of hidden widths] V, or null; multiplies in front of ReLU
-    const int64_t* subset;  // [members]: which of the weights' members, or null for all
-    void* out;              // [members, rows, last out_dim] V
-    void* saved;            // [units * saved_unit] V for the backward, or null
-    void* scratch;          // [slots * forward_slot] V
+    const void* x;                     // [inputs, batch, x_dim] V; inputs is 1 (shared) or members
+    const void* extra;                 // [proposals, batch, extra_dim] V, or null
+    const void* mask;                  // [rows, sum of hidden widths] V, or null; multiplies in front of ReLU
+    const int64_t* subset;             // [members]: which of the weights' members, or null for all
+    void* out;                         // [members, rows, last out_dim] V
+    void* saved;                       // [units * saved_unit] V for the backward, or null
+    void* scratch;                     // [slots * forward_slot] V
     int64_t saved_size, scratch_size;  // elements that there are
     int64_t x_strides[2], extra_strides[2], mask_stride;  // elements; the last dimension's is 1
     int64_t num_members;
@@ -85,7 +85,8 @@ struct MlpBackwardArgs {
 
 // Where things lie in a unit's share of `saved`, and in a panel's of the backward's scratch, in elements.
 struct MlpLayout {
-    int64_t act[kMaxMlpLayers], normalised[kMaxMlpLayers], rstd[kMaxMlpLayers];
+    // of a hidden layer the forward keeps LayerNorm's normalised values, without LayerNorm the activations
+    int64_t kept[kMaxMlpLayers], rstd[kMaxMlpLayers];
     int64_t delta[kMaxMlpLayers], sums[kMaxMlpLayers], mask[kMaxMlpLayers];
     int64_t grad_input, saved_unit = 0, backward_panel = 0;
     int64_t forward_slot, backward_slot;
@@ -102,10 +103,8 @@ inline MlpLayout mlp_layout(const MlpShape& shape) {
         layout.delta[l] = layout.backward_panel, layout.backward_panel += panel;
         layout.sums[l] = layout.backward_panel, layout.backward_panel += 3 * shape.layers[l].out_dim;
         if (l + 1 == shape.num_layers) break;
-        layout.act[l] = layout.saved_unit, layout.saved_unit += panel;
-        if (!shape.layer_norm) continue;
-        layout.normalised[l] = layout.saved_unit, layout.saved_unit += panel;
-        layout.rstd[l] = layout.saved_unit, layout.saved_unit += lanes;
+        layout.kept[l] = layout.saved_unit, layout.saved_unit += panel;
+        if (shape.layer_norm) layout.rstd[l] = layout.saved_unit, layout.saved_unit += lanes;
     }
     layout.grad_input = layout.backward_panel, layout.backward_panel += shape.layers[0].in_dim * lanes;
     // input, two activations, a mask; for the backward a mask, or a panel of inputs for all rows

@@ -1,5 +1,4 @@
 #include "kernels/mlp.h"
-
 #include "kernels/mlp_passes.h"
 
 namespace ibrl {
@@ -22,8 +21,7 @@ struct MemberBackward {
     }
     template <typename V>
     const V* saved(int64_t panel) const {
-        return static_cast<const V*>(args.saved) +
-               (member * shape.panels() + panel) * layout.saved_unit;
+        return static_cast<const V*>(args.saved) + (member * shape.panels() + panel) * layout.saved_unit;
     }
     // This member's part of a weight or vector, `size` values to a member.
     template <typename V>
@@ -70,12 +68,12 @@ struct Through {
 
             const MlpLayer& hidden = shape.layers[l - 1];
             if (args.mask) rows.load_mask(layout.mask[l - 1], hidden.out_dim, mask);
-            const V* norm_weight = call.part(static_cast<const V*>(hidden.norm_weight), hidden.out_dim);
             finish_hidden_backward<Isa, V>(
-                {hidden.out_dim, rows.lanes, norm_weight,
-                 args.mask ? mask : nullptr, saved + layout.act[l - 1],
-                 norm_weight ? saved + layout.normalised[l - 1] : nullptr,
-                 norm_weight ? saved + layout.rstd[l - 1] : nullptr, grad,
+                {hidden.out_dim, rows.lanes,
+                 call.part(static_cast<const V*>(hidden.norm_weight), hidden.out_dim),
+                 call.part(static_cast<const V*>(hidden.norm_bias), hidden.out_dim),
+                 args.mask ? mask : nullptr, saved + layout.kept[l - 1],
+                 shape.layer_norm ? saved + layout.rstd[l - 1] : nullptr, grad,
                  of_weights ? scratch + layout.sums[l - 1] : nullptr});
         }
     }
@@ -138,13 +136,7 @@ struct Sums {
     template <typename V>
     static IBRL_ALWAYS_INLINE void load_inputs(const MemberBackward& call, int64_t l, int64_t column,
                                                int64_t count, int64_t panel, V* to) {
-        if (l > 0) {
-            const int64_t num_rows = std::min(kLanes<V>, call.shape.rows() - panel * kLanes<V>);
-            const V* act = call.saved<V>(panel) + call.layout.act[l - 1];
-            const V* features[kLanes<V>];
-            for (int64_t i = 0; i < count; ++i) features[i] = act + (column + i) * kLanes<V>;
-            return transpose<V>(features, count, num_rows, to);
-        }
+        if (l > 0) return load_activations(call, l - 1, column, count, panel, to);
         const PanelRows<V> rows(call.args, call.member, panel);
         const int64_t x_dim = call.shape.x_dim;
         for (int64_t i = 0; i < rows.count; ++i)
@@ -154,6 +146,37 @@ struct Sums {
                 if (c < count) value = at < x_dim ? rows.x[i][at] : rows.extra[i][at - x_dim];
                 to[i * kLanes<V> + c] = value;
             }
+    }
+
+    // The same for a hidden layer's activations, from what the forward kept.
+    template <typename V>
+    static IBRL_ALWAYS_INLINE void load_activations(const MemberBackward& call, int64_t l, int64_t column,
+                                                    int64_t count, int64_t panel, V* to) {
+        const int64_t first = panel * kLanes<V>, rows = std::min(kLanes<V>, call.shape.rows() - first);
+        const V* features[kLanes<V>];
+        for (int64_t i = 0; i < count; ++i)
+            features[i] = call.saved<V>(panel) + call.layout.kept[l] + (column + i) * kLanes<V>;
+        transpose<V>(features, count, rows, to);
+        if (!call.shape.layer_norm) return;
+        const MlpLayer& layer = call.shape.layers[l];
+        V weight[kLanes<V>] = {}, bias[kLanes<V>] = {}, factor[kLanes<V>];
+        const auto read = [&](const void* from, V* values) __attribute__((always_inline)) {
+            std::memcpy(values, call.part(static_cast<const V*>(from), layer.out_dim) + column,
+                        count * sizeof(V));
+        };
+        read(layer.norm_weight, weight), read(layer.norm_bias, bias);
+        const V* mask = static_cast<const V*>(call.args.mask);
+        for (int64_t i = 0; i < kLanes<V>; ++i) factor[i] = 1;
+        for (int64_t b = 0; b < rows; ++b) {
+            if (mask)
+                std::memcpy(factor, mask + (first + b) * call.args.mask_stride + call.layout.mask[l] + column,
+                            count * sizeof(V));
+            V* values = to + b * kLanes<V>;
+            for (int64_t i = 0; i < kLanes<V>; ++i) {
+                const V value = (values[i] * weight[i] + bias[i]) * factor[i];
+                values[i] = value < V(0) ? V(0) : value;
+            }
+        }
     }
 
     // Gradients of bias and LayerNorm: the panels' sums in order.
@@ -183,8 +206,8 @@ struct Sums {
         for (int64_t p = 0; p < shape.proposals; ++p)
             for (int64_t b = begin; b < std::min(begin + kLanes<V>, shape.batch); ++b) {
                 const int64_t row = p * shape.batch + b;
-                const V* from = call.panel_scratch<V>(row / kLanes<V>) + call.layout.grad_input +
-                                row % kLanes<V>;
+                const V* from =
+                    call.panel_scratch<V>(row / kLanes<V>) + call.layout.grad_input + row % kLanes<V>;
                 const auto add = [&](V* to, int64_t feature, int64_t width, bool first) {
                     for (int64_t c = 0; c < width; ++c) {
                         const V value = from[(feature + c) * kLanes<V>];

@@ -1,5 +1,4 @@
 #include "kernels/mlp.h"
-
 #include "kernels/mlp_passes.h"
 
 namespace ibrl {
@@ -23,9 +22,9 @@ struct Forward {
         const MlpShape& shape = args.shape;
         const int64_t member = args.subset ? args.subset[position] : position;
         const int64_t part = shape.max_width() * kLanes<V>;
-        V* saved = args.saved ? static_cast<V*>(args.saved) +
-                                    (position * shape.panels() + panel) * layout.saved_unit
-                              : nullptr;
+        V* saved = args.saved
+                       ? static_cast<V*>(args.saved) + (position * shape.panels() + panel) * layout.saved_unit
+                       : nullptr;
         const PanelRows<V> rows(args, position, panel);
         V* input = scratch;
         transpose<V>(rows.x, rows.count, shape.x_dim, input);
@@ -34,15 +33,15 @@ struct Forward {
         for (int64_t l = 0; l < shape.num_layers; ++l) {
             const MlpLayer& layer = shape.layers[l];
             const bool hidden = l + 1 < shape.num_layers;
-            // between two scratch panels where nothing is saved, and for the last layer
-            V* act = saved && hidden ? saved + layout.act[l] : scratch + (1 + l % 2) * part;
-            V* values = saved && hidden && shape.layer_norm ? saved + layout.normalised[l] : act;
+            V* act = scratch + (1 + l % 2) * part;
+            V* values = saved && hidden ? saved + layout.kept[l] : act;
+            if (!shape.layer_norm) act = values;
             const auto weight = static_cast<const V*>(layer.weight) + member * layer.out_dim * layer.in_dim;
             const auto of_member = [&](const void* vector) {
                 return vector ? static_cast<const V*>(vector) + member * layer.out_dim : nullptr;
             };
-            multiply<Isa, V>({weight, layer.in_dim, 1, 0, 1, layer.in_dim, layer.in_dim}, layer.out_dim, input,
-                             {values, kLanes<V>, rows.lanes, of_member(layer.bias)});
+            multiply<Isa, V>({weight, layer.in_dim, 1, 0, 1, layer.in_dim, layer.in_dim}, layer.out_dim,
+                             input, {values, kLanes<V>, rows.lanes, of_member(layer.bias)});
             if (hidden) {
                 V* mask = args.mask ? scratch + 3 * part : nullptr;
                 if (mask) rows.load_mask(layout.mask[l], layer.out_dim, mask);
@@ -51,8 +50,8 @@ struct Forward {
                                        saved && shape.layer_norm ? saved + layout.rstd[l] : nullptr,
                                        static_cast<V>(args.eps)});
             } else {
-                V* out = static_cast<V*>(args.out) +
-                         (position * shape.rows() + panel * kLanes<V>)*layer.out_dim;
+                V* out =
+                    static_cast<V*>(args.out) + (position * shape.rows() + panel * kLanes<V>)*layer.out_dim;
                 for (int64_t i = 0; i < rows.count; ++i)
                     for (int64_t o = 0; o < layer.out_dim; ++o) {
                         const V value = values[o * kLanes<V> + i];

@@ -96,9 +96,9 @@ template <typename V>
 struct HiddenBackward {
     int64_t width, lanes;
     const V* norm_weight;  // [width]; null without LayerNorm
-    const V* mask;         // panel, or null
-    const V* act;          // panels, as the forward left them
-    const V* normalised;
+    const V* norm_bias;
+    const V* mask;  // panel, or null
+    const V* kept;  // panel, as the forward left it
     const V* rstd;
     V* grad;  // panel, in place
     V* sums;  // [3, width]: over the panel's rows, gradients of bias and LayerNorm's weight and bias; or null
@@ -119,14 +119,17 @@ IBRL_ALWAYS_INLINE void finish_vectors_backward(const HiddenBackward<V>& pass) {
             for (int g = 0; g < G; ++g) {
                 const int64_t at = o * kLanes<V> + g * size;
                 P grad = load_vector<P>(pass.grad + at);
-                grad = load_vector<P>(pass.act + at) <= P{} ? P{} : grad;
+                const P kept = load_vector<P>(pass.kept + at);
+                P act = kept;
+                if (pass.norm_weight) act = kept * pass.norm_weight[o] + pass.norm_bias[o];
+                if (pass.mask) act *= load_vector<P>(pass.mask + at);
+                grad = act <= P{} ? P{} : grad;
                 if (pass.mask) grad *= load_vector<P>(pass.mask + at);
                 of_bias += grad;
                 if (pass.norm_weight) {
-                    const P normalised = load_vector<P>(pass.normalised + at);
-                    of_weight += grad * normalised;
+                    of_weight += grad * kept;
                     grad *= pass.norm_weight[o];
-                    part[g] += grad, part_projected[g] += grad * normalised;
+                    part[g] += grad, part_projected[g] += grad * kept;
                 }
                 store_vector(pass.grad + at, grad);
             }
@@ -148,7 +151,7 @@ IBRL_ALWAYS_INLINE void finish_vectors_backward(const HiddenBackward<V>& pass) {
 #pragma GCC unroll 8
         for (int g = 0; g < G; ++g) {
             const int64_t at = o * kLanes<V> + g * size;
-            const P normalised = load_vector<P>(pass.normalised + at);
+            const P normalised = load_vector<P>(pass.kept + at);
             const P grad = rstd[g] * (load_vector<P>(pass.grad + at) - scaled[g] - normalised * projected[g]);
             store_vector(pass.grad + at, grad);
             sum += grad;

@@ -55,7 +55,7 @@ IBRL_ALWAYS_INLINE void store_part(V* to, P value, int64_t count) {
 template <typename V>
 struct Left {
     const V* values;
-    int64_t row, inner, block;     // strides
+    int64_t row, inner, block;    // strides
     int64_t blocks, count, last;  // `count` of the inner dimension to a block, `last` in the last one
 };
 

@@ -46,7 +46,7 @@ class MLPPlan:
         hidden, panels = sum(widths[1:-1]), -(-rows // lanes)
         # parts of the work, each with scratch of its own, that threads take
         slots = max(1, min(torch.get_num_threads(), members * panels))
-        saved = (2 * hidden + len(widths) - 2) if self.layer_norm else hidden
+        saved = hidden + len(widths) - 2 if self.layer_norm else hidden
         backward = panels * ((lanes + 3) * sum(widths[1:]) + lanes * widths[0])
         return MLPSizes(
             slots,
@@ -75,7 +75,7 @@ def compute(
     tanh: bool,
     out: Tensor,
 ) -> None:
-    """Write the values into `out` `[members, rows, out_dim]`; arguments are checked, no gradient is asked for."""
+    """Write the values into `out` `[members, rows, out_dim]`, without gradients; all is checked."""
     sizes = plan.sizes(out.shape[0], out.shape[1])
     if subset is not None:
         subset = subset.contiguous()
@@ -112,7 +112,7 @@ def _dense(plan: MLPPlan, parameters: Sequence[Tensor]) -> list[Tensor]:
 
 
 class _MLP(torch.autograd.Function):
-    """Saves its arguments, the activations and LayerNorm's normalised values."""
+    """Saves its arguments and, per hidden layer, LayerNorm's normalised values or the activations."""
 
     @staticmethod
     def forward(
@@ -281,17 +281,17 @@ def _backward_fields(
 
 
 _INPUTS = "Tensor x, Tensor? extra, Tensor? mask, "
+_NETWORK = "Tensor[] parameters, int[] widths, bool layer_norm, bool tanh, int slots"
 _mlp = register(
     "mlp",
-    f"{_INPUTS}Tensor? subset, Tensor[] parameters, int[] widths, bool layer_norm, bool tanh, int slots, Tensor(a!) out, "
-    "Tensor(b!)? saved, Tensor(c!) scratch",
+    f"{_INPUTS}Tensor? subset, {_NETWORK}, Tensor(a!) out, Tensor(b!)? saved, Tensor(c!) scratch",
     _fields,
     explain=_explain,
 )
 _mlp_backward = register(
     "mlp_backward",
-    f"{_INPUTS}Tensor[] parameters, int[] widths, bool layer_norm, bool tanh, int slots, Tensor out, Tensor saved, "
-    "Tensor grad_out, Tensor(a!)? grad_x, Tensor(b!)? grad_extra, Tensor(c!)? gradients, int[] offsets, "
+    f"{_INPUTS}{_NETWORK}, Tensor out, Tensor saved, Tensor grad_out, "
+    "Tensor(a!)? grad_x, Tensor(b!)? grad_extra, Tensor(c!)? gradients, int[] offsets, "
     "Tensor(d!) scratch",
     _backward_fields,
 )
