@@ -189,8 +189,7 @@ class TD3Agent:
             features = self.encoder(batch.obs)
             q = self.critic(features, batch.action.unsqueeze(0)).squeeze(0).to(self.dtype)
         error = q.detach() - target
-        # the loss is the sum over critics of their mean squared errors; this is its gradient
-        self._step(q, error * (2.0 / len(batch)), self.critic_optimizer)
+        self._step(q, error * (2.0 / len(batch)), self.critic_optimizer)  # gradient of the loss below
         self.counts["critic_updates"] += 1
         return {
             "critic_loss": error.square_().mean(1).sum(),
@@ -297,10 +296,7 @@ class TD3Agent:
 
     @staticmethod
     def _step(output: Tensor, gradient: Tensor | None, optimizer: FlatAdam) -> None:
-        """One step of the optimiser's parameters and the EMA of its target.
-
-        The loss is `output`, or depends on it by this gradient.
-        """
+        """One step, and the EMA of the target, down a loss that is `output` or has this gradient there."""
         optimizer.zero_grad()
         output.backward(gradient)
         optimizer.step()

@@ -55,10 +55,10 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, dropout_mask: Tensor | None = None) -> Tensor:
         """Map `x` `[batch, in_dim]` to `[batch, out_dim]`; `dropout_mask` `[batch, sum(hidden)]` or None."""
-        # TorchScript drops a branch by this condition alone
-        if not torch.jit.is_scripting():  # type: ignore[attr-defined] # noqa: SIM102
-            if self._prefers_fused(x):
-                return self._fused(x, dropout_mask)
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            fused = self._fused(x, dropout_mask)
+            if fused is not None:
+                return fused
         start = 0
         for layer, norm in zip(self.hidden, self.norms):
             x = norm(layer(x))
@@ -70,14 +70,12 @@ class MLP(nn.Module):
         return torch.tanh(y) if self.tanh else y
 
     @torch.jit.unused
-    def _prefers_fused(self, x: Tensor) -> bool:
-        """Return whether one op computes this; PyTorch says what is wrong with inputs that do not fit."""
-        fits = x.dim() == 2 and x.shape[1] == self.widths[0]
-        return fits and prefers_fused_mlp(x, x.shape[0], self.widths)
-
-    @torch.jit.unused
-    def _fused(self, x: Tensor, dropout_mask: Tensor | None) -> Tensor:
-        """Compute the same as one op."""
+    def _fused(self, x: Tensor, dropout_mask: Tensor | None) -> Tensor | None:
+        """Compute the same as one op; None where that is not faster, or where PyTorch says what is wrong."""
+        if x.dim() != 2 or x.shape[1] != self.widths[0]:
+            return None
+        if not prefers_fused_mlp(x, x.shape[0], self.widths):
+            return None
         y = fused_mlp(x.unsqueeze(0), self.hidden, self.norms, self.output, mask=dropout_mask, tanh=self.tanh)
         return y.squeeze(0)
 
@@ -174,10 +172,10 @@ class EnsembleMLP(nn.Module):
             extra: `[proposals, batch, in_dim - x_dim]`, further features for a shared x, which every proposal
                 has in front of its own; None where x has all of them (proposals is 1).
         """
-        # TorchScript drops a branch by this condition alone
-        if not torch.jit.is_scripting():  # type: ignore[attr-defined] # noqa: SIM102
-            if self._prefers_fused(x, subset, extra):
-                return self._fused(x, subset, extra)
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            fused = self._fused(x, subset, extra)
+            if fused is not None:
+                return fused
         if extra is not None:
             x = torch.cat([x.expand(extra.shape[0], -1, -1), extra], dim=2)
             x = x.reshape(1, x.shape[0] * x.shape[1], x.shape[2])
@@ -188,16 +186,13 @@ class EnsembleMLP(nn.Module):
         return self.output(x, subset)
 
     @torch.jit.unused
-    def _prefers_fused(self, x: Tensor, subset: Tensor | None, extra: Tensor | None) -> bool:
-        """Return whether one op computes this; it gives no gradients of a subset."""
+    def _fused(self, x: Tensor, subset: Tensor | None, extra: Tensor | None) -> Tensor | None:
+        """Compute the same as one op, which gives no gradients of a subset; None where that is not faster."""
         rows = x.shape[1] * (1 if extra is None else extra.shape[0])
         if subset is not None and torch.is_grad_enabled():
-            return False
-        return prefers_fused_mlp(x, rows, self.widths)
-
-    @torch.jit.unused
-    def _fused(self, x: Tensor, subset: Tensor | None, extra: Tensor | None) -> Tensor:
-        """Compute the same as one op."""
+            return None
+        if not prefers_fused_mlp(x, rows, self.widths):
+            return None
         return fused_mlp(x, self.hidden, self.norms, self.output, extra=extra, subset=subset)
 
     @torch.jit.unused
