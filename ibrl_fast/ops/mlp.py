@@ -94,8 +94,9 @@ def mlp(
         IndexError: on the CPU, where subset names no member (on CUDA a device assertion).
     """
     check_tensor("x", x, ("members", "batch", "x_dim"), _DTYPES)
-    if not isinstance(layer_norm, bool):
-        raise TypeError(f"layer_norm: expected a bool, got {type(layer_norm).__name__}")
+    for name, flag in (("layer_norm", layer_norm), ("tanh", tanh)):
+        if not isinstance(flag, bool):
+            raise TypeError(f"{name}: expected a bool, got {type(flag).__name__}")
     proposals, batch, extra_dim = 1, x.shape[1], 0
     if extra is not None:
         check_tensor("extra", extra, ("proposals", batch, "extra_dim"), (x.dtype,), x.device)
