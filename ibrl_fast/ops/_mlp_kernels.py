@@ -44,8 +44,9 @@ class MLPPlan:
         """How many elements a call needs: `mlp_layout` in csrc/kernels/mlp.h."""
         widths, lanes = self.widths, 16 if self.dtype == torch.float64 else 32
         hidden, panels = sum(widths[1:-1]), -(-rows // lanes)
-        # parts of the work, each with scratch of its own, that threads take
-        slots = max(1, min(torch.get_num_threads(), members * panels))
+        # parts of the work, each with scratch of its own, that threads take; traced code cannot ask for threads
+        threads = 1 if torch.compiler.is_compiling() else torch.get_num_threads()
+        slots = max(1, min(threads, members * panels))
         saved = hidden + len(widths) - 2 if self.layer_norm else hidden
         backward = panels * ((lanes + 3) * sum(widths[1:]) + lanes * widths[0])
         return MLPSizes(
