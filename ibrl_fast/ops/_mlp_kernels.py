@@ -44,7 +44,7 @@ class MLPPlan:
         """How many elements a call needs: `mlp_layout` in csrc/kernels/mlp.h."""
         widths, lanes = self.widths, 16 if self.dtype == torch.float64 else 32
         hidden, panels = sum(widths[1:-1]), -(-rows // lanes)
-        # parts of the work, each with scratch of its own, that threads take; traced code cannot ask for threads
+        # parts of the work, each with scratch of its own, that threads take; traced code does not see threads
         threads = 1 if torch.compiler.is_compiling() else torch.get_num_threads()
         slots = max(1, min(threads, members * panels))
         saved = hidden + len(widths) - 2 if self.layer_norm else hidden
