@@ -258,6 +258,35 @@ class SpatialEmbedScratchFields(TypedDict):
     dtype: DTypeCode
     of_weights: bool
 
+class MlpInputsFields(TypedDict):
+    weight: list[Address]
+    bias: list[Address]
+    norm_weight: list[Address]
+    norm_bias: list[Address]
+    in_dim: list[int]
+    out_dim: list[int]
+    members: int
+    inputs: int
+    proposals: int
+    batch: int
+    x_dim: int
+    extra_dim: int
+    slots: int
+    is_float64: bool
+    layer_norm: bool
+    tanh: bool
+    x: Address
+    extra: Address
+    mask: Address
+    x_strides: tuple[int, ...]
+    extra_strides: tuple[int, ...]
+    mask_stride: int
+    out: Address
+    saved: Address
+    scratch: Address
+    saved_size: int
+    scratch_size: int
+
 class MlpFields(TypedDict):
     weight: list[Address]
     bias: list[Address]

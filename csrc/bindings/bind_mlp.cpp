@@ -64,6 +64,7 @@ int64_t work(const ibrl::MlpShape& shape) {
 }  // namespace
 
 void bind_mlp(py::module_& m) {
+    ibrl::list_fields<ibrl::MlpArgs>(m, "mlp_inputs", visit_inputs);
     ibrl::bind_op<MlpCall>(
         m, "mlp", ibrl::mlp_cpu, nullptr,
         [](auto& args, auto& visit) {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from ibrl_fast import ops
-from ibrl_fast.ops.mlp import MAX_LAYERS
+from ibrl_fast.ops._mlp_kernels import MAX_LAYERS
 
 # Measured (docs/performance.md): up to this width the op wins at every batch, forward and backward; above,
 # its backward loses to oneDNN's large products, and its forward wins where many rows share a weight.
@@ -61,12 +63,9 @@ def fused_mlp(
     """
     # module by module: Module.parameters takes longer than a small layer
     parameters: list[Tensor] = []
-    layer_norm = False
-    for layer, norm in zip(hidden._modules.values(), norms._modules.values()):
-        parameters += layer._parameters.values()
-        parameters += norm._parameters.values()
-        layer_norm = bool(norm._parameters)
-    parameters += output._parameters.values()
+    for module in (*chain(*zip(hidden._modules.values(), norms._modules.values())), output):
+        parameters += cast("dict[str, Tensor]", module._parameters).values()
+    layer_norm = len(parameters) > 2 * len(hidden) + 2
     if extra is not None and extra.dtype != x.dtype:
         extra = extra.to(x.dtype)
     return ops.mlp(x, parameters, layer_norm=layer_norm, extra=extra, mask=mask, subset=subset, tanh=tanh)

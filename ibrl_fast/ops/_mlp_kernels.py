@@ -81,7 +81,7 @@ def compute(
     if subset is not None:
         subset = subset.contiguous()
     _mlp(
-        _rows(x), _rows(extra), _rows(mask), subset, _dense(plan, parameters), plan.widths, plan.layer_norm,
+        _rows(x), _rows_or_none(extra), _rows_or_none(mask), subset, _dense(plan, parameters), plan.widths, plan.layer_norm,
         tanh, sizes.slots, out, None, torch.empty(sizes.forward, dtype=x.dtype),
     )  # fmt: skip
 
@@ -99,11 +99,13 @@ def differentiable(
     return result
 
 
-def _rows(tensor: Tensor | None) -> Tensor | None:
+def _rows(tensor: Tensor) -> Tensor:
     """Return a tensor whose last dimension has no gaps."""
-    if tensor is None or tensor.stride(-1) == 1 or tensor.shape[-1] == 1:
-        return tensor
-    return tensor.contiguous()
+    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
+
+
+def _rows_or_none(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else _rows(tensor)
 
 
 def _dense(plan: MLPPlan, parameters: Sequence[Tensor]) -> list[Tensor]:
@@ -127,7 +129,8 @@ class _MLP(torch.autograd.Function):
     ) -> Tensor:
         rows = x.shape[1] * (1 if extra is None else extra.shape[0])
         sizes = plan.sizes(plan.num_members, rows)
-        x, extra, mask, weights = _rows(x), _rows(extra), _rows(mask), _dense(plan, parameters)
+        weights = _dense(plan, parameters)
+        x, extra, mask = _rows(x), _rows_or_none(extra), _rows_or_none(mask)
         out = torch.empty((plan.num_members, rows, plan.widths[-1]), dtype=x.dtype)
         saved = torch.empty(sizes.saved, dtype=x.dtype)
         _mlp(
@@ -165,19 +168,14 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return None, grad_x, grad_extra, None, None, *grads
 
 
-_WEIGHTS = ("weight", "bias", "norm_weight", "norm_bias")
-_GRADIENTS = tuple(f"grad_{name}" for name in _WEIGHTS)
-
-
-def _columns(addresses: list[int], layer_norm: bool, names: Sequence[str]) -> dict[str, list[int]]:
-    """Sort addresses of parameters, or of their gradients, by what they are."""
+def _columns(addresses: list[int], layer_norm: bool) -> tuple[list[int], ...]:
+    """Sort addresses, or those of gradients: weights, biases, LayerNorms' weights and biases (0 without)."""
     step = 4 if layer_norm else 2
-    columns = [[*addresses[place:-2:step], addresses[place - 2]] for place in (0, 1)]
-    if layer_norm:
-        columns += [[*addresses[place:-2:step], 0] for place in (2, 3)]
-    else:
-        columns += [[0] * len(columns[0])] * 2
-    return dict(zip(names, columns))
+    weights, biases = ([*addresses[place:-2:step], addresses[place - 2]] for place in (0, 1))
+    if not layer_norm:
+        none = [0] * len(weights)
+        return weights, biases, none, none
+    return weights, biases, [*addresses[2:-2:step], 0], [*addresses[3:-2:step], 0]
 
 
 def _input_fields(
@@ -192,10 +190,15 @@ def _input_fields(
     out: Tensor,
     saved: Tensor | None,
     scratch: Tensor,
-) -> dict[str, Any]:
+) -> _core.MlpInputsFields:
     inputs, batch, x_dim = x.shape
+    addresses = [parameter.data_ptr() for parameter in parameters]
+    weight, bias, norm_weight, norm_bias = _columns(addresses, layer_norm)
     return {
-        **_columns([parameter.data_ptr() for parameter in parameters], layer_norm, _WEIGHTS),
+        "weight": weight,
+        "bias": bias,
+        "norm_weight": norm_weight,
+        "norm_bias": norm_bias,
         "in_dim": widths[:-1],
         "out_dim": widths[1:],
         "members": out.shape[0],
@@ -230,7 +233,7 @@ def _fields(
     parameters: list[Tensor],
     *rest: Any,
 ) -> _core.MlpFields:
-    return {  # type: ignore[typeddict-item, return-value]
+    return {
         **_input_fields(x, extra, mask, parameters, *rest),
         "subset": address_of(subset),
         "num_members": _members(parameters),
@@ -267,17 +270,19 @@ def _backward_fields(
     offsets: list[int],
     scratch: Tensor,
 ) -> _core.MlpBackwardFields:
-    columns: dict[str, list[int]] = {name: [] for name in _GRADIENTS}
+    columns: tuple[list[int], ...] = ([], [], [], [])
     if gradients is not None:
         begin, size = gradients.data_ptr(), gradients.element_size()
-        addresses = [begin + size * offset for offset in offsets]
-        columns = _columns(addresses, layer_norm, _GRADIENTS)
-    return {  # type: ignore[typeddict-item, return-value]
+        columns = _columns([begin + size * offset for offset in offsets], layer_norm)
+    return {
         **_input_fields(x, extra, mask, parameters, widths, layer_norm, tanh, slots, out, saved, scratch),
         "grad_out": grad_out.data_ptr(),
         "grad_x": address_of(grad_x),
         "grad_extra": address_of(grad_extra),
-        **columns,
+        "grad_weight": columns[0],
+        "grad_bias": columns[1],
+        "grad_norm_weight": columns[2],
+        "grad_norm_bias": columns[3],
     }
 
 
