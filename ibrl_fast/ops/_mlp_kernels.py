@@ -81,8 +81,8 @@ def compute(
     if subset is not None:
         subset = subset.contiguous()
     _mlp(
-        _rows(x), _rows_or_none(extra), _rows_or_none(mask), subset, _dense(plan, parameters), plan.widths, plan.layer_norm,
-        tanh, sizes.slots, out, None, torch.empty(sizes.forward, dtype=x.dtype),
+        _rows(x), _rows_or_none(extra), _rows_or_none(mask), subset, _dense(plan, parameters), plan.widths,
+        plan.layer_norm, tanh, sizes.slots, out, None, torch.empty(sizes.forward, dtype=x.dtype),
     )  # fmt: skip
 
 
@@ -154,8 +154,10 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, extra, mask, out, saved, *weights = ctx.saved_tensors
     _, wants_x, wants_extra, _, _, *wants_weights = ctx.needs_input_grad
     sizes = plan.sizes(out.shape[0], out.shape[1])
-    grad_x = torch.empty(x.shape, dtype=x.dtype) if wants_x else None
-    grad_extra = torch.empty(extra.shape, dtype=x.dtype) if wants_extra else None
+    # without rows nothing is added up for the inputs
+    make = torch.zeros if 0 in out.shape[:2] else torch.empty
+    grad_x = make(x.shape, dtype=x.dtype) if wants_x else None
+    grad_extra = make(extra.shape, dtype=x.dtype) if wants_extra else None
     flat = torch.empty(plan.size, dtype=x.dtype) if True in wants_weights else None
     _mlp_backward(
         x, extra, mask, weights, plan.widths, plan.layer_norm, ctx.tanh, sizes.slots, out, saved,
