@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -175,6 +177,29 @@ def fixed_batch_round(
         agent.update_actor(batch)
 
     return one_round
+
+
+def phase_seconds(
+    size: Size, buffer: ReplayBuffer, precision: str, rounds: int, clock: Callable[[], float]
+) -> dict[str, float]:
+    """Return the medians of a CPU round's parts: sampling, all critic updates, the actor update."""
+    agent = make_agent(size, torch.device("cpu"), precision)
+    taken: dict[str, list[float]] = {"sampling": [], "critic": [], "actor": []}
+
+    @contextmanager
+    def phase(name: str) -> Iterator[None]:
+        begin = clock()
+        yield
+        taken[name][-1] += clock() - begin
+
+    for _ in range(rounds + 1):
+        for times in taken.values():
+            times.append(0.0)
+        with phase("sampling"):
+            batches = [buffer.sample(size.batch) for _ in range(size.critic_updates)]
+        agent.update(batches, phase)
+    # the first round is a warm-up
+    return {name: statistics.median(times[1:]) for name, times in taken.items()}
 
 
 def many_seeds(size: Size, count: int, seeds: int, device: torch.device, precision: str) -> Call:
