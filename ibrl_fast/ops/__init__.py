@@ -2,6 +2,7 @@
 
 All write into tensors of the caller where asked to, are usable under `torch.compile` and, on CUDA, inside a
 captured graph. `ensemble_norm_relu` is for CUDA: its CPU kernel is what tests run, and no layer calls it.
+`mlp` is for the CPU: on CUDA it is its reference.
 """
 
 from ibrl_fast.ops.adam_update import adam_update
