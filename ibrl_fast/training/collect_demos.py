@@ -1,4 +1,4 @@
-"""Demonstrations from the scripted experts, every episode with its seed."""
+"""Demonstrations from scripted experts, every episode with its seed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from ibrl_fast.data.demonstration_set import Demonstration, DemonstrationSet
 from ibrl_fast.envs.base_pool import Observations
-from ibrl_fast.envs.experts import make_expert
+from ibrl_fast.envs.experts import Expert, make_expert
 from ibrl_fast.envs.factory import make_pool
 from ibrl_fast.envs.options import Observation, PoolOptions
 from ibrl_fast.envs.registry import resolve_task
 from ibrl_fast.envs.rollout import EpisodeStep, run_episodes
+from ibrl_fast.envs.state_vectors import state_layout, state_vectors
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.seeding import derive_env_seed
 
@@ -32,22 +33,26 @@ def collect_demonstrations(
     episodes: int,
     *,
     options: PoolOptions | None = None,
+    expert: Expert | None = None,
     action_noise: float = 0.0,
     success_only: bool = True,
     max_attempts: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     **changes: Any,
 ) -> DemonstrationSet:
-    """Let a task's scripted expert act until `episodes` demonstrations are there.
+    """Let a scripted expert act until `episodes` demonstrations are there.
 
     Attempt i starts from `derive_env_seed(seed, i)`, which is recorded as the demonstration's seed; the
     result does not depend on `num_envs`. Actions are stored as they were executed, noise included, clipped to
-    [-1, 1].
+    [-1, 1]. Where the task's environments save their state, it is stored before each step (`state_vectors`),
+    so that demonstrations can be drawn later.
 
     Args:
         task: name as in `make_pool`.
         episodes: demonstrations wanted.
         options: of the pool, such as `seed` and `observation`; None: the defaults.
+        expert: `state` float [state_dim] -> action [action_dim] in [-1, 1], clipped to that; None: the task's
+            own.
         action_noise: standard deviation of Gaussian noise added to every action of the expert.
         success_only: keep successful episodes alone.
         max_attempts: episodes to try at most; 20 per demonstration by default.
@@ -56,13 +61,13 @@ def collect_demonstrations(
 
     Raises:
         ArgumentError: unknown task or option.
-        AbilityError: the task's suite has no scripted experts.
+        AbilityError: the task's suite has no scripted experts, and none is given.
         ExpertFailedError: too few successes within `max_attempts`.
     """
     _check(episodes, action_noise, max_attempts)
     asked = (PoolOptions() if options is None else options).changed(changes)
-    info = resolve_task(task)
-    expert = make_expert(task)
+    info = resolve_task(task).observed_by(asked)
+    act_as = make_expert(task) if expert is None else expert
     seed = asked.seed
     limit = 20 * episodes if max_attempts is None else max_attempts
     attempts: dict[int, list[EpisodeStep]] = {}
@@ -76,16 +81,24 @@ def collect_demonstrations(
             yield derive_env_seed(seed, attempt)
 
     noise: dict[int, np.random.Generator] = {}
+    # what the environments were before each step, where they can say it
+    states: dict[int, list[npt.NDArray[np.float64]]] = {}
+    layout: dict[str, list[int]] = {}
 
     def act(
         observations: Observations, running: npt.NDArray[np.int64], started: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:
         """Return the expert's action with each attempt's own noise."""
         actions = np.zeros((len(running), info.action_dim), dtype=np.float32)
+        state = pool.get_state() if pool.abilities.saves_state else {}
+        layout.update(state_layout(state))
+        vectors = state_vectors(state) if state else None
         for slot, attempt in enumerate(running.tolist()):
             if attempt < 0:
                 continue
-            actions[slot] = expert(observations["state"][slot])
+            if vectors is not None:
+                states.setdefault(attempt, []).append(vectors[slot])
+            actions[slot] = _checked(act_as(observations["state"][slot]), info.action_dim)
             if action_noise > 0.0:
                 generator = noise.setdefault(attempt, np.random.default_rng((seed, attempt)))
                 actions[slot] += action_noise * generator.standard_normal(info.action_dim).astype(np.float32)
@@ -99,6 +112,7 @@ def collect_demonstrations(
             noise.pop(step.episode, None)
             if not finished[step.episode]:
                 del attempts[step.episode]
+                states.pop(step.episode, None)
             if progress is not None:
                 progress(min(sum(finished.values()), episodes), len(finished))
 
@@ -120,7 +134,8 @@ def collect_demonstrations(
         )
     keys = [key for key in pool.entry_spaces if key != "state" or asked.observation != "pixels"]
     demos = tuple(
-        _demonstration(attempts[attempt], keys, derive_env_seed(seed, attempt)) for attempt in chosen
+        _demonstration(attempts[attempt], states.get(attempt), keys, derive_env_seed(seed, attempt))
+        for attempt in chosen
     )
     kwargs = {
         "observation": asked.observation,
@@ -129,10 +144,22 @@ def collect_demonstrations(
         "action_repeat": asked.action_repeat,
         "control_period": info.control_period,
         "max_episode_steps": asked.max_episode_steps,
+        "reward": asked.reward,
         "action_noise": action_noise,
         "seed": seed,
+        **({"state_layout": layout} if layout else {}),
     }
+    kwargs |= {f"{vector}_keys": list(names) for vector, names in info.joined.items()}
     return DemonstrationSet(demos, {"env_name": info.name, "type": GYM_TYPE, "env_kwargs": kwargs})
+
+
+def _checked(action: Any, action_dim: int) -> npt.NDArray[np.float32]:
+    """Return an expert's action [action_dim] within [-1, 1]."""
+    array = np.asarray(action, dtype=np.float32)
+    if array.shape != (action_dim,) or not np.isfinite(array).all():
+        got = list(array.shape) if array.shape != (action_dim,) else array.tolist()
+        raise ArgumentError(f"expert: expected {action_dim} finite numbers, got {got}")
+    return np.clip(array, -1.0, 1.0)
 
 
 def _owned(step: EpisodeStep) -> EpisodeStep:
@@ -144,7 +171,9 @@ def _owned(step: EpisodeStep) -> EpisodeStep:
     return replace(step, observation=copies[0], next_observation=copies[1], action=step.action.copy())
 
 
-def _demonstration(steps: list[EpisodeStep], keys: list[str], seed: int) -> Demonstration:
+def _demonstration(
+    steps: list[EpisodeStep], states: list[npt.NDArray[np.float64]] | None, keys: list[str], seed: int
+) -> Demonstration:
     """Step of one episode as arrays, the final observation included."""
     observations = {
         key: np.stack([step.observation[key] for step in steps] + [steps[-1].next_observation[key]])
@@ -156,6 +185,7 @@ def _demonstration(steps: list[EpisodeStep], keys: list[str], seed: int) -> Demo
         rewards=np.array([step.reward for step in steps], dtype=np.float32),
         terminated=np.array([step.terminated for step in steps], dtype=np.bool_),
         truncated=np.array([step.truncated for step in steps], dtype=np.bool_),
+        states=None if states is None else np.stack(states),
         seed=seed,
     )
 
