@@ -60,7 +60,7 @@ class RFTAgent(TD3Agent):
         rl_loss = self._actor_loss(batch)
         bc_loss, share = self._imitation(demos)
         loss = rl_loss + self.config.bc_weight * share * bc_loss
-        self._step(loss, self.actor_optimizer)
+        self._step(loss, None, self.actor_optimizer)
         self.counts["actor_updates"] += 1
         return {"actor_loss": loss.detach(), "bc_loss": bc_loss.detach(), "bc_weight": share}
 

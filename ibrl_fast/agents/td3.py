@@ -193,12 +193,12 @@ class TD3Agent:
         # every critic regresses towards that one target (lines 18 and 19)
         with self.precision.autocast():
             features = self.encoder(batch.obs)
-            q = self.critic(features, batch.action.unsqueeze(0))[0].to(self.dtype)
-        loss = (q - target).square().mean(1).sum()
-        self._step(loss, self.critic_optimizer)
+            q = self.critic(features, batch.action.unsqueeze(0)).squeeze(0).to(self.dtype)
+        error = q.detach() - target
+        self._step(q, error * (2.0 / len(batch)), self.critic_optimizer)  # gradient of the loss below
         self.counts["critic_updates"] += 1
         return {
-            "critic_loss": loss.detach(),
+            "critic_loss": error.square_().mean(1).sum(),
             "q_mean": q.detach().mean(),
             "target_mean": target.mean(),
             "il_share_bootstrap": (choice > 0).to(self.dtype).mean(),
@@ -212,7 +212,7 @@ class TD3Agent:
             Scalars on the device: actor_loss.
         """
         loss = self._actor_loss(batch)
-        self._step(loss, self.actor_optimizer)
+        self._step(loss, None, self.actor_optimizer)
         self.counts["actor_updates"] += 1
         return {"actor_loss": loss.detach()}
 
@@ -224,7 +224,7 @@ class TD3Agent:
         with self.precision.autocast(), frozen(self._critic_parameters):
             mask = self._dropout_mask(len(batch))
             action = self._actor_action(self.actor, features, batch.il_action, mask)
-            q = self.critic(features, action.unsqueeze(0))[0].to(self.dtype)
+            q = self.critic(features, action.unsqueeze(0)).squeeze(0).to(self.dtype)
         return -(q.amin(0) if self.config.actor_objective == "min" else q).mean()
 
     def _target_action(self, features: Features, il_action: Tensor, size: int) -> Tensor:
@@ -305,10 +305,10 @@ class TD3Agent:
         return FlatAdam(group, self.config.learning_rate, target=followers, rho=self.config.polyak)
 
     @staticmethod
-    def _step(loss: Tensor, optimizer: FlatAdam) -> None:
-        """Gradients of the loss for the optimiser's parameters alone, one step, and the EMA of its target."""
+    def _step(output: Tensor, gradient: Tensor | None, optimizer: FlatAdam) -> None:
+        """One step, and the EMA of the target, down a loss that is `output` or has this gradient there."""
         optimizer.zero_grad()
-        loss.backward()
+        output.backward(gradient)
         optimizer.step()
 
     # ---- saving
