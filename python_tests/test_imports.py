@@ -23,7 +23,7 @@ ALLOWED = {
     "agents": {"ops", "nn", "data"},
     "deploy": {"nn"},
     "training": {"ops", "nn", "data", "envs", "agents", "deploy"},
-    "robot": {"deploy"},
+    "robot": {"deploy", "data"},
     "cli": {"data", "envs", "agents", "deploy", "training", "robot"},
 }
 # every part may import these single files of the package's root
