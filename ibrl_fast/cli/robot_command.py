@@ -11,6 +11,7 @@ from ibrl_fast.errors import ArgumentError
 
 SUBCOMMANDS = {
     "bounds": "learn safety limits from demonstrations",
+    "serve": "own the hardware and answer one client in control",
 }
 
 

@@ -22,7 +22,7 @@ from ibrl_fast.robot.clock import Clock, MonotonicClock, sleep_until
 from ibrl_fast.robot.episode import Episode, Mode, Outcome, Recorder, Step
 from ibrl_fast.robot.fit import RunsOnRobot, check_rate, check_sensors
 from ibrl_fast.robot.limits import SafetyLimits
-from ibrl_fast.robot.robot import Array, Command, Observation, Robot, RobotError, RobotInfo
+from ibrl_fast.robot.robot import Array, BoundaryError, Command, Observation, Robot, RobotError, RobotInfo
 from ibrl_fast.robot.safety import Filtered, MotionHistory, filter_command
 from ibrl_fast.robot.switches import StopLatch, Switch
 from ibrl_fast.robot.timing import StepTimes
@@ -244,6 +244,8 @@ class RobotClient:
         self._check_switches()
         try:
             observation = self._robot.observe()
+        except BoundaryError as error:
+            raise _End("boundary", first_line(error)) from error
         except RobotError as error:
             raise _End("fault", first_line(error)) from error
         times.observed = self._clock.now()
@@ -283,6 +285,11 @@ class RobotClient:
             self._check_switches()
             try:
                 self._robot.command(filtered.command)
+            except BoundaryError as error:
+                # its own filter, with a newer state, sees what this one did not
+                step.action = np.clip(np.array(wanted, dtype=np.float32), -1.0, 1.0)
+                episode.steps.append(step)
+                raise _End("boundary", first_line(error)) from error
             except RobotError as error:
                 raise _End("fault", first_line(error)) from error
         if held is None:

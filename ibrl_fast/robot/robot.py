@@ -23,6 +23,10 @@ class RobotError(UserError, RuntimeError):
     """A robot that does not answer, refuses, or cannot do what was asked."""
 
 
+class BoundaryError(RobotError):
+    """A command that a robot refuses since it would leave the safety boundary; the robot holds."""
+
+
 @dataclass(frozen=True, eq=False)
 class Reading:
     """What one sensor measured."""
