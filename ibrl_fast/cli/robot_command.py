@@ -12,6 +12,10 @@ from ibrl_fast.errors import ArgumentError
 SUBCOMMANDS = {
     "bounds": "learn safety limits from demonstrations",
     "serve": "own the hardware and answer one client in control",
+    "run": "run episodes of an exported policy",
+    "replay": "ask a policy again what it was asked on the robot",
+    "report": "draw a page about recorded episodes",
+    "join": "write recorded episodes as one file of demonstrations",
 }
 
 

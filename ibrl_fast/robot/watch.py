@@ -5,6 +5,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 
+import numpy as np
+
 from ibrl_fast.deploy import ObservationField
 from ibrl_fast.deploy.contract import check_value
 from ibrl_fast.errors import ArgumentError, expect
@@ -45,6 +47,9 @@ class SensorWatch:
 
     def check(self, observation: Observation, now: float) -> str | None:
         """Say why an observation must not be acted on at a time (s); None where it may."""
+        state = observation.state
+        if not np.isfinite([*state.position, *state.rotation, state.gripper_width]).all():
+            return "robot state: not finite numbers"
         reasons = [
             self._check_age("robot state", observation.state.time, now),
             *(self._check_sensor(name, observation, now) for name in self._fields),
