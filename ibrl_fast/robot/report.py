@@ -155,7 +155,7 @@ def _draw_ways(axes: Any, ways: Sequence[Array], limits: SafetyLimits | None, pl
         if isinstance(region, Box):
             axes.add_patch(_rectangle(np.array(region.low), np.array(region.high), plane, RED))
         elif plane == (0, 1):
-            axes.add_patch(Circle(region.center, region.radius, color=RED, alpha=0.3))
+            axes.add_patch(Circle((region.center[0], region.center[1]), region.radius, color=RED, alpha=0.3))
         else:
             middle, radius = np.array([*region.center, 0.0]), np.array([region.radius, region.radius, 0.0])
             ends = np.array([0.0, 0.0, region.low]), np.array([0.0, 0.0, region.high])
