@@ -37,7 +37,7 @@ LIMITS = SafetyLimits((0.2, -0.2, 0.045), (0.6, 0.2, 0.5), on_boundary="clip")
 SERVER = """
 import sys
 from ibrl_fast.cli import main
-main(["robot", "serve", "--limits", sys.argv[1], "--address", "tcp://127.0.0.1:0"])
+main(["robot", "serve", "--limits", sys.argv[1], "--address", "tcp://127.0.0.1:0", *sys.argv[2:]])
 """
 
 
@@ -72,10 +72,12 @@ def soak(size: str, args: Any, folder: Path) -> dict[str, Any]:
     limits = folder / "limits.json"
     write_limits(limits, LIMITS)
     command = [sys.executable, "-c", SERVER, str(limits)]
+    if args.priority is not None:
+        command += ["--priority", str(args.priority)]
     root = Path(ibrl_fast.__file__).parents[1]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as server:
         assert server.stdout is not None
-        address = server.stdout.readline().split()[-1]
+        address = next(line.split()[-1] for line in server.stdout if line.startswith("listening"))
         client = RobotClient(
             RemoteRobot(address),
             load_policy(export(size, folder)),

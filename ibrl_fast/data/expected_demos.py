@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from ibrl_fast.errors import ArgumentError
 
-RewardSource = Literal["recorded", "last"]
-"""Rewards and ends as the file has them, or 1 and terminated in every demonstration's last step."""
+RewardSource = Literal["recorded", "last", "success"]
+"""Rewards and ends as the file has them; 1 and terminated in every demonstration's last step; or 1 and
+terminated in the first step that is recorded as a success, and 0 before it."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from ibrl_fast.envs.factory import make_pool
 from ibrl_fast.envs.options import Observation, PoolOptions
 from ibrl_fast.envs.registry import resolve_task
 from ibrl_fast.envs.rollout import EpisodeStep, run_episodes
+from ibrl_fast.envs.state_vectors import state_layout, state_vectors
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.seeding import derive_env_seed
 
@@ -42,7 +43,8 @@ def collect_demonstrations(
 
     Attempt i starts from `derive_env_seed(seed, i)`, which is recorded as the demonstration's seed; the
     result does not depend on `num_envs`. Actions are stored as they were executed, noise included, clipped to
-    [-1, 1].
+    [-1, 1]. Where the task's environments save their state, it is stored before each step (`state_vectors`),
+    so that demonstrations can be drawn later.
 
     Args:
         task: name as in `make_pool`.
@@ -76,15 +78,23 @@ def collect_demonstrations(
             yield derive_env_seed(seed, attempt)
 
     noise: dict[int, np.random.Generator] = {}
+    # what the environments were before each step, where they can say it
+    states: dict[int, list[npt.NDArray[np.float64]]] = {}
+    layout: dict[str, list[int]] = {}
 
     def act(
         observations: Observations, running: npt.NDArray[np.int64], started: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:
         """Return the expert's action with each attempt's own noise."""
         actions = np.zeros((len(running), info.action_dim), dtype=np.float32)
+        state = pool.get_state() if pool.abilities.saves_state else {}
+        layout.update(state_layout(state))
+        vectors = state_vectors(state) if state else None
         for slot, attempt in enumerate(running.tolist()):
             if attempt < 0:
                 continue
+            if vectors is not None:
+                states.setdefault(attempt, []).append(vectors[slot])
             actions[slot] = expert(observations["state"][slot])
             if action_noise > 0.0:
                 generator = noise.setdefault(attempt, np.random.default_rng((seed, attempt)))
@@ -99,6 +109,7 @@ def collect_demonstrations(
             noise.pop(step.episode, None)
             if not finished[step.episode]:
                 del attempts[step.episode]
+                states.pop(step.episode, None)
             if progress is not None:
                 progress(min(sum(finished.values()), episodes), len(finished))
 
@@ -120,7 +131,8 @@ def collect_demonstrations(
         )
     keys = [key for key in pool.entry_spaces if key != "state" or asked.observation != "pixels"]
     demos = tuple(
-        _demonstration(attempts[attempt], keys, derive_env_seed(seed, attempt)) for attempt in chosen
+        _demonstration(attempts[attempt], states.get(attempt), keys, derive_env_seed(seed, attempt))
+        for attempt in chosen
     )
     kwargs = {
         "observation": asked.observation,
@@ -131,6 +143,7 @@ def collect_demonstrations(
         "max_episode_steps": asked.max_episode_steps,
         "action_noise": action_noise,
         "seed": seed,
+        **({"state_layout": layout} if layout else {}),
     }
     return DemonstrationSet(demos, {"env_name": info.name, "type": GYM_TYPE, "env_kwargs": kwargs})
 
@@ -144,7 +157,9 @@ def _owned(step: EpisodeStep) -> EpisodeStep:
     return replace(step, observation=copies[0], next_observation=copies[1], action=step.action.copy())
 
 
-def _demonstration(steps: list[EpisodeStep], keys: list[str], seed: int) -> Demonstration:
+def _demonstration(
+    steps: list[EpisodeStep], states: list[npt.NDArray[np.float64]] | None, keys: list[str], seed: int
+) -> Demonstration:
     """Step of one episode as arrays, the final observation included."""
     observations = {
         key: np.stack([step.observation[key] for step in steps] + [steps[-1].next_observation[key]])
@@ -156,6 +171,7 @@ def _demonstration(steps: list[EpisodeStep], keys: list[str], seed: int) -> Demo
         rewards=np.array([step.reward for step in steps], dtype=np.float32),
         terminated=np.array([step.terminated for step in steps], dtype=np.bool_),
         truncated=np.array([step.truncated for step in steps], dtype=np.bool_),
+        states=None if states is None else np.stack(states),
         seed=seed,
     )
 

@@ -27,6 +27,8 @@ def serve(
     curve_clients: Path | None = None,
     hold_after: float = 0.3,
     stop_after: float = 1.0,
+    priority: int | None = None,
+    core: int | None = None,
 ) -> None:
     """Serve a robot until Ctrl-C; then it is stopped.
 
@@ -39,6 +41,8 @@ def serve(
         curve_clients: folder with the public keys of the clients that are let in.
         hold_after: silence of the client after which the robot holds, s.
         stop_after: silence after which it is stopped, s.
+        priority: real-time priority of the server (SCHED_FIFO), 1 to 99.
+        core: core for the server alone.
     """
     check_exists("limits", limits, "a file of safety limits")
     keys = (curve_secret is None) == (curve_clients is None)
@@ -46,7 +50,11 @@ def serve(
 
     from ibrl_fast.robot.adapters import make_robot
     from ibrl_fast.robot.limits import read_limits
+    from ibrl_fast.robot.realtime import real_time
     from ibrl_fast.robot.server import CurveKeys, RobotServer, read_token
+
+    def say(line: str) -> None:
+        print(line, flush=True)
 
     server = RobotServer(
         make_robot(robot),
@@ -56,7 +64,10 @@ def serve(
         curve=CurveKeys(curve_secret, curve_clients) if curve_secret and curve_clients else None,
         hold_after=hold_after,
         stop_after=stop_after,
-        say=lambda line: print(line, flush=True),
+        say=say,
     )
     begin()
-    server.run()
+    with real_time(priority, core) as messages:
+        for message in messages:
+            say(message)
+        server.run()
