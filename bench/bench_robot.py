@@ -86,9 +86,10 @@ def soak(size: str, args: Any, folder: Path) -> dict[str, Any]:
             max_steps=round(60.0 * args.minutes * RATE_HZ),
         )
         try:
-            client.arm()
-            before = {"client_mb": resident_mb("self"), "server_mb": resident_mb(server.pid)}
+            # threads inherit the priority, those of the socket too
             with real_time(args.priority, args.core) as wishes:
+                client.arm()
+                before = {"client_mb": resident_mb("self"), "server_mb": resident_mb(server.pid)}
                 episode = client.run_episode()
             after = {"client_mb": resident_mb("self"), "server_mb": resident_mb(server.pid)}
         finally:

@@ -18,12 +18,18 @@ from torch import Tensor, nn
 from ibrl_fast import load_policy
 from ibrl_fast.deploy import ObservationContract, ObservationField
 from ibrl_fast.deploy.export import export_policy
-from ibrl_fast.robot import MockRobot, RobotClient, SafetyLimits, StopFile, write_limits
-from ibrl_fast.robot.recording import EpisodeRecorder
-from ibrl_fast.robot.remote import RemoteRobot
-from ibrl_fast.robot.report import write_report
-from ibrl_fast.robot.server import RobotServer
-from ibrl_fast.robot.success import LiftSuccess
+from ibrl_fast.robot import (
+    EpisodeRecorder,
+    LiftSuccess,
+    MockRobot,
+    RemoteRobot,
+    RobotClient,
+    RobotServer,
+    SafetyLimits,
+    StopFile,
+    write_limits,
+    write_report,
+)
 
 
 class LiftPolicy(nn.Module):

@@ -13,7 +13,7 @@ from ibrl_fast.robot.robot import RobotError
 
 
 class Gripper(Protocol):
-    """A gripper; each call may take tens of milliseconds. Errors are `RobotError`s."""
+    """A gripper; each call may take tens of milliseconds. Errors are of the class `RobotError`."""
 
     def connect(self) -> float:
         """Make it ready (it may open and close); return its largest width, m."""
