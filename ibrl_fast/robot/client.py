@@ -10,6 +10,7 @@ with every switch released lets it move again.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import get_args
@@ -147,7 +148,7 @@ class RobotClient:
         episode = Episode()
         try:
             if self._moves:
-                self._robot.reset()
+                self._reset()
             self._policy.reset()
             self._watch.reset()
             self._loop(episode)
@@ -182,6 +183,30 @@ class RobotClient:
     def _moves(self) -> bool:
         """Whether this client moves the robot."""
         return self._mode == "run" or self._mover is not None
+
+    def _reset(self) -> None:
+        """Reset the robot, however long that takes, with the switches looked at all the while."""
+        errors: list[BaseException] = []
+
+        def reset() -> None:
+            try:
+                self._robot.reset()
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=reset, name="reset", daemon=True)
+        thread.start()
+        try:
+            while thread.is_alive():
+                self._check_switches()
+                thread.join(0.02)
+        except BaseException:
+            with suppress(UserError):
+                self._robot.stop()
+            thread.join()
+            raise
+        if errors:
+            raise errors[0]
 
     def _halt(self, reason: str) -> None:
         """Stop the robot and latch why."""

@@ -91,7 +91,7 @@ class RobotInfo:
 class Robot(Protocol):
     """Hardware, simulation, or a connection to either; one file implements it (docs/robot.md).
 
-    One thread calls `connect`, `observe`, `command`, `reset` and `close`; `hold` and `stop` may be called
+    `connect`, `observe`, `command`, `reset` and `close` are called one at a time; `hold` and `stop` may come
     from any thread at any time and must not wait for another call to end. All but `connect` and `reset`
     return within milliseconds: what is slow (cameras, grippers) runs in threads of its own. Every method
     raises a `RobotError` where the robot cannot do it.

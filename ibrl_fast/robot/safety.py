@@ -107,6 +107,10 @@ def filter_command(
     if len(numbers) != 7 or len(known) != 7 or not np.isfinite([*numbers, *known]).all():
         what = "command" if not np.isfinite(numbers).all() else "state"
         return Filtered(None, (Intervention("finite", f"the {what} is not finite numbers"),), "fault")
+    if abs(math.hypot(*state.rotation) - 1.0) > 1e-2:
+        return Filtered(
+            None, (Intervention("finite", "the state's rotation is no unit quaternion"),), "fault"
+        )
     if (where := outside(state, limits)) is not None:
         return Filtered(None, (Intervention("outside", where),), "boundary")
 

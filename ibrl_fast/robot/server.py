@@ -220,7 +220,7 @@ class RobotServer:
         try:
             self._service.reset()
             reply["now"] = self._clock.now()
-        except RobotError as error:
+        except Exception as error:  # whatever an adapter raises, the client is answered
             self._say(f"reset: {first_line(error)}")
             reply = {"id": reply["id"], "ok": False, "code": "robot", "error": first_line(error)}
         self._ended.append((peer, reply))
@@ -253,7 +253,7 @@ class RobotServer:
         while not self._wish.wait(0.01):
             try:
                 self._service.watch(self._clock.now())
-            except RobotError as error:
+            except Exception as error:  # whatever an adapter raises, the watchdog goes on
                 self._say(f"watchdog: {first_line(error)}")
 
 

@@ -30,6 +30,8 @@ from ibrl_fast.robot.wire import (
 MAX_SESSIONS = 16
 MAX_STREAM_HZ = 1000.0
 
+_RESETTING = "it is being reset"
+
 Reply = dict[str, Any]
 Say = Callable[[str], object]
 
@@ -129,19 +131,28 @@ class RobotService:
             return
         self._say(f"watchdog: no valid command in time, {action}")
         if action == "stop":
+            # refused from now on, and asked again until the robot has done it
             self.stop_reason = "the watchdog stopped it: no valid command in time"
             self._robot.stop()
+            self.watchdog.rest()
         else:
             self._robot.hold()
 
     def reset(self) -> None:
-        """Reset the robot, however long that takes; a server does it in a thread of its own."""
+        """Reset the robot, however long that takes; a server does it in a thread of its own.
+
+        Raises:
+            RobotError: it cannot be reset, or was stopped meanwhile.
+        """
         try:
             self._robot.reset()
+            if self.stop_reason != _RESETTING:
+                self._robot.stop()
+                raise RobotError(f"reset: expected no stop meanwhile, got one: {self.stop_reason}")
+            self._history = MotionHistory()
+            self.stop_reason = None
         finally:
             self.is_resetting = False
-        self._history = MotionHistory()
-        self.stop_reason = None
 
     def streams(self, now: float) -> list[bytes]:
         """Return the sessions that are due for a state, and note that they got it."""
@@ -239,7 +250,7 @@ class RobotService:
         self._expect_control(request)
         self._expect_no_reset()
         self.watchdog.rest()
-        self.is_resetting = True
+        self.is_resetting, self.stop_reason = True, _RESETTING
         return {"begins_reset": True}
 
     def _subscribe(self, request: dict[str, Any], session: Session, now: float) -> Reply:

@@ -38,14 +38,13 @@ class Watchdog:
             self._fed, self._level = None, 0
 
     def check(self, now: float) -> Action | None:
-        """Return what must be done now, each only once in a silence."""
+        """Return what must be done now: a hold once in a silence, a stop until `rest` is called."""
         with self._lock:
             if self._fed is None:
                 return None
             silent = now - self._fed
             hold_after, stop_after = self._limits
             if silent > stop_after:
-                self._fed = None
                 return "stop"
             if silent > hold_after and self._level == 0:
                 self._level = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -265,6 +266,40 @@ def test_an_emergency_stop_is_latched(tmp_path: Path) -> None:
     client.arm()
     policy._choose = forward
     assert client.run_episode().outcome == "time limit"
+
+
+def test_a_stop_counts_during_a_reset_too(tmp_path: Path) -> None:
+    file = tmp_path / "STOP"
+    client, robot, policy, _ = make_client(switches=[StopFile(file)])
+    stopped = threading.Event()
+    original = robot.stop
+
+    def reset() -> None:
+        file.touch()
+        assert stopped.wait(30.0)  # the arm is on its way until it is stopped
+
+    def stop() -> None:
+        original()
+        stopped.set()
+
+    robot.reset, robot.stop = reset, stop  # type: ignore[method-assign]
+    client.arm()
+    episode = client.run_episode()
+    assert episode.outcome == "stopped" and "STOP" in episode.detail
+    assert robot.is_stopped and not client.is_armed and policy.steps == robot.commands == 0
+
+
+def test_a_robot_that_cannot_be_reset_is_stopped() -> None:
+    client, robot, _, _ = make_client()
+
+    def reset() -> None:
+        raise RobotError("reset: expected the arm to reach its start, got a wall")
+
+    robot.reset = reset  # type: ignore[method-assign]
+    client.arm()
+    with pytest.raises(RobotError, match="got a wall"):
+        client.run_episode()
+    assert robot.is_stopped and not client.is_armed
 
 
 def test_ctrl_c_and_mistakes_stop_the_robot() -> None:

@@ -342,10 +342,21 @@ def test_stop_does_not_wait_for_a_reset(server: RobotServer, remote: RemoteRobot
 
     robot.reset = slow  # type: ignore[method-assign]
     remote.connect()
-    thread = threading.Thread(target=remote.reset)
+    errors: list[RobotError] = []
+
+    def wait_for_reset() -> None:
+        try:
+            remote.reset()
+        except RobotError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=wait_for_reset)
     thread.start()
     begun.wait(20.0)
     remote.stop()
     assert robot.is_stopped
     go_on.set()
     thread.join()
+    # the stop outlives the reset
+    assert len(errors) == 1 and "expected no stop meanwhile" in str(errors[0])
+    eventually(lambda: robot.is_stopped)

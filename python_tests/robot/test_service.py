@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from robot_helpers import LIMITS
 
-from ibrl_fast.robot import ManualClock, MockRobot
+from ibrl_fast.robot import ManualClock, MockRobot, RobotError
 from ibrl_fast.robot.mock import HOME
 from ibrl_fast.robot.service import MAX_SESSIONS, RobotService
 from ibrl_fast.robot.watchdog import Watchdog
@@ -231,6 +231,44 @@ def test_streams_keep_their_own_rate() -> None:
     talk.ask("bye", session=other)
     talk.clock.sleep(1.0)
     assert talk.service.streams(talk.clock.now()) == []
+
+
+def test_a_stop_during_a_reset_stays() -> None:
+    talk = Talk()
+    session = talk.ready()
+    talk.ask("reset", session=session)
+    original = talk.robot.reset
+
+    def reset() -> None:
+        assert talk.ask("stop", session=session)["ok"]
+        original()
+
+    talk.robot.reset = reset  # type: ignore[method-assign]
+    with pytest.raises(RobotError, match="expected no stop meanwhile, got one: 'one' stopped it"):
+        talk.service.reset()
+    assert talk.robot.is_stopped and talk.command(session, 1)["code"] == "stopped"
+    talk.robot.reset = original  # type: ignore[method-assign]
+    talk.ask("reset", session=session)
+    talk.service.reset()
+    assert talk.command(session, 2)["ok"]
+
+
+def test_a_stop_that_failed_is_asked_for_again() -> None:
+    talk = Talk()
+    session = talk.ready()
+    talk.command(session, 1)
+    talk.clock.sleep(2.0)
+    talk.robot.faults.is_disconnected = True
+    for _ in range(3):
+        with pytest.raises(RobotError, match="connection is gone"):
+            talk.service.watch(talk.clock.now())
+    assert talk.command(session, 2)["code"] == "stopped"
+    talk.robot.faults.is_disconnected = talk.robot.is_stopped = False
+    talk.service.watch(talk.clock.now())
+    assert talk.robot.is_stopped
+    talk.robot.is_stopped = False
+    talk.service.watch(talk.clock.now())
+    assert not talk.robot.is_stopped  # once is enough
 
 
 def test_requests_that_are_none() -> None:
