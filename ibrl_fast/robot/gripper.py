@@ -11,6 +11,8 @@ from ibrl_fast.errors import expect, first_line
 from ibrl_fast.robot.clock import Clock, MonotonicClock
 from ibrl_fast.robot.robot import RobotError
 
+_CLOSE_SECONDS = 3.0
+
 
 class Gripper(Protocol):
     """A gripper; each call may take tens of milliseconds. Errors are of the class `RobotError`."""
@@ -20,6 +22,9 @@ class Gripper(Protocol):
 
     def width(self) -> float:
         """Measure the distance between the fingers, m."""
+
+    def is_ready(self) -> bool:
+        """Whether `move` would be heard now, not only once the last motion has ended."""
 
     def move(self, width: float) -> None:
         """Start to go to a width, m."""
@@ -96,21 +101,22 @@ class GripperThread:
             self._command, self._is_stop = None, True
 
     def close(self) -> None:
-        """End the thread and let go."""
+        """End the thread and let go; a gripper that does not answer is waited for a few seconds only."""
         self._wish.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_CLOSE_SECONDS)
             self._thread = None
         self._gripper.close()
 
     def step(self) -> None:
         """Send the newest command, if there is one, and measure: what the thread does again and again."""
+        is_ready = self._gripper.is_ready()
         with self._lock:
             command, is_stop = self._command, self._is_stop
-            self._command, self._is_stop = None, False
+            self._command, self._is_stop = None if is_ready else command, False
         if is_stop:
             self._gripper.stop()
-        elif command is not None:
+        elif command is not None and is_ready:
             self._gripper.move(command)
         width = self._gripper.width()
         now = self._clock.now()

@@ -120,6 +120,8 @@ def test_an_episode_through_client_and_adapter(robot: FrankaRobot) -> None:
     )
     client = RobotClient(robot, policy, 10.0, safety=LIMITS, max_steps=20, max_age=1.0, max_holds=10)
     client.arm()
+    assert client.run_episode().outcome == "time limit"
+    # the second begins while the hold at the end of the first is under way
     episode = client.run_episode()
     assert episode.outcome == "time limit", episode.detail
     way = episode.last.state.position - episode.steps[0].observation.state.position

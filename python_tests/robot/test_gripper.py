@@ -103,6 +103,28 @@ def test_the_newest_command_wins() -> None:
     assert port.outputs[0] == 1
 
 
+def test_a_command_waits_for_a_gripper_that_takes_one_at_a_time() -> None:
+    port = SimulatedRobotiq()
+    port.activation = 3
+    gripper = RobotiqGripper(port, clock=ManualClock())
+    thread = GripperThread(gripper, ManualClock())
+    is_ready = False
+    gripper.is_ready = lambda: is_ready  # type: ignore[method-assign]
+    for width in (0.01, 0.02, 0.0425):
+        thread.move(width)
+        thread.step()
+    assert not [frame for frame in port.frames if frame[1] == 16]
+    is_ready = True
+    thread.step()
+    writes = [frame for frame in port.frames if frame[1] == 16]
+    assert len(writes) == 1 and writes[0][10] == 128
+    # a stop does not wait
+    is_ready = False
+    thread.stop()
+    thread.step()
+    assert port.outputs[0] == 1
+
+
 def test_the_thread_measures_and_reports_errors() -> None:
     port = SimulatedRobotiq(speed=255)
     thread = GripperThread(RobotiqGripper(port), pause=0.001)

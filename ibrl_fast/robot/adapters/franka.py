@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from ibrl_fast.robot.rotations import from_vector, multiply
 
 HOME = (0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785)
 """Joint angles at which episodes start, rad."""
+_END_SECONDS = 5.0
 INSTALL = "franky-control==2.0.0 websockets"
 
 
@@ -42,6 +44,8 @@ class FrankaHand:
         self._host, self._speed, self._force = host, speed, force
         self._hand: Any = None
         self._motion: Any = None
+        # the end of a motion that was broken off may never be told, and who drops it waits for that
+        self._broken_off: list[Any] = []
 
     def connect(self) -> float:
         """Connect; it is not moved."""
@@ -53,8 +57,12 @@ class FrankaHand:
         """Measure the width, m."""
         return float(_ask("gripper", lambda: self._hand.width))
 
+    def is_ready(self) -> bool:
+        """Whether the last motion has ended: the hand's control takes one at a time."""
+        return self._motion is None or bool(self._motion.wait(0.0))
+
     def move(self, width: float) -> None:
-        """Start to grasp or to open; waits for the motion before to be broken off."""
+        """Start to grasp or to open."""
         if width < self.width():
             # whatever is between the fingers may be of any width
             grasp = (width, self._speed, self._force, 1.0, 1.0)
@@ -64,11 +72,14 @@ class FrankaHand:
 
     def stop(self) -> None:
         """Stop the fingers."""
+        if not self.is_ready():
+            self._broken_off.append(self._motion)
+        self._motion = None
         _ask("gripper", lambda: self._hand.stop())
 
     def close(self) -> None:
         """Let go of the connection."""
-        self._hand = self._motion = None
+        self._hand = None
 
 
 class FrankaRobot:
@@ -200,13 +211,19 @@ class FrankaRobot:
     def reset(self) -> None:
         """Recover from errors, open the gripper and go home."""
         arm, franky = self._connected(), self._franky
-        _ask("arm", arm.stop)
+        self._end_control()
         _ask("arm", arm.recover_from_errors)
         self._is_stopped.clear()
         if self._gripper is not None:
             self._gripper.move(self._gripper.max_width)
         target = franky.JointState(np.array(self._home))
         _ask("arm", lambda: arm.move(franky.JointMotion(target)))
+        # a hand that broke off a motion is measured again only after that
+        home = self._clock.now()
+        while self._gripper is not None and self._gripper.state().time < home:
+            if self._clock.now() > home + _END_SECONDS:
+                raise RobotError(f"gripper: expected a measurement within {_END_SECONDS} s, got none")
+            self._clock.sleep(0.01)
         if self._is_stopped.is_set():
             raise RobotError("reset: expected the arm to reach its start, got a stop on the way")
 
@@ -223,6 +240,16 @@ class FrankaRobot:
                 self._gripper.close()
             for camera in self._cameras.values():
                 camera.close()
+
+    def _end_control(self) -> None:
+        """Stop and wait until no motion is under way: one of another kind cannot begin before."""
+        arm, franky = self._connected(), self._franky
+        for call in (arm.stop, lambda: arm.join_motion(_END_SECONDS)):
+            # how the last motion ended (broken off, say) is told here; a reset forgets it
+            with suppress(franky.ControlException):
+                call()
+        if _ask("arm", lambda: arm.is_in_control):
+            raise RobotError(f"arm: expected the last motion to end within {_END_SECONDS} s, got no end")
 
     def _connected(self) -> Any:
         if self._arm is None:

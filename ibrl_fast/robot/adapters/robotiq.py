@@ -130,6 +130,10 @@ class RobotiqGripper:
             raise RobotError(f"gripper: fault {status.fault:#04x}, {_FAULTS[status.fault]}")
         return self._max_width * (1.0 - status.position / 255.0)
 
+    def is_ready(self) -> bool:
+        """Always: a new position replaces the last one."""
+        return True
+
     def move(self, width: float) -> None:
         """Start to go to a width, m."""
         share = 1.0 - min(max(width / self._max_width, 0.0), 1.0)
