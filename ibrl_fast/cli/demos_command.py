@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from ibrl_fast.cli.run import load_function
 from ibrl_fast.envs.options import EnvOptions
 from ibrl_fast.errors import expect
 from ibrl_fast.files import check_output
@@ -26,17 +27,20 @@ def collect(
     out: Path,
     env: Annotated[EnvOptions, tyro.conf.arg(name="")],
     episodes: int = 3,
+    expert: str | None = None,
     action_noise: float = 0.0,
     keep_failures: bool = False,
     seed: int = 0,
 ) -> None:
-    """Collect demonstrations with a task's scripted expert, as robomimic-format HDF5.
+    """Collect demonstrations with a scripted expert, as robomimic-format HDF5.
 
     Args:
         task: task name.
         out: the file to write.
         env: the environments.
         episodes: demonstrations wanted.
+        expert: MODULE:FUNCTION of a scripted expert of one's own, `state` [state_dim] to an action in
+            [-1, 1]; the module is imported (from PYTHONPATH). The task's own when absent.
         action_noise: standard deviation of Gaussian noise on the expert's actions.
         keep_failures: keep episodes that do not succeed.
         seed: decides every start and the noise; each demonstration's own seed is recorded.
@@ -57,6 +61,7 @@ def collect(
             task,
             episodes,
             seed=seed,
+            expert=None if expert is None else load_function("expert", expert),
             action_noise=action_noise,
             success_only=not keep_failures,
             progress=lambda done, attempts: update(done),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -26,6 +27,8 @@ class ExpectedDemos:
         control_period: of one control step, seconds.
         cameras: those that are observed.
         image_size: height and width of their images, pixels.
+        reward: `sparse` or `dense`.
+        joined: per vector, the entries of the environment that it joins, in their order.
     """
 
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -35,6 +38,8 @@ class ExpectedDemos:
     control_period: float | None = None
     cameras: tuple[str, ...] = ()
     image_size: int | None = None
+    reward: str | None = None
+    joined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def check_environment(self, env_args: Mapping[str, Any]) -> None:
         """Compare the environment that a file records with the run's; what it lacks is not compared.
@@ -72,7 +77,7 @@ class ExpectedDemos:
         name = env_args.get("env_name")
         if self.task is not None and isinstance(name, str) and name:
             # other programs record a task without its suite
-            known = self.task if "/" in name else self.task.rsplit("/", 1)[-1]
+            known = self.task if set(name) & set("/:") else re.split("[/:]", self.task)[-1]
             if name != known:
                 yield f"task {self.task}", f"task {name}"
 
@@ -86,6 +91,13 @@ class ExpectedDemos:
         # a rate in the file and a period in the run are the same number but for rounding
         if own is not None and period is not None and not math.isclose(period, own, rel_tol=1e-6):
             yield f"control_period {own:g} s", f"control_period {period:g} s"
+        reward = kwargs.get("reward")
+        if self.reward is not None and isinstance(reward, str) and reward != self.reward:
+            yield f"reward {self.reward}", f"reward {reward}"
+        for vector, names in self.joined.items():
+            own_names, theirs = ",".join(names), _list(kwargs.get(f"{vector}_keys"))
+            if theirs and theirs != list(names):
+                yield f"{vector}_keys {own_names}", f"{vector}_keys {','.join(map(str, theirs))}"
         yield from self._camera_differences(kwargs)
 
     def _camera_differences(self, kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

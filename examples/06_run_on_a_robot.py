@@ -1,6 +1,6 @@
 """Run an exported policy on a robot, here the mock robot behind a server of its own: one script, no hardware.
 
-    python examples/04_run_on_a_robot.py --out runs/robot_day
+    python examples/06_run_on_a_robot.py --out runs/robot_day
 
 Without `--policy` a small written policy that lifts the mock's block is exported first. On hardware the
 server runs beside the arm (`ibrl-fast robot serve`), and only the address differs. Needs the extra `robot`.
