@@ -22,6 +22,9 @@ LIMITS = SafetyLimits(
     rotation_low=(-0.5, -0.5, -0.5),
     rotation_high=(0.5, 0.5, 0.5),
 )
+FREE = "tcp://127.0.0.1:0"
+# another process may take the processor at any time: nothing here depends on how soon an answer comes
+PATIENT = {"timeout": 10.0, "patience": 20.0}
 STATE = {"state": ObservationField((12,))}
 CAMERA = {
     "proprio": ObservationField((9,)),

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from network_proxy import NetworkProxy
-from robot_helpers import LIMITS, Choose, WrittenPolicy, at_each_tick, forward, lift, make_client
+from robot_helpers import FREE, LIMITS, Choose, WrittenPolicy, at_each_tick, forward, lift, make_client
 
 import ibrl_fast
 from ibrl_fast.robot import Episode, MockRobot, MonotonicClock, RobotClient, RobotError, write_limits
@@ -29,7 +29,6 @@ pytest.importorskip("msgpack", reason="needs the extra ibrl_fast[robot]")
 
 ROOT = Path(ibrl_fast.__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-FREE = "tcp://127.0.0.1:0"
 
 
 def crawl(obs: object) -> list[float]:
@@ -46,11 +45,6 @@ def remote_client(
     recorder = None if folder is None else EpisodeRecorder(folder)
     options = {"max_steps": 100_000, "max_age": 5.0, "max_holds": 2, "recorder": recorder, **options}
     return RobotClient(remote, policy, 20.0, safety=LIMITS, **options), policy
-
-
-@pytest.fixture
-def robot() -> MockRobot:
-    return MockRobot(seed=1)
 
 
 @pytest.fixture
