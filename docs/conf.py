@@ -35,6 +35,8 @@ autodoc_preserve_defaults = True
 autosummary_generate = False
 python_maximum_signature_line_length = 90
 
+WORDS: dict[str, list[str]] = {}
+
 
 def homes() -> dict[str, str]:
     """Return where each public name is described: its name -> its module."""
@@ -81,8 +83,22 @@ def check_described(app: Sphinx, env: BuildEnvironment) -> None:
         logging.getLogger(__name__).warning("public name without a description: %s", name)
 
 
+def remember(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """Keep an attribute's words, whose first line is read as `type: description` where it has a colon."""
+    if what in ("attribute", "property", "data"):
+        WORDS[name] = list(lines)
+
+
+def restore(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """Put them back."""
+    lines[:] = WORDS.pop(name, lines)
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    # around napoleon, which connects itself at 500
+    app.connect("autodoc-process-docstring", remember, priority=400)
+    app.connect("autodoc-process-docstring", restore, priority=600)
     app.connect("source-read", list_public_names)
     app.connect("autodoc-skip-member", skip_elsewhere)
     app.connect("env-check-consistency", check_described)
