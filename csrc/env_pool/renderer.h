@@ -61,7 +61,6 @@ class Renderer {
     std::unique_ptr<GlContext> gl_;
     mjrContext context_;
     mjvScene scene_;
-    mjvOption option_;
     std::vector<std::uint8_t> pixels_;
 };
 

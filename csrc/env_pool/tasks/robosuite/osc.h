@@ -1,0 +1,53 @@
+// Operational-space control of the Panda's hand (OSC_POSE). Source: robosuite 1.5.2, controllers/parts/arm/osc.py and
+// utils/control_utils.py; Khatib, "A unified approach for motion and force control", 1987.
+#pragma once
+
+#include <mujoco/mujoco.h>
+
+#include <vector>
+
+#include "env_pool/tasks/robosuite/small_matrix.h"
+
+namespace ibrl::robosuite {
+
+constexpr int kArmJoints = 7;
+
+class OperationalSpaceController {
+  public:
+    explicit OperationalSpaceController(const mjModel* model);
+
+    // Joint angles [kArmJoints], rad, to which torques that do not move the hand pull the arm.
+    void set_posture(const Vector<kArmJoints>& posture) { posture_ = posture; }
+    const Vector<kArmJoints>& posture() const { return posture_; }
+
+    // The pose to reach: the current one moved by an action [6] in [-1, 1], in the frame of the arm's base. Positions
+    // of everything must be up to date.
+    void set_goal(const mjData* data, const float* action);
+
+    // Writes the torques [kArmJoints], Nm, that move the hand to its goal. Positions, inertias and velocity terms
+    // must be up to date.
+    void apply(const mjModel* model, mjData* data);
+
+    int hand_site() const { return hand_site_; }
+    int joint_position(int joint) const { return qpos_[joint]; }  // index into qpos
+    int joint_velocity(int joint) const { return dofs_[joint]; }  // index into qvel
+
+  private:
+    using Joints = Vector<kArmJoints>;
+
+    void read_state(const mjModel* model, const mjData* data);
+    Vector<6> desired_acceleration(const mjData* data) const;
+
+    int hand_site_, base_site_;
+    int qpos_[kArmJoints], dofs_[kArmJoints], actuators_[kArmJoints];
+    Joints posture_{};
+    Vector<3> goal_position_{};  // m, in the base's frame
+    Matrix<3> goal_rotation_{};
+
+    Matrix<6, kArmJoints> jacobian_;  // rows: position, then rotation
+    Matrix<kArmJoints> mass_;
+    Joints position_, velocity_;
+    std::vector<double> full_mass_, full_jacobian_;  // scratch
+};
+
+}  // namespace ibrl::robosuite
