@@ -227,5 +227,5 @@ def _cube(env: Any, model: mujoco.MjModel) -> dict[str, Any]:
         "size": _floats(size),
         "size_low": [0.020, 0.020, 0.020],
         "size_high": [0.022, 0.022, 0.022],
-        "density": float(model.body_mass[body] / (8 * np.prod(size))),
+        "density": float(env.cube.density),
     }

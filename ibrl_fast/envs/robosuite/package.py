@@ -66,7 +66,7 @@ def import_robosuite() -> Any:
 
 
 def make_published(env_name: str, seed: int | None, **options: Any) -> Any:
-    """Make one of robosuite's environments as robomimic does: Panda, its default controller, 20 Hz, sparse.
+    """Make one of robosuite's environments as robomimic does: Panda, its default controller, 20 Hz.
 
     Args:
         env_name: class of the environment.
@@ -82,7 +82,6 @@ def make_published(env_name: str, seed: int | None, **options: Any) -> Any:
             has_offscreen_renderer=False,
             use_camera_obs=False,
             use_object_obs=True,
-            reward_shaping=False,
             ignore_done=True,
             control_freq=20,
             seed=seed,
