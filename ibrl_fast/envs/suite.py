@@ -67,6 +67,8 @@ class TaskInfo:
     """Camera positions in metres that replace the published ones unless others are given."""
     abilities: Abilities = Abilities()
     """What its environments can do."""
+    aliases: tuple[str, ...] = ()
+    """What else the task is called, without its suite, such as a class of the published package."""
     state_limits: Mapping[str, float] = field(default_factory=dict)
     """Largest sizes of numbers in entries of a saved state, by name; 1e10 for those left out."""
 
@@ -175,8 +177,9 @@ class Suite:
     """Make one environment, for the reference backend."""
     make_expert: Callable[[TaskInfo], Expert] | None = None
     """Make a task's scripted expert; None: the suite has none."""
-    find_assets: Callable[[], Path] | None = None
-    """Return the folder of models that the native backend loads; None: it does not have the suite."""
+    find_assets: Callable[[TaskInfo], Path] | None = None
+    """Return the folder of models that the native backend loads for a task; None: it does not have the
+    suite."""
     packages: tuple[str, ...] = ()
     """Python packages that an environment needs."""
     install: str = ""

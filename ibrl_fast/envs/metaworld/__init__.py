@@ -27,7 +27,7 @@ def _make_expert(task: TaskInfo) -> Expert:
     return make_expert(task)
 
 
-def _find_assets() -> Path:
+def _find_assets(task: TaskInfo) -> Path:
     """Return the folder of Meta-World's models, without importing the package."""
     folder = find_package("metaworld")
     assert folder is not None, "the suite's packages are checked before"
