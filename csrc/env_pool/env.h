@@ -71,9 +71,6 @@ class Env {
     // For rendering: positions of everything are up to date.
     virtual const mjModel* model() const = 0;
     virtual mjData* data() = 0;
-
-    // Changes MuJoCo's choice of what is drawn, where a task shows less or more.
-    virtual void select_drawn(mjvOption* /*option*/) const {}
 };
 
 }  // namespace ibrl

@@ -73,6 +73,7 @@ Renderer::Renderer(const mjModel* model, const RenderOptions& options)
     mjv_defaultScene(&scene_);
     mjv_makeScene(model, &scene_, kMaxGeoms);
     if (!options_.shadows) scene_.flags[mjRND_SHADOW] = 0;
+    mjv_defaultOption(&option_);
 }
 
 Renderer::~Renderer() {
@@ -94,14 +95,11 @@ void Renderer::render(Env& env, const std::vector<std::uint8_t*>& images) {
     mjvCamera camera;
     mjv_defaultCamera(&camera);
     camera.type = mjCAMERA_FIXED;
-    mjvOption option;
-    mjv_defaultOption(&option);
-    env.select_drawn(&option);
     for (std::size_t i = 0; i < images.size(); ++i) {
         // The scene is collected once; further cameras only look at it from elsewhere.
         camera.fixedcamid = camera_ids_[i];
         if (i == 0) {
-            mjv_updateScene(env.model(), env.data(), &option, nullptr, &camera, mjCAT_ALL, &scene_);
+            mjv_updateScene(env.model(), env.data(), &option_, nullptr, &camera, mjCAT_ALL, &scene_);
         } else {
             mjv_updateCamera(env.model(), env.data(), &camera, &scene_);
             mjv_makeLights(env.model(), env.data(), &scene_);

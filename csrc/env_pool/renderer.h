@@ -61,6 +61,7 @@ class Renderer {
     std::unique_ptr<GlContext> gl_;
     mjrContext context_;
     mjvScene scene_;
+    mjvOption option_;
     std::vector<std::uint8_t> pixels_;
 };
 

@@ -55,7 +55,7 @@ class NativePool(BasePool):
     Args:
         task: from `resolve_task`.
         options: as `TaskInfo.resolve` returns them.
-        assets: folder of the suite's models.
+        assets: the models that `Suite.find_assets` found.
 
     Raises:
         ArgumentError: unknown task or camera, or options that do not fit together.

@@ -178,8 +178,8 @@ class Suite:
     make_expert: Callable[[TaskInfo], Expert] | None = None
     """Make a task's scripted expert; None: the suite has none."""
     find_assets: Callable[[TaskInfo], Path] | None = None
-    """Return the folder of models that the native backend loads for a task; None: it does not have the
-    suite."""
+    """Return the file or folder of models that the native backend loads for a task; None: it does not have
+    the suite."""
     packages: tuple[str, ...] = ()
     """Python packages that an environment needs."""
     install: str = ""

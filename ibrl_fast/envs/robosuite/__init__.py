@@ -22,10 +22,10 @@ def _make_env(task: TaskInfo, options: PoolOptions) -> SuiteEnv:
 
 
 def _find_assets(task: TaskInfo) -> Path:
-    """Return the folder of compiled models and facts, the task's own made where they are missing."""
+    """Return the file of the task's compiled model, made where it is missing."""
     from ibrl_fast.envs.robosuite.model_store import find_model
 
-    return find_model(task).path.parent
+    return find_model(task).path
 
 
 SUITE = Suite(

@@ -14,7 +14,7 @@ constexpr double kPositionScale = 0.05, kRotationScale = 0.5;  // m and rad per 
 constexpr double kStiffness = 150.0, kPostureStiffness = 10.0;
 
 // Rotation vector of small angles that turns `current` into `desired`, rotation matrices [9].
-Vector<3> rotation_error(const Matrix<3>& desired, const double* current) {
+Vector<3> rotation_error(const Matrix<3>& desired, const Matrix<3>& current) {
     Vector<3> error{};
     for (int column = 0; column < 3; ++column) {
         for (int i = 0; i < 3; ++i) {
@@ -43,24 +43,34 @@ OperationalSpaceController::OperationalSpaceController(const mjModel* model)
     }
 }
 
-void OperationalSpaceController::set_goal(const mjData* data, const float* action) {
+void OperationalSpaceController::begin(const mjModel* model, const mjData* data) {
+    read(model, data);
+    posture_ = position_;
+}
+
+void OperationalSpaceController::resume(const Joints& posture) {
+    posture_ = posture;
+    has_read_ = false;
+}
+
+void OperationalSpaceController::set_goal(const mjModel* model, const mjData* data, const float* action) {
+    if (!has_read_) read(model, data);
     double delta[6];
     for (int i = 0; i < 6; ++i) {
         delta[i] = static_cast<double>(action[i]) * (i < 3 ? kPositionScale : kRotationScale);
     }
     const double* base = data->site_xpos + 3 * base_site_;
     const double* base_matrix = data->site_xmat + 9 * base_site_;
-    const double* hand = data->site_xpos + 3 * hand_site_;
-    const double* hand_matrix = data->site_xmat + 9 * hand_site_;
 
     // The hand in the base's frame.
     Matrix<3> current{};
     for (int i = 0; i < 3; ++i) {
         double position = 0.0, origin = 0.0;
         for (int k = 0; k < 3; ++k) {
-            position += base_matrix[3 * k + i] * hand[k];
+            position += base_matrix[3 * k + i] * hand_position_[k];
             origin += base_matrix[3 * k + i] * base[k];
-            for (int j = 0; j < 3; ++j) current[3 * i + j] += base_matrix[3 * k + i] * hand_matrix[3 * k + j];
+            for (int j = 0; j < 3; ++j)
+                current[3 * i + j] += base_matrix[3 * k + i] * hand_rotation_[3 * k + j];
         }
         goal_position_[i] = position - origin + delta[i];
     }
@@ -74,8 +84,10 @@ void OperationalSpaceController::set_goal(const mjData* data, const float* actio
     }
 }
 
-void OperationalSpaceController::read_state(const mjModel* model, const mjData* data) {
+void OperationalSpaceController::read(const mjModel* model, const mjData* data) {
     const int nv = model->nv;
+    std::copy_n(data->site_xpos + 3 * hand_site_, 3, hand_position_.begin());
+    std::copy_n(data->site_xmat + 9 * hand_site_, 9, hand_rotation_.begin());
     mj_jacSite(model, data, full_jacobian_.data(), full_jacobian_.data() + 3 * nv, hand_site_);
     mj_fullM(model, full_mass_.data(), data->qM);
     for (int i = 0; i < kArmJoints; ++i) {
@@ -85,13 +97,13 @@ void OperationalSpaceController::read_state(const mjModel* model, const mjData* 
         position_[i] = data->qpos[qpos_[i]];
         velocity_[i] = data->qvel[dofs_[i]];
     }
+    has_read_ = true;
 }
 
 Vector<6> OperationalSpaceController::desired_acceleration(const mjData* data) const {
     const double damping = 2.0 * std::sqrt(kStiffness);
     const double* base = data->site_xpos + 3 * base_site_;
     const double* base_matrix = data->site_xmat + 9 * base_site_;
-    const double* hand = data->site_xpos + 3 * hand_site_;
     Matrix<3> goal{};
     Vector<6> error;
     for (int i = 0; i < 3; ++i) {
@@ -100,9 +112,9 @@ Vector<6> OperationalSpaceController::desired_acceleration(const mjData* data) c
             position += base_matrix[3 * i + k] * goal_position_[k];
             for (int j = 0; j < 3; ++j) goal[3 * i + j] += base_matrix[3 * i + k] * goal_rotation_[3 * k + j];
         }
-        error[i] = position - hand[i];
+        error[i] = position - hand_position_[i];
     }
-    const Vector<3> turn = rotation_error(goal, data->site_xmat + 9 * hand_site_);
+    const Vector<3> turn = rotation_error(goal, hand_rotation_);
     std::copy(turn.begin(), turn.end(), error.begin() + 3);
 
     // The base does not move.
@@ -116,7 +128,8 @@ Vector<6> OperationalSpaceController::desired_acceleration(const mjData* data) c
 }
 
 void OperationalSpaceController::apply(const mjModel* model, mjData* data) {
-    read_state(model, data);
+    if (!has_read_) read(model, data);
+    has_read_ = false;
     constexpr int n = kArmJoints;
 
     // Inverse inertia of the hand, J M^-1 J^T, whose diagonal blocks are those of position and rotation.

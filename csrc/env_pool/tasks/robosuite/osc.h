@@ -14,28 +14,30 @@ constexpr int kArmJoints = 7;
 
 class OperationalSpaceController {
   public:
+    using Joints = Vector<kArmJoints>;
+
     explicit OperationalSpaceController(const mjModel* model);
 
-    // Joint angles [kArmJoints], rad, to which torques that do not move the hand pull the arm.
-    void set_posture(const Vector<kArmJoints>& posture) { posture_ = posture; }
-    const Vector<kArmJoints>& posture() const { return posture_; }
+    // An episode begins: torques that do not move the hand pull the arm to its present posture, and the first ones
+    // are computed from what is read now. Positions and inertias must be up to date.
+    void begin(const mjModel* model, const mjData* data);
 
-    // The pose to reach: the current one moved by an action [6] in [-1, 1], in the frame of the arm's base. Positions
-    // of everything must be up to date.
-    void set_goal(const mjData* data, const float* action);
+    // A state is restored in the middle of an episode that began in this posture, rad.
+    void resume(const Joints& posture);
+    const Joints& posture() const { return posture_; }
 
-    // Writes the torques [kArmJoints], Nm, that move the hand to its goal. Positions, inertias and velocity terms
-    // must be up to date.
+    // The pose to reach: the current one moved by an action [6] in [-1, 1], in the frame of the arm's base. Positions,
+    // inertias and velocity terms must be up to date.
+    void set_goal(const mjModel* model, const mjData* data, const float* action);
+
+    // Writes the torques, Nm, that move the hand to its goal; what is up to date as above.
     void apply(const mjModel* model, mjData* data);
 
     int hand_site() const { return hand_site_; }
     int joint_position(int joint) const { return qpos_[joint]; }  // index into qpos
-    int joint_velocity(int joint) const { return dofs_[joint]; }  // index into qvel
 
   private:
-    using Joints = Vector<kArmJoints>;
-
-    void read_state(const mjModel* model, const mjData* data);
+    void read(const mjModel* model, const mjData* data);
     Vector<6> desired_acceleration(const mjData* data) const;
 
     int hand_site_, base_site_;
@@ -44,6 +46,10 @@ class OperationalSpaceController {
     Vector<3> goal_position_{};  // m, in the base's frame
     Matrix<3> goal_rotation_{};
 
+    // What was read last.
+    bool has_read_ = false;
+    Vector<3> hand_position_;
+    Matrix<3> hand_rotation_;
     Matrix<6, kArmJoints> jacobian_;  // rows: position, then rotation
     Matrix<kArmJoints> mass_;
     Joints position_, velocity_;

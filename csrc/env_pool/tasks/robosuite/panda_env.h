@@ -15,6 +15,7 @@
 namespace ibrl::robosuite {
 
 constexpr int kActionDim = 7;
+constexpr int kRobotDim = 9;  // hand position 3, quaternion 4, fingers 2
 constexpr int kStartDim = kArmJoints + 3;
 
 // What a task says of its scene.
@@ -26,11 +27,11 @@ struct TaskSpec {
 
 class PandaEnv : public Env {
   public:
-    // The view and the spec are shared by the environments of a pool, and outlive them.
+    // What the view shows and the spec are shared by the environments of a pool, and outlive them.
     PandaEnv(const ModelView& view, const TaskSpec& spec);
 
     std::vector<VectorInfo> vectors() const override;
-    const double* vector(int index) const override;
+    const double* vector(int) const override { return state_.data(); }  // the robot is its first part
     int action_dim() const override { return kActionDim; }
     int start_dim() const override { return kStartDim; }
     void reset(bool repeats_start) override;
@@ -40,9 +41,8 @@ class PandaEnv : public Env {
     bool step(const float* action, bool want_reward, Evaluation* evaluation) override;
     StateEntries get_state() const override;
     void set_state(const StateEntries& entries) override;
-    const mjModel* model() const override { return view_.get(); }
+    const mjModel* model() const override { return &model_; }
     mjData* data() override { return data_.get(); }
-    void select_drawn(mjvOption* option) const override { option->geomgroup[0] = 0; }
 
   protected:
     // ---- what a task says ----
@@ -51,22 +51,27 @@ class PandaEnv : public Env {
     virtual bool is_solved() const = 0;
     virtual double shaped_reward(bool is_solved) const = 0;
 
+    // The model of an episode, where that is drawn too: values [3] that the state keeps under a name.
+    virtual const char* model_entry() const { return nullptr; }
+    virtual Vector<3> draw_model(Pcg64*) const { return {}; }
+    virtual void set_model(const Vector<3>&) {}
+
     int body(const std::string& name) const { return find_id(model(), mjOBJ_BODY, name); }
     const double* body_position(int id) const { return data_->xpos + 3 * id; }
     const double* site_position(int id) const { return data_->site_xpos + 3 * id; }
     double distance_to_hand(const double* position) const;
     bool holds_any(const std::vector<int>& bodies) const;  // both finger pads touch geoms of these bodies
 
+    // This environment's views of the shared model: all of it, and what physics needs (ModelView::unseen).
+    mjModel model_, unseen_;
+
   private:
-    static constexpr int kRobotDim = 9;  // hand position 3, quaternion 4, fingers 2
-
-    void place_scene();
-    void observe();
+    void begin_episode();
+    void place_arm(const Vector<kArmJoints>& posture);
+    void observe(bool is_first);
+    const double* observed_object() const;  // position, quaternion (x, y, z, w)
     bool is_stable() const;
-    Vector<7> object_pose() const;
-    Vector<7> hand_pose() const;
 
-    const ModelView& view_;
     const TaskSpec& spec_;
     DataPtr data_;
     OperationalSpaceController controller_;
@@ -76,12 +81,11 @@ class PandaEnv : public Env {
     int pads_[2];
 
     Pcg64 rng_;
+    Vector<3> drawn_model_{};
     std::array<double, kStartDim> start_{};  // offsets of joints, rad; x, y, m, and angle, rad, of the object
-    std::vector<double> seen_qpos_;          // that the positions of everything in data_ belong to
-    Vector<7> object_{}, previous_object_{};  // poses (x, y, z, w) in the last observation and the one before
-
-    std::vector<double> state_;  // robot, then object
-    Vector<kArmJoints> joint_position_{}, joint_velocity_{};
+    std::int64_t control_steps_ = 0;         // of the episode
+    std::vector<double> kinematics_qpos_;    // that the positions of everything in data_ belong to
+    std::vector<double> state_;              // observed: robot, then object
 };
 
 }  // namespace ibrl::robosuite

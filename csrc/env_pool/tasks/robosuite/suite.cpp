@@ -14,11 +14,11 @@ const std::vector<PandaTask>& tasks() {
     return all;
 }
 
-// Loads the model once; environments share it, since no episode edits it.
+// Loads the model once: environments share it.
 class PandaFactory final : public TaskFactory {
   public:
-    PandaFactory(const PandaTask& task, const std::string& assets)
-        : task_(task), model_(load_model(assets + "/" + task.name + ".mjb")), view_(prepare(model_)) {}
+    PandaFactory(const PandaTask& task, const std::string& model)
+        : task_(task), model_(load_model(model)), view_(prepare(model_)) {}
 
     std::unique_ptr<Env> make(bool /*prepares_resets*/) const override {
         return task_.make(view_, task_.spec);
@@ -46,12 +46,12 @@ std::vector<std::string> list_tasks() {
     return names;
 }
 
-std::unique_ptr<TaskFactory> make_factory(const std::string& task, const std::string& assets) {
+std::unique_ptr<TaskFactory> make_factory(const std::string& task, const std::string& model) {
     const auto found =
         std::find_if(tasks().begin(), tasks().end(), [&task](const PandaTask& t) { return t.name == task; });
     if (found == tasks().end()) return nullptr;
     MujocoErrorScope errors;
-    return std::make_unique<PandaFactory>(*found, assets);
+    return std::make_unique<PandaFactory>(*found, model);
 }
 
 }  // namespace ibrl::robosuite

@@ -28,8 +28,8 @@ PandaTask nut_assembly_square_task();
 
 std::vector<std::string> list_tasks();
 
-// Null for a name that is not here. Errors: std::runtime_error where ASSETS/NAME.mjb, the task's compiled model,
-// cannot be loaded.
-std::unique_ptr<TaskFactory> make_factory(const std::string& task, const std::string& assets);
+// Null for a name that is not here; `model` is the file of the task's compiled model. Errors: std::runtime_error where
+// that cannot be loaded.
+std::unique_ptr<TaskFactory> make_factory(const std::string& task, const std::string& model);
 
 }  // namespace ibrl::robosuite
