@@ -12,6 +12,8 @@ namespace {
 constexpr int kNuts = 2;                        // the square one, then the round one
 constexpr double kTable[3] = {0.0, 0.0, 0.82};  // m
 constexpr Region kRegion = {kTable[0] - 0.115, kTable[0] - 0.11, kTable[1] + 0.11, kTable[1] + 0.225, false};
+constexpr Region kRoundRegion = {kTable[0] - 0.115, kTable[0] - 0.11, kTable[1] - 0.225, kTable[1] - 0.11,
+                                 false};
 constexpr double kNutBottom = -0.05;
 
 class NutAssemblySquare final : public PandaEnv {
@@ -25,7 +27,11 @@ class NutAssemblySquare final : public PandaEnv {
                    find_id(model(), mjOBJ_SITE, "RoundNut_handle_site")} {}
 
   protected:
-    Placement draw_placement(Pcg64* rng) const override { return draw_placements(kRegion, {0.0}, rng)[0]; }
+    Placement draw_placement(Pcg64* rng) const override {
+        const Placement nut = draw_placements(kRegion, {0.0}, rng)[0];
+        draw_placements(kRoundRegion, {0.0}, rng);
+        return nut;
+    }
     double object_height() const override { return 0.02 + kTable[2] - kNutBottom; }
     bool is_solved() const override { return is_placed(0) || is_placed(1); }
 

@@ -5,6 +5,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "env_pool/normal.h"
 #include "env_pool/tasks/robosuite/pose.h"
 
 namespace ibrl::robosuite {
@@ -44,6 +45,7 @@ PandaEnv::PandaEnv(const ModelView& view, const TaskSpec& spec)
 
 void PandaEnv::reset(bool repeats_start) {
     if (!repeats_start) {
+        // In the order in which robosuite draws.
         drawn_model_ = draw_model(&rng_);
         for (int i = 0; i < kArmJoints; ++i) start_[i] = draw_normal(&rng_) * kStartNoise;
         const Placement place = draw_placement(&rng_);

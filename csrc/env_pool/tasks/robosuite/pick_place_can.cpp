@@ -29,7 +29,10 @@ class PickPlaceCan final : public PandaEnv {
 
   protected:
     Placement draw_placement(Pcg64* rng) const override {
-        return draw_placements(kRegion, kRadii, rng).back();
+        const Placement can = draw_placements(kRegion, kRadii, rng).back();
+        // robosuite also draws places for the pictures of the objects, in ranges without extent.
+        for (int i = 0; i < 2 * kObjects; ++i) rng->next_double();
+        return can;
     }
     double object_height() const override { return kBin1[2] - kCanBottom; }
 

@@ -27,10 +27,4 @@ std::vector<Placement> draw_placements(const Region& region, const std::vector<d
     return placed;
 }
 
-double draw_normal(Pcg64* rng) {
-    // Box and Muller; 1 - u is never 0.
-    const double radius = std::sqrt(-2.0 * std::log(1.0 - rng->next_double()));
-    return radius * std::cos(2.0 * std::numbers::pi * rng->next_double());
-}
-
 }  // namespace ibrl::robosuite

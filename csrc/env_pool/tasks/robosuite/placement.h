@@ -20,7 +20,4 @@ struct Placement {
 // Draws places for objects of these radii, m, one after the other; none overlaps one before it.
 std::vector<Placement> draw_placements(const Region& region, const std::vector<double>& radii, Pcg64* rng);
 
-// A standard normal number.
-double draw_normal(Pcg64* rng);
-
 }  // namespace ibrl::robosuite
