@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ibrl_fast.data.demonstration_set import Demonstration, DemonstrationSet
 from ibrl_fast.envs.base_pool import Observations
-from ibrl_fast.envs.experts import make_expert
+from ibrl_fast.envs.experts import Expert, make_expert
 from ibrl_fast.envs.factory import make_pool
 from ibrl_fast.envs.options import Observation, PoolOptions
 from ibrl_fast.envs.registry import resolve_task
@@ -62,7 +62,7 @@ def collect_demonstrations(
     _check(episodes, action_noise, max_attempts)
     asked = (PoolOptions() if options is None else options).changed(changes)
     info = resolve_task(task)
-    expert = make_expert(task)
+    make_expert(task)  # a task without one is refused before any work
     seed = asked.seed
     limit = 20 * episodes if max_attempts is None else max_attempts
     attempts: dict[int, list[EpisodeStep]] = {}
@@ -75,6 +75,7 @@ def collect_demonstrations(
                 return
             yield derive_env_seed(seed, attempt)
 
+    experts: dict[int, Expert] = {}
     noise: dict[int, np.random.Generator] = {}
 
     def act(
@@ -85,7 +86,9 @@ def collect_demonstrations(
         for slot, attempt in enumerate(running.tolist()):
             if attempt < 0:
                 continue
-            actions[slot] = expert(observations["state"][slot])
+            if attempt not in experts:
+                experts[attempt] = make_expert(task, derive_env_seed(seed, attempt))
+            actions[slot] = experts[attempt](observations["state"][slot])
             if action_noise > 0.0:
                 generator = noise.setdefault(attempt, np.random.default_rng((seed, attempt)))
                 actions[slot] += action_noise * generator.standard_normal(info.action_dim).astype(np.float32)
@@ -97,6 +100,7 @@ def collect_demonstrations(
         if step.terminated or step.truncated:
             finished[step.episode] = step.success or not success_only
             noise.pop(step.episode, None)
+            del experts[step.episode]
             if not finished[step.episode]:
                 del attempts[step.episode]
             if progress is not None:

@@ -2,7 +2,7 @@
 
 One layout for every backend (leading axis N added by the pool):
 
-    physics [P] float64             MuJoCo's mjSTATE_INTEGRATION vector: time, qpos, qvel, ctrl, warm start, ...
+    physics [P] float64             MuJoCo's mjSTATE_INTEGRATION vector: time, qpos, qvel, warm start, ...
     kinematics_qpos [nq] float64    positions for which poses were computed last; robosuite observes, judges
                                     and draws these poses, which are one physics step behind `physics`
     gripper_action [2] float64      commands of the two fingers in [-1, 1], which actions move by 0.2
