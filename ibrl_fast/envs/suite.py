@@ -90,6 +90,14 @@ class TaskInfo:
 
         return np.array(self.observations[key], dtype=np.float32)
 
+    def split(self, key: str, values: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """Return a vector's parts by name from values `[..., dim]`; nothing where it has none."""
+        parts, start = {}, 0
+        for name, size in self.parts.get(key, {}).items():
+            parts[name] = values[..., start : start + size]
+            start += size
+        return parts
+
     def resolve(self, options: PoolOptions) -> PoolOptions:
         """Return options with this task's cameras where none were chosen, after checking its abilities.
 

@@ -5,8 +5,8 @@
         can-<crc32>.xml     the same as MJCF, for files of demonstrations; meshes lie in robosuite's folder
         can.json            facts (`facts`), with file, bytes and crc32 of both, and a seal
 
-`<cache>` is $XDG_CACHE_HOME or ~/.cache. The models are there before the JSON that names it, each file appears
-whole, and what does not fit its checksum is made again: any number of processes may write at once.
+`<cache>` is $XDG_CACHE_HOME or ~/.cache. The models are there before the JSON that names them, each file
+appears whole, and what does not fit its checksum is made again: any number of processes may write at once.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ def _read(folder: Path, task: TaskInfo) -> StoredModel | None:
         return None
     try:
         facts = read_json(place)
-        paths = [_whole_file(folder, facts[kind]) for kind in ("model", "xml")]
+        path, xml_path = _whole_file(folder, facts["model"]), _whole_file(folder, facts["xml"])
     except (FileError, OSError, KeyError, TypeError):
         return None
-    return None if None in paths else StoredModel(paths[0], paths[1], facts)
+    return None if path is None or xml_path is None else StoredModel(path, xml_path, facts)
 
 
 def _whole_file(folder: Path, entry: dict[str, Any]) -> Path | None:
@@ -121,5 +121,5 @@ def _as_bytes(model: mujoco.MjModel) -> bytes:
 
 
 def _relative(xml: str) -> str:
-    """Leave out where the package is installed; robosuite finds its own files from the last `robosuite` on."""
+    """Leave out where the package is installed; robosuite finds its files from the last `robosuite` on."""
     return re.sub(r'"[^"]*/robosuite/models/', '"robosuite/models/', xml)

@@ -74,15 +74,12 @@ class RobosuiteRecording:
         version = env_args.get("env_version")
         if not isinstance(version, str) or not re.match(r"(0|1\.[0-4])(\.|$)", version):
             return ()
-        lines = [
-            f"recorded with robosuite {version}: it computed torques from poses half as old (no lite_physics), "
-            f"so actions played back in {VERSION} drift from the recorded states",
-        ]
-        if "object" in self._task.parts["state"] and len(self._facts["observation"]["object_layout"]) == 4:
+        recorded = f"recorded with robosuite {version}"
+        lines = [f"{recorded}: actions played back in {VERSION} drift from the recorded states"]
+        if len(self._facts["observation"]["object_layout"]) == 4:
             lines.append(
-                f"recorded with robosuite {version}: `object` is [position, quaternion, position and quaternion "
-                f"relative to the hand] there, the relative ones first in {VERSION}; "
-                "`ibrl-fast demos convert` makes it anew from the states"
+                f"{recorded}: `object` begins with the object's pose there, with the pose relative to the "
+                f"hand in {VERSION}; `ibrl-fast demos convert` makes it anew from the states"
             )
         return tuple(lines)
 
