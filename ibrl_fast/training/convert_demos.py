@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ibrl_fast.data.demonstration_set import Demonstration, DemonstrationError, DemonstrationSet
-from ibrl_fast.data.demonstrations import read_demonstrations
 from ibrl_fast.data.expected_demos import OWN_ENTRY
 from ibrl_fast.envs.base_pool import BasePool, Observations
 from ibrl_fast.envs.factory import make_pool
@@ -32,35 +30,30 @@ class _Work:
 
 
 def convert_demonstrations(
-    path: str | os.PathLike[str],
+    demos: DemonstrationSet,
+    name: object,
     *,
     task: str | None = None,
     options: PoolOptions | None = None,
-    filter_key: str | None = None,
-    max_demos: int | None = None,
     progress: Callable[[int], None] | None = None,
-    on_start: Callable[[int], None] | None = None,
 ) -> DemonstrationSet:
-    """Restore every state of a file in a pool and observe it.
+    """Restore every state of demonstrations in a pool and observe it.
 
     Actions, rewards, ends, states, seeds and models stay as they are. The observation after the last step is
     that of the last action, taken from the last state. The result holds vectors, their parts by name, and the
     cameras.
 
     Args:
-        path: the HDF5 file.
-        task: name as in `make_pool`; None: the file's own.
+        demos: with `states`.
+        name: what begins the message of an error, such as their file.
+        task: name as in `make_pool`; None: the demonstrations' own.
         options: of the pool, such as `num_envs`, `cameras` and `image_size`; None: the defaults.
-        filter_key: only the demonstrations of that mask.
-        max_demos: only that many, the first.
         progress: called with the number of states done.
-        on_start: called once with the number of states there are.
 
     Raises:
-        DemonstrationError: a file that cannot be read, without states, or with states of another task.
+        DemonstrationError: demonstrations without states, or with states of another task.
         AbilityError: files do not hold the states of the task.
     """
-    demos = read_demonstrations(path, filter_key=filter_key, max_demos=max_demos, needs_rewards=False)
     info = resolve_task(str(demos.env_args.get("env_name", "")) if task is None else task)
     make_recording = find_suite(info.suite).make_recording
     if make_recording is None:
@@ -68,9 +61,7 @@ def convert_demonstrations(
     recording = make_recording(info)
     for number, demo in enumerate(demos):
         if demo.states is None:
-            raise DemonstrationError(f"{path}: demo {number}: states: expected a dataset, got none")
-    if on_start is not None:
-        on_start(demos.num_steps)
+            raise DemonstrationError(f"{name}: demo {number}: states: expected a dataset, got none")
 
     # how often an action was repeated is part of its last step; a file of others repeats none
     recorded = demos.env_args.get(OWN_ENTRY)
@@ -80,7 +71,7 @@ def convert_demonstrations(
     asked = replace(asked, num_envs=min(asked.num_envs, len(demos)), frame_stack=1)
     pool = make_pool(info.name, asked)
     try:
-        observed = _observe(pool, recording, demos, path, progress)
+        observed = _observe(pool, recording, demos, name, progress)
     finally:
         pool.close()
     converted = tuple(
@@ -104,7 +95,7 @@ def _observe(
     pool: BasePool,
     recording: Recording,
     demos: DemonstrationSet,
-    path: str | os.PathLike[str],
+    name: object,
     progress: Callable[[int], None] | None,
 ) -> list[list[Observations]]:
     """Return the observations of every demonstration, one more than it has steps."""
@@ -118,7 +109,7 @@ def _observe(
         # the next row of every demonstration under way, all environments at once
         for slot, work in enumerate(slots):
             if work is not None:
-                _fill(template, slot, work, recording, path)
+                _fill(template, slot, work, recording, name)
         observations = pool.set_state(template)
         last = False
         for slot, work in enumerate(slots):
@@ -155,7 +146,7 @@ def _fill(
     slot: int,
     work: _Work,
     recording: Recording,
-    path: str | os.PathLike[str],
+    name: object,
 ) -> None:
     """Put a demonstration's next state into the pool's."""
     assert work.demo.states is not None
@@ -163,7 +154,7 @@ def _fill(
         row = work.demo.states[len(work.frames)]
         work.state = recording.restore(row, work.demo.model_file, work.state)
     except ArgumentError as error:
-        raise DemonstrationError(f"{path}: demo {work.number}: {error}") from error
+        raise DemonstrationError(f"{name}: demo {work.number}: {error}") from error
     for key, value in work.state.items():
         template[key][slot] = value
 
