@@ -13,7 +13,7 @@ from ibrl_fast.cli.signals import end_interrupted, ended_by_signals
 from ibrl_fast.errors import UserError
 
 COMMANDS = {
-    "demos": "collect demonstrations with a task's scripted expert",
+    "demos": "collect, convert or download demonstrations",
     "bc": "train and evaluate an imitation policy",
     "train": "train a hybrid policy; without a preset: the quickstart",
     "resume": "go on with an interrupted run",

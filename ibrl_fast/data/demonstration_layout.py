@@ -37,6 +37,7 @@ class DemoLayout:
         group: that group.
         steps: T, at least 1.
         seed: with which the episode began, or None.
+        model_file: the simulator's model of the episode, or None.
         actions: `[T, action_dim]`.
         rewards, dones: `[T]`; None where absent.
         terminated, truncated: `[T]`; None where absent.
@@ -49,6 +50,7 @@ class DemoLayout:
     group: h5py.Group
     steps: int
     seed: int | None
+    model_file: str | None
     actions: h5py.Dataset
     rewards: h5py.Dataset | None
     dones: h5py.Dataset | None
@@ -100,7 +102,9 @@ def plan_demos(
     layouts = []
     for name in names:
         with located(name):
-            layout = _plan_demo(name, open_group(data, name), keys, joined, needs_rewards)
+            group = open_group(data, name)
+            joins = {**joined, **_missing(open_group(group, "obs"), keys or (), joined, expected)}
+            layout = _plan_demo(name, group, keys, joins, needs_rewards)
             shapes = {key: spec.shape for key, spec in layout.observation_space.items()}
             expected.check_sizes(shapes, layout.actions.shape[1])
         layouts.append(layout)
@@ -115,6 +119,17 @@ def plan_demos(
             "demonstrations or entries"
         )
     return layouts
+
+
+def _missing(
+    obs: h5py.Group, keys: Sequence[str], joined: Mapping[str, Sequence[str]], expected: ExpectedDemos
+) -> dict[str, Sequence[str]]:
+    """Return of which entries the wanted vectors are joined that a file of another program lacks."""
+    return {
+        key: parts
+        for key, parts in expected.parts.items()
+        if key in keys and not joined.get(key) and not exists(obs, key) and all(exists(obs, p) for p in parts)
+    }
 
 
 def _plan_demo(
@@ -159,11 +174,15 @@ def _plan_demo(
     seed = group.attrs.get("seed")
     if seed is not None and not isinstance(seed, int | np.integer):
         raise ArgumentError(f"seed: expected an integer, got {seed!r}")
+    model_file = group.attrs.get("model_file")
+    if model_file is not None and not isinstance(model_file, str):
+        raise ArgumentError(f"model_file: expected text, got {type(model_file).__name__}")
     return DemoLayout(
         name=name,
         group=group,
         steps=steps,
         seed=None if seed is None else int(seed),
+        model_file=model_file,
         actions=actions,
         rewards=rewards,
         dones=dones,

@@ -34,6 +34,7 @@ class Demonstration:
         truncated: `[T]` bool, the recording ended without the task; true at the last step or nowhere.
         states: `[T, state_size]` float64, simulator states before each step, or None.
         seed: the seed with which the episode began, or None.
+        model_file: the simulator's model of the episode as text (robomimic's name), or None.
 
     Raises:
         TypeError, ValueError: naming the field.
@@ -46,6 +47,7 @@ class Demonstration:
     truncated: Array
     states: Array | None = None
     seed: int | None = None
+    model_file: str | None = None
 
     def __post_init__(self) -> None:
         # The actions tell the length.

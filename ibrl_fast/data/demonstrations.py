@@ -1,7 +1,7 @@
 """Demonstration files in robomimic's HDF5 layout.
 
     data                      attributes: total (steps), env_args (JSON)
-    data/demo_0               attributes: num_samples, seed (ours)
+    data/demo_0               attributes: num_samples, model_file (if any), seed (ours)
     data/demo_0/obs/<key>     [T, ...], images as <camera>_image [T, height, width, 3] uint8
     data/demo_0/next_obs/<key>
     data/demo_0/{actions, rewards, dones, states}, ours also {terminated, truncated}
@@ -41,6 +41,7 @@ __all__ = [
     "DemonstrationSet",
     "ExpectedDemos",
     "read_demonstrations",
+    "read_masks",
     "warn_without_success",
     "write_demonstrations",
 ]
@@ -99,6 +100,8 @@ def _write_demo(group: h5py.Group, demo: Demonstration, has_rewards: bool) -> No
     group.attrs["num_samples"] = len(demo)
     if demo.seed is not None:
         group.attrs["seed"] = demo.seed
+    if demo.model_file is not None:
+        group.attrs["model_file"] = demo.model_file
     for key, array in demo.observations.items():
         image = array.ndim == 4
         name = f"{key}{IMAGE_SUFFIX}" if image else key
@@ -182,6 +185,29 @@ def read_demonstrations(
         ) from error
     except (ValueError, TypeError) as error:
         raise DemonstrationError(f"{path}: {line(error)}") from error
+
+
+def read_masks(
+    path: str | os.PathLike[str], *, filter_key: str | None = None, max_demos: int | None = None
+) -> dict[str, list[int]]:
+    """Return a file's filter keys with the places of their demonstrations among those that are read.
+
+    Args:
+        path, filter_key, max_demos: as of `read_demonstrations`.
+
+    Raises:
+        DemonstrationError: naming file and key.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            names = _demo_names(file, open_group(file, "data"), filter_key, max_demos)
+            keys = sorted(open_group(file, "mask")) if exists(file, "mask") else []
+            chosen = {key: _demo_names(file, open_group(file, "data"), key, None) for key in keys}
+    except (*UNREADABLE, ValueError, TypeError) as error:
+        raise DemonstrationError(f"{path}: {line(error)}") from error
+    places = {name: place for place, name in enumerate(names)}
+    masks = {key: [places[name] for name in part if name in places] for key, part in chosen.items()}
+    return {key: part for key, part in masks.items() if part}
 
 
 def warn_without_success(demos: DemonstrationSet, path: object, say: Callable[[str], object]) -> None:
@@ -288,7 +314,9 @@ def _read_demo(layout: DemoLayout, sealed: bool, reading: Reading) -> Demonstrat
         actions, rewards, terminated = actions[:-1], rewards[:-1], terminated[:-1]
         truncated = truncated[1:]
         states = None if states is None else states[:-1]
-    return Demonstration(observations, actions, rewards, terminated, truncated, states, layout.seed)
+    return Demonstration(
+        observations, actions, rewards, terminated, truncated, states, layout.seed, layout.model_file
+    )
 
 
 def _rewards_and_ends(

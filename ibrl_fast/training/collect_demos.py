@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ibrl_fast.data.demonstration_set import Demonstration, DemonstrationSet
+from ibrl_fast.data.expected_demos import OWN_ENTRY
 from ibrl_fast.envs.base_pool import Observations
-from ibrl_fast.envs.experts import make_expert
+from ibrl_fast.envs.experts import Expert, make_expert
 from ibrl_fast.envs.factory import make_pool
 from ibrl_fast.envs.options import Observation, PoolOptions
-from ibrl_fast.envs.registry import resolve_task
+from ibrl_fast.envs.registry import find_suite, resolve_task
 from ibrl_fast.envs.rollout import EpisodeStep, run_episodes
+from ibrl_fast.envs.suite import TaskInfo
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.seeding import derive_env_seed
 
@@ -62,9 +64,13 @@ def collect_demonstrations(
     _check(episodes, action_noise, max_attempts)
     asked = (PoolOptions() if options is None else options).changed(changes)
     info = resolve_task(task)
-    expert = make_expert(task)
+    make_expert(task)  # a task without one is refused before any work
     seed = asked.seed
     limit = 20 * episodes if max_attempts is None else max_attempts
+    make_recording = find_suite(info.suite).make_recording
+    recording = None if make_recording is None else make_recording(info)
+    rows: dict[int, list[npt.NDArray[np.float64]]] = {}
+    models: dict[int, str] = {}
     attempts: dict[int, list[EpisodeStep]] = {}
     finished: dict[int, bool] = {}
 
@@ -75,6 +81,7 @@ def collect_demonstrations(
                 return
             yield derive_env_seed(seed, attempt)
 
+    experts: dict[int, Expert] = {}
     noise: dict[int, np.random.Generator] = {}
 
     def act(
@@ -82,10 +89,18 @@ def collect_demonstrations(
     ) -> npt.NDArray[np.float32]:
         """Return the expert's action with each attempt's own noise."""
         actions = np.zeros((len(running), info.action_dim), dtype=np.float32)
+        states = {} if recording is None else pool.get_state()
         for slot, attempt in enumerate(running.tolist()):
             if attempt < 0:
                 continue
-            actions[slot] = expert(observations["state"][slot])
+            if recording is not None:
+                state = {key: values[slot] for key, values in states.items()}
+                rows.setdefault(attempt, []).append(recording.row(state))
+                if attempt not in models:
+                    models[attempt] = recording.model_file(state)
+            if attempt not in experts:
+                experts[attempt] = make_expert(task, derive_env_seed(seed, attempt))
+            actions[slot] = experts[attempt](observations["state"][slot])
             if action_noise > 0.0:
                 generator = noise.setdefault(attempt, np.random.default_rng((seed, attempt)))
                 actions[slot] += action_noise * generator.standard_normal(info.action_dim).astype(np.float32)
@@ -97,8 +112,11 @@ def collect_demonstrations(
         if step.terminated or step.truncated:
             finished[step.episode] = step.success or not success_only
             noise.pop(step.episode, None)
+            del experts[step.episode]
             if not finished[step.episode]:
                 del attempts[step.episode]
+                rows.pop(step.episode, None)
+                models.pop(step.episode, None)
             if progress is not None:
                 progress(min(sum(finished.values()), episodes), len(finished))
 
@@ -120,7 +138,12 @@ def collect_demonstrations(
         )
     keys = [key for key in pool.entry_spaces if key != "state" or asked.observation != "pixels"]
     demos = tuple(
-        _demonstration(attempts[attempt], keys, derive_env_seed(seed, attempt)) for attempt in chosen
+        replace(
+            _demonstration(attempts[attempt], keys, derive_env_seed(seed, attempt), info),
+            states=None if recording is None else np.stack(rows[attempt]),
+            model_file=models.get(attempt),
+        )
+        for attempt in chosen
     )
     kwargs = {
         "observation": asked.observation,
@@ -132,7 +155,9 @@ def collect_demonstrations(
         "action_noise": action_noise,
         "seed": seed,
     }
-    return DemonstrationSet(demos, {"env_name": info.name, "type": GYM_TYPE, "env_kwargs": kwargs})
+    if recording is None:
+        return DemonstrationSet(demos, {"env_name": info.name, "type": GYM_TYPE, "env_kwargs": kwargs})
+    return DemonstrationSet(demos, {**recording.env_args(pool.options), OWN_ENTRY: kwargs})
 
 
 def _owned(step: EpisodeStep) -> EpisodeStep:
@@ -144,12 +169,14 @@ def _owned(step: EpisodeStep) -> EpisodeStep:
     return replace(step, observation=copies[0], next_observation=copies[1], action=step.action.copy())
 
 
-def _demonstration(steps: list[EpisodeStep], keys: list[str], seed: int) -> Demonstration:
-    """Step of one episode as arrays, the final observation included."""
+def _demonstration(steps: list[EpisodeStep], keys: list[str], seed: int, task: TaskInfo) -> Demonstration:
+    """Steps of one episode as arrays, the final observation included; vectors also by their parts."""
     observations = {
         key: np.stack([step.observation[key] for step in steps] + [steps[-1].next_observation[key]])
         for key in keys
     }
+    for key in keys:
+        observations |= task.split(key, observations[key])
     return Demonstration(
         observations=observations,
         actions=np.stack([step.action for step in steps]),

@@ -21,7 +21,8 @@ def _make_env(task: TaskInfo, options: PoolOptions) -> SuiteEnv:
     return MetaworldEnv(task, options)
 
 
-def _make_expert(task: TaskInfo) -> Expert:
+def _make_expert(task: TaskInfo, seed: int) -> Expert:
+    """Return the published script, which decides nothing at random."""
     from ibrl_fast.envs.metaworld.experts import make_expert
 
     return make_expert(task)

@@ -7,7 +7,8 @@ addresses are those of the model beside it.
 
     task, env_name            robosuite/can, PickPlaceCan
     robosuite, mujoco         versions
-    model                     file, bytes, crc32 (of `model_store`)
+    model, xml                file, bytes, crc32 (of `model_store`)
+    controller_configs        as robosuite's environments take them
     sizes                     nq, nv, nu of the model; a robomimic `states` row is [time, qpos, qvel]
     control                   period, substeps, timestep
     arm                       joints (names), qpos, qvel (addresses), actuators (ids), init_qpos [7],
@@ -67,6 +68,7 @@ def describe(env: Any, published: Published) -> dict[str, Any]:
         "placements": _placements(env, published),
         "hidden_qpos": list(HIDDEN_QPOS),
         "success": _success(env, published),
+        "controller_configs": env.robots[0].composite_controller_config,
         "cameras": {model.camera(index).name: index for index in range(model.ncam)},
     }
     if published.env_name == "Lift":

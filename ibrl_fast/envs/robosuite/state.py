@@ -2,9 +2,9 @@
 
 One layout for every backend (leading axis N added by the pool):
 
-    physics [P] float64             MuJoCo's mjSTATE_INTEGRATION vector: time, qpos, qvel, ctrl, warm start, mocap
-    kinematics_qpos [nq] float64    positions for which poses were computed last; robosuite observes, judges and
-                                    draws these poses, which are one physics step behind `physics`
+    physics [P] float64             MuJoCo's mjSTATE_INTEGRATION vector: time, qpos, qvel, warm start, ...
+    kinematics_qpos [nq] float64    positions for which poses were computed last; robosuite observes, judges
+                                    and draws these poses, which are one physics step behind `physics`
     gripper_action [2] float64      commands of the two fingers in [-1, 1], which actions move by 0.2
     initial_joint [7] float64       arm positions (rad) after the reset: what the null space holds
     control_steps int64             since the reset; 0: the arm's controller has not read the state since then

@@ -52,6 +52,10 @@ _OBJECTS = {
 }
 
 
+PROPRIO_PARTS = {"robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2}
+"""robomimic's names of the entries of `proprio`; `state` goes on with `object`."""
+
+
 def published_of(task: TaskInfo) -> Published:
     """Return what robosuite calls a task."""
     return PUBLISHED[task.short_name]
@@ -60,6 +64,7 @@ def published_of(task: TaskInfo) -> Published:
 def _task(name: str) -> TaskInfo:
     return TaskInfo(
         name=f"robosuite/{name}",
+        parts={"state": {**PROPRIO_PARTS, "object": len(_OBJECTS[name])}, "proprio": PROPRIO_PARTS},
         aliases=(PUBLISHED[name].env_name,),
         observations={"state": (*_PROPRIO, *_OBJECTS[name]), "proprio": _PROPRIO},
         action_dim=ACTION_DIM,
