@@ -229,8 +229,8 @@ class Suite:
     make_expert: Callable[[TaskInfo, int], Expert] | None = None
     """Make a task's scripted expert for one episode, whose seed is given; None: the suite has none."""
     find_assets: Callable[[TaskInfo], Path] | None = None
-    """Return the folder of models that the native backend loads for a task; None: it does not have the
-    suite."""
+    """Return the file or folder of models that the native backend loads for a task; None: it does not have
+    the suite."""
     make_recording: Callable[[TaskInfo], Recording] | None = None
     """Say how files hold a task's states; None: demonstrations are stored without."""
     datasets: Mapping[str, PublishedFile] = field(default_factory=dict)
