@@ -60,5 +60,7 @@ def test_state_scale_masks_quaternions_previous_frame_and_unused_objects(publish
 def test_number_of_objects_holds_for_every_task(published):
     for name in list_tasks():
         info = resolve_task(name)
+        if info.suite != "metaworld":
+            continue
         env = published(published_name(info), 0)
         assert env._get_pos_objects().size // 3 == count_objects(info), name
