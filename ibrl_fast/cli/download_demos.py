@@ -20,7 +20,7 @@ def download(
     """Fetch a published file of demonstrations and check it.
 
     Args:
-        name: such as `can-ph`; a wrong one lists them all.
+        name: short name; a wrong one lists them all.
         out: the file to write; None: NAME.hdf5 in the current folder.
         source: folder with a copy of the repository; None: the Hugging Face Hub.
     """
