@@ -47,7 +47,7 @@ def _notice_software_rendering(renderer: str) -> None:
 
 
 class NativePool(BasePool):
-    """N environments stepped by C++ threads without Python's lock; equal to the reference bit for bit.
+    """N environments stepped by C++ threads without Python's lock; equal to the reference (docs/env_pool.md).
 
     What `reset`, `step` and `recv` return are views of the pool's own memory: they stay valid during the next
     call and are overwritten by the one after it; copy what must live longer.

@@ -66,8 +66,8 @@ class EnvOptions:
     max_episode_steps: int = 100
     """Agent steps until an episode is truncated."""
     backend: Backend = "auto"
-    """`reference`: the published Python environments; `native`: the C++ pool, equal to them bit for bit;
-    `auto`: native for the tasks that it has."""
+    """`reference`: the published Python environments; `native`: the C++ pool, equal to them, Meta-World bit for
+    bit; `auto`: native for the tasks that it has."""
     num_threads: int | None = None
     """Threads of the native backend; None: one per usable core, at most one per environment."""
     fixed_goals: bool = False

@@ -1,4 +1,4 @@
-"""States of robosuite's tasks as experts, noise and contact visit them, and one step from each in both backends."""
+"""States of robosuite's tasks that experts, noise and contact visit, one step from each on both backends."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class StepErrors:
 
 
 class OneStep:
-    """Steps the native pool, and a second published environment with noisy torques, from a reference's states."""
+    """Steps the native pool, and a published environment with noisy torques, from a reference's states."""
 
     def __init__(self, task: str) -> None:
         self.task = task

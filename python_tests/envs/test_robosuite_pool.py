@@ -176,7 +176,7 @@ def test_a_cube_that_cannot_be_is_refused() -> None:
     native.step(np.ones((1, 7), np.float32))
     before = native.get_state()
     bad = {**before, "cube_size": np.array([[0.02, 0.0, 0.02]])}
-    with pytest.raises(ValueError, match="cube_size: expected half sizes from 0.001 to 1 m"):
+    with pytest.raises(ValueError, match=r"cube_size: expected half sizes from 0\.001 to 1 m"):
         native.set_state(bad)
     assert_same_state(native.get_state(), before)
 
