@@ -47,7 +47,8 @@ def bc_run(
     Args:
         task: task name.
         demo_file: how the file of demonstrations is read.
-        demos: robomimic-format HDF5; collected with the scripted expert when absent.
+        demos: robomimic-format HDF5, or a Minari data set (minari:ID or its folder); collected with the
+            scripted expert when absent.
         episodes: demonstrations used; when absent all of the file, or the preset's number to be collected.
         run_dir: where everything goes; {task}, {method} and {seed} are filled in.
         seed: decides everything random.

@@ -12,8 +12,9 @@ from ibrl_fast.errors import ArgumentError
 OWN_ENTRY = "ibrl_fast"
 """Entry of `env_args` for what this package records beside what others make the environment from."""
 
-RewardSource = Literal["recorded", "last"]
-"""Rewards and ends as the file has them, or 1 and terminated in every demonstration's last step."""
+RewardSource = Literal["recorded", "last", "success"]
+"""Rewards and ends as the file has them; 1 and terminated in every demonstration's last step; or 1 and
+terminated in the first step that is recorded as a success, and 0 before it."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def register_suite(suite: Suite) -> None:
     Raises:
         ArgumentError: the name is taken, or a task is of another suite.
     """
-    names = _suite_names()
+    names = suite_names()
     if suite.name in names:
         raise ArgumentError(f"suite: expected a name other than {', '.join(names)}, got {suite.name}")
     for task in suite.tasks:
@@ -43,7 +43,8 @@ def register_suite(suite: Suite) -> None:
     _REGISTERED[suite.name] = suite
 
 
-def _suite_names() -> tuple[str, ...]:
+def suite_names() -> tuple[str, ...]:
+    """Return the names of all suites: of this package, of installed ones, registered."""
     return tuple(dict.fromkeys((*HOMES, *_installed(), *_REGISTERED)))
 
 
@@ -67,13 +68,13 @@ def list_tasks() -> tuple[str, ...]:
 
 
 def _tasks() -> dict[str, TaskInfo]:
-    return {task.name: task for name in _suite_names() for task in find_suite(name).tasks}
+    return {task.name: task for name in suite_names() for task in find_suite(name).tasks}
 
 
 def full_name(task: str) -> str:
     """Return `suite/task` for a task's name or alias, with or without its suite; unknown names stay."""
-    suite, _, short = task.rpartition("/")
-    candidates = [info for info in _tasks().values() if suite in ("", info.suite)]
+    suite, slash, short = task.rpartition("/")
+    candidates = [info for info in _tasks().values() if not slash or info.suite == suite]
     own = [info.name for info in candidates if info.short_name == short]
     others = [info.name for info in candidates if short in info.aliases]
     return next(iter(own + others), task)

@@ -10,19 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ibrl_fast.data.demonstration_set import Demonstration, DemonstrationSet
-from ibrl_fast.data.expected_demos import OWN_ENTRY
 from ibrl_fast.envs.base_pool import Observations
 from ibrl_fast.envs.experts import Expert, make_expert
 from ibrl_fast.envs.factory import make_pool
 from ibrl_fast.envs.options import Observation, PoolOptions
-from ibrl_fast.envs.registry import find_suite, resolve_task
+from ibrl_fast.envs.registry import resolve_task
 from ibrl_fast.envs.rollout import EpisodeStep, run_episodes
 from ibrl_fast.envs.suite import TaskInfo
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.seeding import derive_env_seed
-
-GYM_TYPE = 2
-"""robomimic's number for environments with Gym's face."""
+from ibrl_fast.training.state_record import StateRecord
 
 
 class ExpertFailedError(ArgumentError, RuntimeError):
@@ -44,7 +41,8 @@ def collect_demonstrations(
 
     Attempt i starts from `derive_env_seed(seed, i)`, which is recorded as the demonstration's seed; the
     result does not depend on `num_envs`. Actions are stored as they were executed, noise included, clipped to
-    [-1, 1].
+    [-1, 1]. Where the task's environments save their state, it is stored before each step (`state_record`),
+    so that demonstrations can be drawn later.
 
     Args:
         task: name as in `make_pool`.
@@ -67,10 +65,7 @@ def collect_demonstrations(
     make_expert(task)  # a task without one is refused before any work
     seed = asked.seed
     limit = 20 * episodes if max_attempts is None else max_attempts
-    make_recording = find_suite(info.suite).make_recording
-    recording = None if make_recording is None else make_recording(info)
-    rows: dict[int, list[npt.NDArray[np.float64]]] = {}
-    models: dict[int, str] = {}
+    record = StateRecord(info)
     attempts: dict[int, list[EpisodeStep]] = {}
     finished: dict[int, bool] = {}
 
@@ -89,15 +84,10 @@ def collect_demonstrations(
     ) -> npt.NDArray[np.float32]:
         """Return the expert's action with each attempt's own noise."""
         actions = np.zeros((len(running), info.action_dim), dtype=np.float32)
-        states = {} if recording is None else pool.get_state()
+        record.note(pool, running)
         for slot, attempt in enumerate(running.tolist()):
             if attempt < 0:
                 continue
-            if recording is not None:
-                state = {key: values[slot] for key, values in states.items()}
-                rows.setdefault(attempt, []).append(recording.row(state))
-                if attempt not in models:
-                    models[attempt] = recording.model_file(state)
             if attempt not in experts:
                 experts[attempt] = make_expert(task, derive_env_seed(seed, attempt))
             actions[slot] = experts[attempt](observations["state"][slot])
@@ -115,8 +105,7 @@ def collect_demonstrations(
             del experts[step.episode]
             if not finished[step.episode]:
                 del attempts[step.episode]
-                rows.pop(step.episode, None)
-                models.pop(step.episode, None)
+                record.forget(step.episode)
             if progress is not None:
                 progress(min(sum(finished.values()), episodes), len(finished))
 
@@ -140,8 +129,8 @@ def collect_demonstrations(
     demos = tuple(
         replace(
             _demonstration(attempts[attempt], keys, derive_env_seed(seed, attempt), info),
-            states=None if recording is None else np.stack(rows[attempt]),
-            model_file=models.get(attempt),
+            states=record.states(attempt),
+            model_file=record.model_file(attempt),
         )
         for attempt in chosen
     )
@@ -155,9 +144,7 @@ def collect_demonstrations(
         "action_noise": action_noise,
         "seed": seed,
     }
-    if recording is None:
-        return DemonstrationSet(demos, {"env_name": info.name, "type": GYM_TYPE, "env_kwargs": kwargs})
-    return DemonstrationSet(demos, {**recording.env_args(pool.options), OWN_ENTRY: kwargs})
+    return DemonstrationSet(demos, record.env_args(pool.options, kwargs))
 
 
 def _owned(step: EpisodeStep) -> EpisodeStep:
