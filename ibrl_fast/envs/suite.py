@@ -90,6 +90,11 @@ class TaskInfo:
 
         return np.array(self.observations[key], dtype=np.float32)
 
+    def has_parts(self, key: str, other: str) -> bool:
+        """Say whether one vector is joined of parts of another."""
+        own = self.parts.get(key, {})
+        return bool(own) and set(own) <= set(self.parts.get(other, {}))
+
     def split(self, key: str, values: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """Return a vector's parts by name from values `[..., dim]`; nothing where it has none."""
         parts, start = {}, 0

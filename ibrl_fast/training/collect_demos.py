@@ -109,10 +109,13 @@ def collect_demonstrations(
             if progress is not None:
                 progress(min(sum(finished.values()), episodes), len(finished))
 
-    # the expert needs the state even where only pictures are wanted
-    if "proprio" in asked.vector_keys:
-        raise ArgumentError(f"observation: expected state, pixels or both here, got {asked.observation!r}")
-    observation: Observation = "both" if asked.observation == "pixels" else asked.observation
+    # the expert needs the state even where it is not wanted; proprioception is part of it
+    if "proprio" in asked.vector_keys and not info.has_parts("proprio", "state"):
+        raise ArgumentError(
+            f"observation: expected state, pixels or both for the expert of {info.name}, "
+            f"got {asked.observation!r}"
+        )
+    observation: Observation = asked.observation if "state" in asked.vector_keys else "both"
     pool = make_pool(task, replace(asked, observation=observation, autoreset="disabled"))
     try:
         run_episodes(pool, attempt_seeds(), act, on_step)
@@ -125,7 +128,8 @@ def collect_demonstrations(
         raise ExpertFailedError(
             f"{info.name}: expected {episodes} successes in {limit} episodes, got {len(chosen)}"
         )
-    keys = [key for key in pool.entry_spaces if key != "state" or asked.observation != "pixels"]
+    cameras = pool.options.image_keys
+    keys = [*asked.vector_keys, *cameras]
     demos = tuple(
         replace(
             _demonstration(attempts[attempt], keys, derive_env_seed(seed, attempt), info),
@@ -158,12 +162,15 @@ def _owned(step: EpisodeStep) -> EpisodeStep:
 
 def _demonstration(steps: list[EpisodeStep], keys: list[str], seed: int, task: TaskInfo) -> Demonstration:
     """Steps of one episode as arrays, the final observation included; vectors also by their parts."""
-    observations = {
+    whole = {
         key: np.stack([step.observation[key] for step in steps] + [steps[-1].next_observation[key]])
-        for key in keys
+        for key in steps[0].observation
     }
-    for key in keys:
-        observations |= task.split(key, observations[key])
+    parts = task.split("state", whole["state"])
+    if "proprio" in keys:
+        whole["proprio"] = np.concatenate([parts[name] for name in task.parts["proprio"]], axis=-1)
+    observations = {key: whole[key] for key in keys}
+    observations |= {name: parts[name] for key in keys for name in task.parts.get(key, {})}
     return Demonstration(
         observations=observations,
         actions=np.stack([step.action for step in steps]),
