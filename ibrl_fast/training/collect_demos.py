@@ -128,8 +128,7 @@ def collect_demonstrations(
         raise ExpertFailedError(
             f"{info.name}: expected {episodes} successes in {limit} episodes, got {len(chosen)}"
         )
-    cameras = pool.options.image_keys
-    keys = [*asked.vector_keys, *cameras]
+    keys = [*asked.vector_keys, *pool.options.image_keys]
     demos = tuple(
         replace(
             _demonstration(attempts[attempt], keys, derive_env_seed(seed, attempt), info),
