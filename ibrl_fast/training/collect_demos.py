@@ -1,4 +1,4 @@
-"""Demonstrations from the scripted experts, every episode with its seed."""
+"""Demonstrations from scripted experts, every episode with its seed."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ def collect_demonstrations(
     episodes: int,
     *,
     options: PoolOptions | None = None,
+    expert: Expert | None = None,
     action_noise: float = 0.0,
     success_only: bool = True,
     max_attempts: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     **changes: Any,
 ) -> DemonstrationSet:
-    """Let a task's scripted expert act until `episodes` demonstrations are there.
+    """Let a scripted expert act until `episodes` demonstrations are there.
 
     Attempt i starts from `derive_env_seed(seed, i)`, which is recorded as the demonstration's seed; the
     result does not depend on `num_envs`. Actions are stored as they were executed, noise included, clipped to
@@ -48,6 +49,8 @@ def collect_demonstrations(
         task: name as in `make_pool`.
         episodes: demonstrations wanted.
         options: of the pool, such as `seed` and `observation`; None: the defaults.
+        expert: `state` float [state_dim] -> action [action_dim] in [-1, 1], clipped to that; None: the task's
+            own.
         action_noise: standard deviation of Gaussian noise added to every action of the expert.
         success_only: keep successful episodes alone.
         max_attempts: episodes to try at most; 20 per demonstration by default.
@@ -56,13 +59,14 @@ def collect_demonstrations(
 
     Raises:
         ArgumentError: unknown task or option.
-        AbilityError: the task's suite has no scripted experts.
+        AbilityError: the task's suite has no scripted experts, and none is given.
         ExpertFailedError: too few successes within `max_attempts`.
     """
     _check(episodes, action_noise, max_attempts)
     asked = (PoolOptions() if options is None else options).changed(changes)
-    info = resolve_task(task)
-    make_expert(task)  # a task without one is refused before any work
+    info = resolve_task(task).observed_by(asked)
+    if expert is None:
+        make_expert(task)  # a task without one is refused before any work
     seed = asked.seed
     limit = 20 * episodes if max_attempts is None else max_attempts
     record = StateRecord(info)
@@ -89,8 +93,9 @@ def collect_demonstrations(
             if attempt < 0:
                 continue
             if attempt not in experts:
-                experts[attempt] = make_expert(task, derive_env_seed(seed, attempt))
-            actions[slot] = experts[attempt](observations["state"][slot])
+                own = make_expert(task, derive_env_seed(seed, attempt)) if expert is None else expert
+                experts[attempt] = own
+            actions[slot] = _checked(experts[attempt](observations["state"][slot]), info.action_dim)
             if action_noise > 0.0:
                 generator = noise.setdefault(attempt, np.random.default_rng((seed, attempt)))
                 actions[slot] += action_noise * generator.standard_normal(info.action_dim).astype(np.float32)
@@ -144,10 +149,21 @@ def collect_demonstrations(
         "action_repeat": asked.action_repeat,
         "control_period": info.control_period,
         "max_episode_steps": asked.max_episode_steps,
+        "reward": asked.reward,
         "action_noise": action_noise,
         "seed": seed,
     }
+    kwargs |= {f"{vector}_keys": list(names) for vector, names in info.joined.items()}
     return DemonstrationSet(demos, record.env_args(pool.options, kwargs))
+
+
+def _checked(action: Any, action_dim: int) -> npt.NDArray[np.float32]:
+    """Return an expert's action [action_dim] within [-1, 1]."""
+    array = np.asarray(action, dtype=np.float32)
+    if array.shape != (action_dim,) or not np.isfinite(array).all():
+        got = list(array.shape) if array.shape != (action_dim,) else array.tolist()
+        raise ArgumentError(f"expert: expected {action_dim} finite numbers, got {got}")
+    return np.clip(array, -1.0, 1.0)
 
 
 def _owned(step: EpisodeStep) -> EpisodeStep:
