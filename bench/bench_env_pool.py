@@ -138,8 +138,9 @@ def bench_pixels(task: str, size: int, rounds: int, steps: int) -> dict[str, Any
     """Measure frames per second of the pool beside bare rendering of its scenes, one thread each."""
     native = make_original(task, "native", num_threads=1, observation="pixels", image_size=size)
     reference = make_original(task, "reference", observation="pixels", image_size=size)
-    renderer = reference._renderer(size)
-    env, camera = reference._episodes[0].env, reference._camera_ids["corner2"]
+    views = reference._episodes.views
+    renderer = views.renderer(size)
+    env, camera = reference._episodes[0].env, views._camera_ids["corner2"]
 
     def bare() -> None:
         renderer._gl.make_current()

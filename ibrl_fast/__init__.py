@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from ibrl_fast.data import BufferPlan, ReplayBuffer, read_demonstrations, write_demonstrations
     from ibrl_fast.deploy import load_policy
-    from ibrl_fast.envs import make_pool
+    from ibrl_fast.envs import list_tasks, make_pool, register_env
     from ibrl_fast.nn import ActorConfig, BCNetworkConfig, CriticConfig, NetworkConfig
     from ibrl_fast.training import presets
     from ibrl_fast.training.collect_demos import collect_demonstrations
@@ -70,11 +70,13 @@ __all__ = [
     "Trainer",
     "__version__",
     "collect_demonstrations",
+    "list_tasks",
     "load_policy",
     "make_pool",
     "preset",
     "presets",
     "read_demonstrations",
+    "register_env",
     "write_demonstrations",
 ]
 
@@ -95,7 +97,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "ibrl_fast.data": ("BufferPlan", "ReplayBuffer", "read_demonstrations", "write_demonstrations"),
         "ibrl_fast.deploy": ("load_policy",),
-        "ibrl_fast.envs": ("make_pool",),
+        "ibrl_fast.envs": ("list_tasks", "make_pool", "register_env"),
         "ibrl_fast.training.collect_demos": ("collect_demonstrations",),
         "ibrl_fast.nn": ("ActorConfig", "BCNetworkConfig", "CriticConfig", "NetworkConfig"),
         "ibrl_fast.training.config": (

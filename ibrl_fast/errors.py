@@ -59,6 +59,15 @@ def first_line(error: BaseException) -> str:
 
 
 @contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Put what an argument was for before the message of an `ArgumentError`."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise ArgumentError(f"{what}: {error}") from error
+
+
+@contextmanager
 def user_errors(name: str) -> Iterator[None]:
     """Turn the system's refusals inside the block into a `UserError` that begins with `name`.
 

@@ -42,7 +42,7 @@ def members(cls: type) -> set[str]:
 
 
 def test_the_diff_of_a_method_is_its_file_and_its_line() -> None:
-    whole, line = blocks("diff")
+    whole, line = blocks("diff")[:2]
     name, *added = whole.splitlines()
     file = ROOT / name.removeprefix("+++ ")
     assert all(text.startswith("+") for text in added)
@@ -55,6 +55,13 @@ def test_the_diff_of_a_method_is_its_file_and_its_line() -> None:
     assert f"{file.relative_to(ROOT).with_suffix('').as_posix().replace('/', '.')}:" in after
     # under a page
     assert len(whole.splitlines()) + len(line.splitlines()) < 50
+
+
+def test_the_diffs_of_worlds_are_lines_of_their_files() -> None:
+    for diff in blocks("diff")[2:]:
+        name, *added = diff.splitlines()
+        lines = (ROOT / name.removeprefix("+++ ")).read_text().splitlines()
+        assert added and all(text[1:] in lines for text in added)
 
 
 def test_the_tables_name_every_member() -> None:

@@ -13,7 +13,9 @@ from ibrl_fast.cli.signals import end_interrupted, ended_by_signals
 from ibrl_fast.errors import UserError
 
 COMMANDS = {
+    "tasks": "list every task with its dimensions and what it supports",
     "demos": "collect, convert or download demonstrations",
+    "view": "make a film, a contact sheet and a table of demonstrations",
     "bc": "train and evaluate an imitation policy",
     "train": "train a hybrid policy; without a preset: the quickstart",
     "resume": "go on with an interrupted run",

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from ibrl_fast.envs.options import EnvOptions, Observation
+from ibrl_fast.envs.options import EnvOptions, Observation, Reward, Success
 from ibrl_fast.files import check_output
 
 
@@ -24,6 +24,10 @@ class ObservedOptions(EnvOptions):
     max_episode_steps: tyro.conf.Suppress[int] = 2
     fixed_goals: tyro.conf.Suppress[bool] = False
     settle_ahead: tyro.conf.Suppress[bool | None] = None
+    reward: tyro.conf.Suppress[Reward] = "sparse"
+    success: tyro.conf.Suppress[Success] = "task"
+    state_keys: tyro.conf.Suppress[tuple[str, ...]] = ()
+    proprio_keys: tyro.conf.Suppress[tuple[str, ...]] = ()
 
 
 def convert(

@@ -12,6 +12,7 @@ import tyro
 
 from ibrl_fast.cli.convert_demos import convert
 from ibrl_fast.cli.download_demos import download
+from ibrl_fast.cli.run import load_function
 from ibrl_fast.envs.options import EnvOptions
 from ibrl_fast.errors import expect
 from ibrl_fast.files import check_output
@@ -32,11 +33,12 @@ def collect(
     out: Path,
     env: Annotated[EnvOptions, tyro.conf.arg(name="")],
     episodes: int = 3,
+    expert: str | None = None,
     action_noise: float = 0.0,
     keep_failures: bool = False,
     seed: int = 0,
 ) -> None:
-    """Collect demonstrations with a task's scripted expert, as robomimic-format HDF5.
+    """Collect demonstrations with a scripted expert, as robomimic-format HDF5.
 
     `ibrl-fast demos convert FILE` makes observations from a file's states, `ibrl-fast demos download NAME`
     fetches a published file; each has a --help.
@@ -46,6 +48,8 @@ def collect(
         out: the file to write.
         env: the environments.
         episodes: demonstrations wanted.
+        expert: MODULE:FUNCTION of a scripted expert of one's own, `state` [state_dim] to an action in
+            [-1, 1]; the module is imported (from PYTHONPATH). The task's own when absent.
         action_noise: standard deviation of Gaussian noise on the expert's actions.
         keep_failures: keep episodes that do not succeed.
         seed: decides every start and the noise; each demonstration's own seed is recorded.
@@ -66,6 +70,7 @@ def collect(
             task,
             episodes,
             seed=seed,
+            expert=None if expert is None else load_function("expert", expert),
             action_noise=action_noise,
             success_only=not keep_failures,
             progress=lambda done, attempts: update(done),

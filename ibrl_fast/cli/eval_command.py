@@ -45,10 +45,12 @@ def evaluate(
 
     from ibrl_fast.deploy.export import script_policy
     from ibrl_fast.deploy.policy import ObservationContract, load_policy
+    from ibrl_fast.envs.registry import resolve_task
     from ibrl_fast.seeding import episode_seeds
     from ibrl_fast.training.evaluation.evaluator import EpisodeRunner, EvaluationSpec, Evaluator, merge_parts
     from ibrl_fast.training.learners import load_policy_module
 
+    resolve_task(config.env.task)
     begin()
     if video is not None:
         check_output(video, "video")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-DEMO_KEYS = ("--demos.state-keys", "--demos.proprio-keys")
+ENTRY_KEYS = (
+    *("--demos.state-keys", "--demos.proprio-keys"),
+    *("--env.state-keys", "--env.proprio-keys"),
+)
 
 
-def join_repeated(arguments: Sequence[str], flags: Sequence[str] = DEMO_KEYS) -> list[str]:
+def join_repeated(arguments: Sequence[str], flags: Sequence[str] = ENTRY_KEYS) -> list[str]:
     """Bring the values of a flag that stands in several places together, in their order.
 
     Args:

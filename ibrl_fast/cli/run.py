@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.errors import ArgumentError, first_line
 from ibrl_fast.training.config import ImitationConfig
 
 if TYPE_CHECKING:
@@ -21,6 +23,23 @@ def check_exists(name: str, path: Path, expected: str) -> None:
     """Raise ArgumentError where nothing lies at a path, before anything slow is imported."""
     if not path.exists():
         raise ArgumentError(f"{name}: expected {expected}, got {path}")
+
+
+def load_function(name: str, place: str) -> Callable[..., Any]:
+    """Import a function of the user's, given as `MODULE:FUNCTION`.
+
+    Raises:
+        ArgumentError: no such module, or no such function in it.
+    """
+    module, _, function = place.partition(":")
+    expected = "MODULE:FUNCTION that can be imported"
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ArgumentError(f"{name}: expected {expected}, got {place} ({first_line(error)})") from error
+    if not callable(found):
+        raise ArgumentError(f"{name}: expected {expected}, got {place}, a {type(found).__name__}")
+    return found
 
 
 def in_fresh_folder(config: AnyConfig) -> AnyConfig:

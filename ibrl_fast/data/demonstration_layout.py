@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -38,6 +38,7 @@ class DemoLayout:
         steps: T, at least 1.
         seed: with which the episode began, or None.
         model_file: the simulator's model of the episode, or None.
+        success: whether it is recorded as one, or None.
         actions: `[T, action_dim]`.
         rewards, dones: `[T]`; None where absent.
         terminated, truncated: `[T]`; None where absent.
@@ -51,6 +52,7 @@ class DemoLayout:
     steps: int
     seed: int | None
     model_file: str | None
+    success: bool | None
     actions: h5py.Dataset
     rewards: h5py.Dataset | None
     dones: h5py.Dataset | None
@@ -111,14 +113,18 @@ def plan_demos(
     check_alike(
         [layout.observation_space for layout in layouts], [layout.actions.shape[1] for layout in layouts]
     )
-    needed = sum(layout.num_bytes for layout in layouts)
+    check_memory(sum(layout.num_bytes for layout in layouts))
+    return layouts
+
+
+def check_memory(needed: int) -> None:
+    """Raise ArgumentError where that many bytes are more than this machine has."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > memory:
         raise ArgumentError(
             f"data: expected at most the {memory} bytes of this machine's memory, got {needed}; read fewer "
             "demonstrations or entries"
         )
-    return layouts
 
 
 def _missing(
@@ -177,12 +183,14 @@ def _plan_demo(
     model_file = group.attrs.get("model_file")
     if model_file is not None and not isinstance(model_file, str):
         raise ArgumentError(f"model_file: expected text, got {type(model_file).__name__}")
+    success = group.attrs.get("success")
     return DemoLayout(
         name=name,
         group=group,
         steps=steps,
         seed=None if seed is None else int(seed),
         model_file=model_file,
+        success=bool(success) if isinstance(success, np.bool_) else None,
         actions=actions,
         rewards=rewards,
         dones=dones,
@@ -280,8 +288,19 @@ def _offer(obs: h5py.Group, key: str) -> str:
             dataset = open_dataset(obs, name)
             if dataset.ndim == 2:
                 sizes[name] = dataset.shape[1]
+    return offer_entries(key, sizes, obs)
+
+
+def offer_entries(key: str, sizes: Mapping[str, int], names: Iterable[str]) -> str:
+    """Say what a file has in place of an entry.
+
+    Args:
+        key: the entry in memory; for a vector those that can be joined are offered.
+        sizes: numbers in each vector of the file.
+        names: all entries of the file.
+    """
     if key not in VECTORS or not sizes:
-        return f"there are {sorted(name.removesuffix(IMAGE_SUFFIX) for name in obs)}"
+        return f"there are {sorted(name.removesuffix(IMAGE_SUFFIX) for name in names)}"
     there = ", ".join(f"{name} ({size})" for name, size in sizes.items())
     return f"there are {there}; --demos.{key}-keys {','.join(sizes)} joins them, in that order"
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ibrl_fast.data.action_bounds import ActionBounds
-from ibrl_fast.data.demonstration_layout import DemoLayout
-from ibrl_fast.data.expected_demos import ExpectedDemos
+from ibrl_fast.data.expected_demos import ExpectedDemos, RewardSource
 from ibrl_fast.errors import ArgumentError
 
 
@@ -19,7 +18,7 @@ class Reading:
     Attributes:
         expected: what its demonstrations are for.
         allow_mismatch: another environment than expected is a remark, no error.
-        last_is_reward: recorded rewards and ends are ignored: 1 and terminated in every last step.
+        reward: where rewards and ends come from.
         needs_rewards: recorded ones must be there.
         bounds: of actions.
         has_rewards: false once `look_for_rewards` has found that they are not recorded.
@@ -28,7 +27,7 @@ class Reading:
 
     expected: ExpectedDemos
     allow_mismatch: bool
-    last_is_reward: bool
+    reward: RewardSource
     needs_rewards: bool
     bounds: ActionBounds
     has_rewards: bool = True
@@ -45,11 +44,15 @@ class Reading:
                 ) from error
             self.remarks.append(f"{error}; allowed by demos.allow_mismatch")
 
-    def look_for_rewards(self, layouts: Sequence[DemoLayout]) -> None:
+    @property
+    def last_is_reward(self) -> bool:
+        """Recorded rewards and ends are ignored: 1 and terminated in every last step."""
+        return self.reward == "last"
+
+    def look_for_rewards(self, count: int, *, are_recorded: bool) -> None:
         """Decide where rewards and ends come from, the same for all demonstrations."""
         if self.last_is_reward:
-            count = len(layouts)
             self.remarks.append(f"reward 1 and terminated at the end of each of {count} (demos.reward last)")
-        elif any(layout.rewards is None or layout.dones is None for layout in layouts):
+        elif not are_recorded:
             self.has_rewards = False
             self.remarks.append("rewards or dones are missing, so they serve imitation alone")

@@ -34,6 +34,7 @@ class Demonstration:
         truncated: `[T]` bool, the recording ended without the task; true at the last step or nowhere.
         states: `[T, state_size]` float64, simulator states before each step, or None.
         seed: the seed with which the episode began, or None.
+        recorded_success: whether the task was done, where that is recorded beside the rewards; or None.
         model_file: the simulator's model of the episode as text (robomimic's name), or None.
 
     Raises:
@@ -47,6 +48,7 @@ class Demonstration:
     truncated: Array
     states: Array | None = None
     seed: int | None = None
+    recorded_success: bool | None = None
     model_file: str | None = None
 
     def __post_init__(self) -> None:
@@ -99,7 +101,9 @@ class Demonstration:
 
     @property
     def success(self) -> bool:
-        """Whether the task was done: the episode terminated with a positive reward."""
+        """Whether the task was done: as recorded, or the episode terminated with a positive reward."""
+        if self.recorded_success is not None:
+            return self.recorded_success
         return bool(self.terminated[-1] and self.rewards[-1] > 0)
 
     @property

@@ -1,7 +1,7 @@
 """Demonstration files in robomimic's HDF5 layout.
 
     data                      attributes: total (steps), env_args (JSON)
-    data/demo_0               attributes: num_samples, model_file (if any), seed (ours)
+    data/demo_0               attributes: num_samples, model_file (if any), ours also seed and success
     data/demo_0/obs/<key>     [T, ...], images as <camera>_image [T, height, width, 3] uint8
     data/demo_0/next_obs/<key>
     data/demo_0/{actions, rewards, dones, states}, ours also {terminated, truncated}
@@ -32,6 +32,8 @@ from ibrl_fast.data.demonstration_set import Array, Demonstration, Demonstration
 from ibrl_fast.data.expected_demos import ExpectedDemos, RewardSource
 from ibrl_fast.data.hdf5_objects import UNREADABLE, exists, line, located, open_array, open_group
 from ibrl_fast.data.hdf5_seals import check_group, is_sealed, read_dataset, seal_group, write_dataset
+from ibrl_fast.data.minari_demonstrations import read_minari
+from ibrl_fast.data.minari_files import find_minari
 from ibrl_fast.errors import ArgumentError, expect
 from ibrl_fast.files import kind_of, write_bytes
 
@@ -102,6 +104,8 @@ def _write_demo(group: h5py.Group, demo: Demonstration, has_rewards: bool) -> No
         group.attrs["seed"] = demo.seed
     if demo.model_file is not None:
         group.attrs["model_file"] = demo.model_file
+    if demo.recorded_success is not None:
+        group.attrs["success"] = demo.recorded_success
     for key, array in demo.observations.items():
         image = array.ndim == 4
         name = f"{key}{IMAGE_SUFFIX}" if image else key
@@ -142,42 +146,48 @@ def read_demonstrations(
     clipped. What was changed or allowed is in the `remarks` of the result.
 
     Args:
-        path: the HDF5 file.
+        path: the HDF5 file, or a Minari data set: `minari:ID` or its folder (`minari_demonstrations`).
         keys: entries to read, named as in memory (`state`, `corner2`, ...); None for every vector and camera.
-        filter_key: only the demonstrations of `mask/<filter_key>`.
+        filter_key: only the demonstrations of `mask/<filter_key>`; of a Minari data set the episodes whose
+            metadata have this entry, and true.
         max_demos: only that many, the first.
         state_keys: low-dimensional entries of the file that, joined in this order, become `state`.
         proprio_keys: the same for `proprio`.
         expected: what they are for; None compares nothing.
         allow_mismatch: another environment than expected is a remark, no error; sizes must fit all the same.
         clip_actions: clip actions however far beyond [-1, 1].
-        reward: `last` ignores recorded rewards and ends: 1 and terminated in every last step.
+        reward: `last` ignores recorded rewards and ends: 1 and terminated in every last step; `success` takes
+            them from the success that a Minari data set records, which ends the demonstration.
         needs_rewards: refuse files without `rewards` or `dones`, which imitation alone can do without.
 
     Raises:
         ArgumentError: an unknown `reward`, or keys to join to an entry that is not read.
         DemonstrationError: naming file, demonstration and field.
     """
-    expect(reward in get_args(RewardSource), "reward", " or ".join(get_args(RewardSource)), reward)
+    expect(reward in get_args(RewardSource), "reward", "recorded, last or success", reward)
     joined = {"state": state_keys, "proprio": proprio_keys}
     for key, names in joined.items():
         is_read = keys is None or key in keys
         expect(is_read or not names, f"{key}_keys", f"none without {key} among keys", list(names))
 
-    # A pipe or a device would be waited for.
-    kind = kind_of(path)
-    if kind != "a regular file":
-        got = "none" if kind == "nothing" else kind
-        raise DemonstrationError(f"{path}: file: expected a file, got {got}")
+    reading = Reading(
+        expected or ExpectedDemos(),
+        allow_mismatch=allow_mismatch,
+        reward=reward,
+        needs_rewards=needs_rewards,
+        bounds=ActionBounds(clip_actions),
+    )
     try:
+        folder = find_minari(path)
+        if folder is not None:
+            return read_minari(folder, keys, filter_key, max_demos, joined, reading)
+        expect(reward != "success", "reward", "recorded or last for a file without recorded success", reward)
+
+        # A pipe or a device would be waited for.
+        kind = kind_of(path)
+        got = "none" if kind == "nothing" else kind
+        expect(kind == "a regular file", "file", "a file", got)
         with h5py.File(path, "r") as file:
-            reading = Reading(
-                expected or ExpectedDemos(),
-                allow_mismatch=allow_mismatch,
-                last_is_reward=reward == "last",
-                needs_rewards=needs_rewards,
-                bounds=ActionBounds(clip_actions),
-            )
             return _read_file(file, keys, filter_key, max_demos, joined, reading)
     except UNREADABLE as error:
         raise DemonstrationError(
@@ -249,7 +259,8 @@ def _read_file(
     reading.compare(env_args)
     needs_rewards = reading.needs_rewards and not reading.last_is_reward
     layouts = plan_demos(data, names, keys, joined, reading.expected, needs_rewards=needs_rewards)
-    reading.look_for_rewards(layouts)
+    are_recorded = all(layout.rewards is not None and layout.dones is not None for layout in layouts)
+    reading.look_for_rewards(len(layouts), are_recorded=are_recorded)
     sealed = any(map(is_sealed, (data, layouts[0].group, layouts[0].actions)))
     with located("data"):
         check_group(data, sealed=sealed)
@@ -315,7 +326,15 @@ def _read_demo(layout: DemoLayout, sealed: bool, reading: Reading) -> Demonstrat
         truncated = truncated[1:]
         states = None if states is None else states[:-1]
     return Demonstration(
-        observations, actions, rewards, terminated, truncated, states, layout.seed, layout.model_file
+        observations=observations,
+        actions=actions,
+        rewards=rewards,
+        terminated=terminated,
+        truncated=truncated,
+        states=states,
+        seed=layout.seed,
+        recorded_success=layout.success,
+        model_file=layout.model_file,
     )
 
 

@@ -12,8 +12,9 @@ from ibrl_fast.errors import ArgumentError
 OWN_ENTRY = "ibrl_fast"
 """Entry of `env_args` for what this package records beside what others make the environment from."""
 
-RewardSource = Literal["recorded", "last"]
-"""Rewards and ends as the file has them, or 1 and terminated in every demonstration's last step."""
+RewardSource = Literal["recorded", "last", "success"]
+"""Rewards and ends as the file has them; 1 and terminated in every demonstration's last step; or 1 and
+terminated in the first step that is recorded as a success, and 0 before it."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class ExpectedDemos:
         control_period: of one control step, seconds.
         cameras: those that are observed.
         image_size: height and width of their images, pixels.
+        reward: `sparse` or `dense`.
+        joined: per vector, the entries of the environment that it joins, in their order.
     """
 
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -41,6 +44,8 @@ class ExpectedDemos:
     control_period: float | None = None
     cameras: tuple[str, ...] = ()
     image_size: int | None = None
+    reward: str | None = None
+    joined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def check_environment(self, env_args: Mapping[str, Any]) -> None:
         """Compare the environment that a file records with the run's; what it lacks is not compared.
@@ -78,9 +83,10 @@ class ExpectedDemos:
         name = env_args.get("env_name")
         if self.task is not None and isinstance(name, str) and name:
             # other programs record a task without its suite, or by a name of their own
-            suite, _, short = self.task.rpartition("/")
-            recorded_suite, _, recorded_short = name.rpartition("/")
-            if recorded_suite not in ("", suite) or recorded_short not in (short, *self.aliases):
+            suite, _, short = self.task.rpartition("/" if "/" in self.task else ":")
+            recorded_suite, _, recorded_short = name.rpartition("/" if "/" in name else ":")
+            named_alike = recorded_suite in ("", suite) and recorded_short in (short, *self.aliases)
+            if name != self.task and not named_alike:
                 yield f"task {self.task}", f"task {name}"
 
         recorded, own = env_args.get("env_kwargs"), env_args.get(OWN_ENTRY)
@@ -94,6 +100,13 @@ class ExpectedDemos:
         # a rate in the file and a period in the run are the same number but for rounding
         if wanted is not None and period is not None and not math.isclose(period, wanted, rel_tol=1e-6):
             yield f"control_period {wanted:g} s", f"control_period {period:g} s"
+        reward = kwargs.get("reward")
+        if self.reward is not None and isinstance(reward, str) and reward != self.reward:
+            yield f"reward {self.reward}", f"reward {reward}"
+        for vector, names in self.joined.items():
+            own_names, theirs = ",".join(names), _list(kwargs.get(f"{vector}_keys"))
+            if theirs and theirs != list(names):
+                yield f"{vector}_keys {own_names}", f"{vector}_keys {','.join(map(str, theirs))}"
         yield from self._camera_differences(kwargs)
 
     def _camera_differences(self, kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

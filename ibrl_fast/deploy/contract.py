@@ -66,6 +66,11 @@ class ObservationContract:
     """Smallest value of an action component."""
     action_high: float = 1.0
     """Largest value of an action component."""
+    control_low: tuple[float, ...] | None = None
+    """What `action_low` in each component is to the environment, in its own units; None: actions are used as
+    they are."""
+    control_high: tuple[float, ...] | None = None
+    """The same for `action_high`; what lies between is linear (`to_controls`)."""
     control_period: float | None = None
     """Seconds between two control steps, where known."""
     action_repeat: int | None = None
@@ -80,14 +85,50 @@ class ObservationContract:
             raise ArgumentError(f"action_dim: expected >= 1, got {self.action_dim}")
         if not -math.inf < self.action_low < self.action_high < math.inf:
             raise ArgumentError(f"action_high: expected more than {self.action_low}, got {self.action_high}")
+        self._check_controls()
         if self.control_period is not None and not 0.0 < self.control_period < math.inf:
             raise ArgumentError(f"control_period: expected > 0 s or None, got {self.control_period}")
         if self.action_repeat is not None and self.action_repeat < 1:
             raise ArgumentError(f"action_repeat: expected >= 1 or None, got {self.action_repeat}")
 
+    def _check_controls(self) -> None:
+        """Check the bounds of controls; JSON hands lists in, and a frozen field is set once, here."""
+        low, high = self.control_low, self.control_high
+        if low is None and high is None:
+            return
+        if low is None or high is None or not len(low) == len(high) == self.action_dim:
+            raise ArgumentError(
+                f"control_low, control_high: expected {self.action_dim} numbers each, or None, "
+                f"got {low} and {high}"
+            )
+        object.__setattr__(self, "control_low", tuple(float(value) for value in low))
+        object.__setattr__(self, "control_high", tuple(float(value) for value in high))
+        if not all(-math.inf < below < above < math.inf for below, above in zip(low, high)):
+            raise ArgumentError(f"control_high: expected finite numbers above {low}, got {high}")
+
+    def to_controls(self, action: Any) -> Any:
+        """Map an action of the policy to the environment's own units.
+
+        Args:
+            action: `[..., action_dim]` NumPy array in [`action_low`, `action_high`].
+
+        Returns:
+            float64 of that shape, within `control_low` and `control_high`; without those the action.
+        """
+        import numpy as np
+
+        values = np.asarray(action, np.float64)
+        if self.control_low is None or self.control_high is None:
+            return values
+        low, high = np.array(self.control_low), np.array(self.control_high)
+        middle, half = (self.action_low + self.action_high) / 2, (self.action_high - self.action_low) / 2
+        return np.clip((low + high) / 2 + (high - low) / 2 * ((values - middle) / half), low, high)
+
     def to_json(self) -> str:
         """Return the contract as one JSON object."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if self.control_low is None:
+            del values["control_low"], values["control_high"]
         values["observations"] = {
             key: {**asdict(spec), "kind": spec.kind} for key, spec in self.observations.items()
         }

@@ -47,6 +47,8 @@ def contract_from_space(
     *,
     control_period: float | None = None,
     action_repeat: int | None = None,
+    control_low: tuple[float, ...] | None = None,
+    control_high: tuple[float, ...] | None = None,
     metadata: Mapping[str, str | int | float | bool | None] | None = None,
 ) -> ObservationContract:
     """Return the contract of a policy that sees these observations.
@@ -57,6 +59,7 @@ def contract_from_space(
         action_dim: components of an action in [-1, 1].
         control_period: seconds between two control steps.
         action_repeat: control steps that one action is repeated for.
+        control_low, control_high: what -1 and 1 are to the environment, per component; None: just that.
         metadata: free facts such as the task's name.
     """
     unknown = sorted(set(stacks) - set(observation_space))
@@ -77,6 +80,8 @@ def contract_from_space(
         action_dim,
         control_period=control_period,
         action_repeat=action_repeat,
+        control_low=control_low,
+        control_high=control_high,
         metadata=dict(metadata or {}),
     )
 

@@ -1,4 +1,4 @@
-"""Environments: `make_pool`, what runs episodes on it, and `register_suite` for environments of your own."""
+"""Environments: `make_pool`, what runs episodes on it, `register_env` and `register_suite` for one's own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ibrl_fast.envs.base_pool import BasePool
     from ibrl_fast.envs.experts import make_expert
     from ibrl_fast.envs.factory import make_pool
+    from ibrl_fast.envs.gym.register import register_env
     from ibrl_fast.envs.options import PoolOptions
     from ibrl_fast.envs.registry import TaskNotAvailableError, list_tasks, register_suite, resolve_task
     from ibrl_fast.envs.rollout import EvaluationRollout, evaluate_policy, wilson_interval
@@ -34,6 +35,7 @@ __all__ = [
     "list_tasks",
     "make_expert",
     "make_pool",
+    "register_env",
     "register_suite",
     "resolve_task",
     "wilson_interval",
@@ -45,6 +47,7 @@ __getattr__, __dir__ = lazy_names(
         "ibrl_fast.envs.base_pool": ("BasePool",),
         "ibrl_fast.envs.experts": ("make_expert",),
         "ibrl_fast.envs.factory": ("make_pool",),
+        "ibrl_fast.envs.gym.register": ("register_env",),
         "ibrl_fast.envs.options": ("PoolOptions",),
         "ibrl_fast.envs.registry": ("TaskNotAvailableError", "list_tasks", "register_suite", "resolve_task"),
         "ibrl_fast.envs.rollout": ("EvaluationRollout", "evaluate_policy", "wilson_interval"),

@@ -31,7 +31,10 @@ load_mujoco()
 
 _LOG = logging.getLogger(__name__)
 
-_READ_HERE = ("seed", "observation", "backend", "frame_stack", "batch_size", "pin_memory")
+_READ_HERE = (
+    *("seed", "observation", "backend", "frame_stack", "batch_size", "pin_memory"),
+    *("success", "state_keys", "proprio_keys"),
+)
 """Options that this file reads; the compiled pool reads all others by name and refuses unknown ones."""
 
 

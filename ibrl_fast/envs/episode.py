@@ -22,13 +22,17 @@ class StepResult:
     truncated: bool
     success: bool
     diverged: bool
+    elapsed_steps: int
+    """Agent steps of the episode so far."""
+    episode_return: float
+    """Sum of its rewards so far."""
 
 
 class Episode:
     """The running episode of one environment: action repeat, time limit, reward and return.
 
     Args:
-        env: a `SuiteEnv`; its control steps are repeated, and stop early when a success ends the episode.
+        env: a `SuiteEnv`; its control steps are repeated, and stop early when the episode ends.
         options: of the pool.
     """
 
@@ -53,7 +57,7 @@ class Episode:
     def step(self, action: npt.NDArray[np.float32]) -> StepResult:
         """Take one agent step with `action`, float32 [action_dim] in [-1, 1]."""
         options = self._options
-        dense_reward, success, diverged = 0.0, False, False
+        dense_reward, success, diverged, ended, timed_out = 0.0, False, False, False, False
         for _ in range(options.action_repeat):
             outcome = self.env.step(action)
             diverged = outcome.diverged
@@ -61,16 +65,19 @@ class Episode:
                 break
             dense_reward += outcome.reward
             success = success or outcome.success
-            if success and options.terminate_on_success:
+            ended, timed_out = outcome.terminated, outcome.truncated
+            if ended or timed_out or (success and options.terminate_on_success):
                 break
 
         self.elapsed_steps += 1
         total = float(success) if options.reward == "sparse" else dense_reward
         self.episode_return += total
-        terminated = success and options.terminate_on_success and not diverged
-        out_of_time = self.elapsed_steps >= options.max_episode_steps
+        terminated = (ended or (success and options.terminate_on_success)) and not diverged
+        out_of_time = timed_out or self.elapsed_steps >= options.max_episode_steps
         truncated = not terminated and (out_of_time or diverged)
-        return StepResult(total, terminated, truncated, success, diverged)
+        return StepResult(
+            total, terminated, truncated, success, diverged, self.elapsed_steps, self.episode_return
+        )
 
     def get_state(self) -> EnvState:
         """Return named arrays that hold everything that decides the future."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ibrl_fast.envs.base_pool import BasePool
+from ibrl_fast.envs.episodes import LocalEpisodes
 from ibrl_fast.envs.options import PoolOptions
 from ibrl_fast.envs.reference_pool import ReferencePool
 from ibrl_fast.envs.registry import find_suite, resolve_task
@@ -19,7 +21,8 @@ def make_pool(task: str, options: PoolOptions | None = None, **changes: Any) -> 
     longer.
 
     Args:
-        task: name such as `suite/task` or `task`; `list_tasks()` gives all.
+        task: name such as `suite/task` or `task`, which `list_tasks()` gives, or `suite:NAME` for suites that
+            find their tasks by name.
         options: of the pool; `PoolOptions` describes each. None: the defaults.
         changes: options by name that replace those, such as `num_envs=4`.
 
@@ -29,14 +32,16 @@ def make_pool(task: str, options: PoolOptions | None = None, **changes: Any) -> 
         MissingPackageError: a package that the task's suite needs is not installed; says what to install.
         RenderingUnavailableError: pictures are asked for and no OpenGL works; names the packages to install.
     """
-    info = resolve_task(task)
     asked = (PoolOptions() if options is None else options).changed(changes)
+    info = resolve_task(task).observed_by(asked)
     suite, resolved = find_suite(info.suite), info.resolve(asked)
     suite.check_installed()
+    local = partial(LocalEpisodes, make_env=suite.make_env)
     if resolved.backend == "reference":
-        return ReferencePool(info, resolved, suite.make_env)
+        return ReferencePool(info, resolved, local)
     if resolved.backend == "auto" and not _has_native(suite, info):
-        return ReferencePool(info, resolved, suite.make_env)
+        together = suite.make_group if resolved.num_envs > 1 and not info.abilities.saves_state else None
+        return ReferencePool(info, resolved, together or local)
     if suite.find_assets is None:
         raise ArgumentError(f"backend: expected 'reference' for the tasks of {suite.name}, got 'native'")
     try:

@@ -15,6 +15,7 @@ from ibrl_fast.errors import ArgumentError, describe
 
 Observation = Literal["state", "pixels", "both", "proprio_pixels"]
 Reward = Literal["sparse", "dense"]
+Success = Literal["task", "terminated"]
 Autoreset = Literal["same_step", "next_step", "disabled"]
 Backend = Literal["auto", "reference", "native"]
 
@@ -41,6 +42,14 @@ _MOST = {
 }
 """The largest values of options; memory is a limit of its own."""
 _FARTHEST_CAMERA = 1e6  # m
+_DRAWING = (
+    "camera_positions",
+    "camera_quaternions",
+    "shadows",
+    "shadow_size",
+    "multisample",
+    "render_device",
+)
 _NATIVE_ONLY = ("batch_size", "pin_memory", "render_device", "settle_ahead")
 
 
@@ -65,9 +74,19 @@ class EnvOptions:
     """Control steps per agent step; a success that ends the episode stops them early."""
     max_episode_steps: int = 100
     """Agent steps until an episode is truncated."""
+    reward: Reward = "sparse"
+    """`sparse` (1 on success) or `dense` (the environment's own, summed over the repeated actions)."""
+    success: Success = "task"
+    """What counts as success: `task`, the task's own rule, or `terminated`, that the environment ends the
+    episode (for tasks whose environments do)."""
+    state_keys: tuple[str, ...] = ()
+    """Entries of the environment's observation that, joined in this order, are `state`; none: the task's own
+    choice. Names may be joined by commas."""
+    proprio_keys: tuple[str, ...] = ()
+    """The same for `proprio`."""
     backend: Backend = "auto"
-    """`reference`: the published Python environments; `native`: the C++ pool, equal to them, Meta-World bit for
-    bit; `auto`: native for the tasks that it has."""
+    """`reference`: Python environments, one after the other; `native`: the C++ pool, equal to them, Meta-World
+    bit for bit; `auto`: native for the tasks that it has, several processes for tasks that bring such a way."""
     num_threads: int | None = None
     """Threads of the native backend; None: one per usable core, at most one per environment."""
     fixed_goals: bool = False
@@ -97,6 +116,10 @@ class EnvOptions:
             check_integer("num_threads", self.num_threads, minimum=1)
         check_choice("observation", self.observation, get_args(Observation))
         check_choice("backend", self.backend, get_args(Backend))
+        check_choice("reward", self.reward, get_args(Reward))
+        check_choice("success", self.success, get_args(Success))
+        for name in ("state_keys", "proprio_keys"):
+            object.__setattr__(self, name, _entry_names(name, getattr(self, name)))
         for name in ("fixed_goals", "shadows"):
             _check_bool(name, getattr(self, name))
         check_integer("shadow_size", self.shadow_size, minimum=0)
@@ -134,6 +157,16 @@ class EnvOptions:
                 f"num_threads: expected None or 1 for the reference backend, got {self.num_threads}"
             )
 
+    def check_undrawn(self, task: str) -> None:
+        """Raise an ArgumentError if an option is set that says how MuJoCo draws."""
+        defaults = {entry.name: entry.default for entry in fields(self)}
+        for name in _DRAWING:
+            if getattr(self, name) != defaults[name]:
+                got = describe(getattr(self, name))
+                raise ArgumentError(
+                    f"{name}: expected the default for {task}, whose pictures are its own, got {got}"
+                )
+
     @property
     def vector_keys(self) -> tuple[str, ...]:
         """Observation keys that hold vectors."""
@@ -150,8 +183,6 @@ class PoolOptions(EnvOptions):
 
     seed: int = 0
     """Decides every start and goal; environment i gets its own stream, `derive_env_seed(seed, i)`."""
-    reward: Reward = "sparse"
-    """`sparse` (1 on success) or `dense` (the published reward, summed over the repeated actions)."""
     terminate_on_success: bool = True
     """Whether success ends the episode."""
     autoreset: Autoreset = "same_step"
@@ -168,7 +199,6 @@ class PoolOptions(EnvOptions):
 
     def __post_init__(self) -> None:
         check_integer("seed", self.seed, minimum=0)
-        check_choice("reward", self.reward, get_args(Reward))
         check_choice("autoreset", self.autoreset, get_args(Autoreset))
         for name in ("terminate_on_success", "channels_last", "pin_memory"):
             _check_bool(name, getattr(self, name))
@@ -233,6 +263,18 @@ def _camera_names(given: Any) -> tuple[str, ...]:
         raise ArgumentError(f"cameras: expected different camera names, at least one, got {describe(given)}")
     if set(names) & set(VECTOR_NAMES):
         raise ArgumentError(f"cameras: expected names other than observation keys, got {names!r}")
+    return names
+
+
+def _entry_names(word: str, given: Any) -> tuple[str, ...]:
+    """Entries are a tuple of different names; several may stand in one text, with commas between them."""
+    entries = (given,) if isinstance(given, str) else given
+    texts = tuple(entries) if isinstance(entries, Iterable) else (None,)
+    if not all(isinstance(text, str) for text in texts):
+        raise ArgumentError(f"{word}: expected names of entries, got {describe(given)}")
+    names = tuple(part.strip() for text in texts for part in text.split(","))
+    if not all(names) or len(set(names)) != len(names):
+        raise ArgumentError(f"{word}: expected different names of entries, got {describe(given)}")
     return names
 
 

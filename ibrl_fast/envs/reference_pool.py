@@ -1,24 +1,21 @@
-"""The reference backend: a suite's own Python environments, stepped in turn in the calling process."""
+"""The reference backend: a suite's own Python environments, one after the other or as their suite likes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ibrl_fast.envs.base_pool import BasePool, Observations, PoolState
-from ibrl_fast.envs.episode import Episode, StepResult
+from ibrl_fast.envs.episode import StepResult
+from ibrl_fast.envs.episodes import EpisodeGroup, LocalEpisodes, frame_spaces
 from ibrl_fast.envs.exclusive import exclusive
 from ibrl_fast.envs.options import PoolOptions
 from ibrl_fast.envs.stacking import FRAMES, ObservationStacker
-from ibrl_fast.envs.suite import AbilityError, SuiteEnv, TaskInfo
-from ibrl_fast.errors import ArgumentError, describe
+from ibrl_fast.envs.suite import AbilityError, TaskInfo
 from ibrl_fast.seeding import derive_env_seed
-
-if TYPE_CHECKING:
-    from ibrl_fast.envs.renderer import Renderer
 
 
 class ReferencePool(BasePool):
@@ -27,40 +24,37 @@ class ReferencePool(BasePool):
     Args:
         task: from `resolve_task`.
         options: as `TaskInfo.resolve` returns them.
-        make_env: of the task's suite.
+        make_group: makes the environments that step together.
     """
 
     _BYTES_PER_ENV = 4_000_000
 
     def __init__(
-        self, task: TaskInfo, options: PoolOptions, make_env: Callable[[TaskInfo, PoolOptions], SuiteEnv]
+        self,
+        task: TaskInfo,
+        options: PoolOptions,
+        make_group: Callable[[TaskInfo, PoolOptions], EpisodeGroup],
     ) -> None:
         super().__init__(task, options)
         options.check_reference()
         with self._guard.lock:
-            self._build(task, options, make_env)
+            self._build(task, options, make_group)
 
     def _build(
-        self, task: TaskInfo, options: PoolOptions, make_env: Callable[[TaskInfo, PoolOptions], SuiteEnv]
+        self,
+        task: TaskInfo,
+        options: PoolOptions,
+        make_group: Callable[[TaskInfo, PoolOptions], EpisodeGroup],
     ) -> None:
-        self._episodes = [Episode(make_env(task, options), options) for _ in range(self.num_envs)]
-        self._renderers: dict[int, Renderer] = {}
-        self._camera_ids = self._place_cameras()
+        self._episodes = make_group(task, options)
         self._started = np.zeros(self.num_envs, dtype=np.bool_)
         self._needs_reset = np.zeros(self.num_envs, dtype=np.bool_)
         # the latest frame of each, beside its predecessors in the stacker
-        size = options.image_size
-        picture = (size, size, 3) if options.channels_last else (3, size, size)
-        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(options.image_keys, picture)
-        shapes |= {key: (len(task.observations[key]),) for key in options.vector_keys}
         self._observations: Observations = {
-            key: np.zeros((self.num_envs, *shapes[key]), space.dtype)
-            for key, space in self.entry_spaces.items()
+            key: np.zeros((self.num_envs, *frame.shape), frame.dtype)
+            for key, frame in frame_spaces(task, options).items()
         }
         self._stacker = ObservationStacker(self.num_envs, self.stacks)
-        # a machine that cannot render says so here, not in the middle of a run
-        if options.image_keys:
-            self._renderer(options.image_size)
 
     @exclusive
     def reset(
@@ -76,9 +70,8 @@ class ReferencePool(BasePool):
         mask = self._reset_mask(options)
         seeds = self._env_seeds(seed)
         rows = np.flatnonzero(mask)
-        for index in rows:
-            self._reset_env(int(index), seeds[index])
-        self._fill_observations(rows)
+        self._reset_envs({int(index): seeds[index] for index in rows})
+        self._episodes.observe(rows, self._observations)
         self._stacker.reset(self._observations, rows)
         return self._stack_observations(), {}
 
@@ -94,20 +87,15 @@ class ReferencePool(BasePool):
         self._check_started()
         rows = range(self.num_envs)
         resets_now = self._needs_reset.copy()
-        results: list[StepResult | None] = [None] * self.num_envs
-        for index in rows:
-            if resets_now[index]:
-                self._reset_env(index, None)
-            else:
-                results[index] = self._episodes[index].step(checked[index])
-        self._fill_observations(rows)
+        self._reset_envs({index: None for index in rows if resets_now[index]})
+        results = self._episodes.step({index: checked[index] for index in rows if not resets_now[index]})
+        self._episodes.observe(rows, self._observations)
         self._stacker.push_and_reset(self._observations, resets_now)
 
         reward, flags = np.zeros(self.num_envs, np.float32), np.zeros((4, self.num_envs), np.bool_)
-        for index, result in enumerate(results):
-            if result is not None:
-                reward[index] = result.reward
-                flags[:, index] = (result.terminated, result.truncated, result.success, result.diverged)
+        for index, result in results.items():
+            reward[index] = result.reward
+            flags[:, index] = (result.terminated, result.truncated, result.success, result.diverged)
         terminated, truncated, success, diverged = flags
         info: dict[str, Any] = {"success": success, "diverged": diverged}
 
@@ -115,10 +103,9 @@ class ReferencePool(BasePool):
         ended = terminated | truncated
         if ended.any() and self.options.autoreset == "same_step":
             info["final_obs"], info["_final_obs"] = self._stack_observations(), ended.copy()
-            info["final_info"], info["_final_info"] = self._final_info(ended, success, diverged), ended.copy()
-            for row in np.flatnonzero(ended):
-                self._reset_env(int(row), None)
-            self._fill_observations(np.flatnonzero(ended))
+            info["final_info"], info["_final_info"] = self._final_info(ended, results), ended.copy()
+            self._reset_envs({int(row): None for row in np.flatnonzero(ended)})
+            self._episodes.observe(np.flatnonzero(ended), self._observations)
             self._stacker.reset(self._observations, np.flatnonzero(ended))
         else:
             self._needs_reset |= ended
@@ -133,7 +120,8 @@ class ReferencePool(BasePool):
         return self._read_state()
 
     def _read_state(self) -> PoolState:
-        states = [env.get_state() for env in self._episodes]
+        local = self._local_episodes()
+        states = [local[index].get_state() for index in range(self.num_envs)]
         stacked = {key: np.stack([state[key] for state in states]) for key in states[0]}
         frames = {
             FRAMES + key: value for key, value in self._stacker.state_dict().items() if self.stacks[key] > 1
@@ -164,15 +152,21 @@ class ReferencePool(BasePool):
             raise
 
     def _write_state(self, state: PoolState) -> Observations:
-        for index, env in enumerate(self._episodes):
+        local = self._local_episodes()
+        for index in range(self.num_envs):
             own = {key: value[index] for key, value in state.items() if not key.startswith(FRAMES)}
-            env.set_state({key: value for key, value in own.items() if key != "needs_reset"})
+            local[index].set_state({key: value for key, value in own.items() if key != "needs_reset"})
         self._needs_reset[:] = state["needs_reset"]
-        self._fill_observations(range(self.num_envs))
+        self._episodes.observe(range(self.num_envs), self._observations)
         self._stacker.reset(self._observations)
         frames = {key: state[FRAMES + key] for key, stack in self.stacks.items() if stack > 1}
         self._stacker.load_state_dict({**self._stacker.state_dict(), **frames})
         return self._stack_observations()
+
+    def _local_episodes(self) -> LocalEpisodes:
+        """Return the environments whose state can be saved, which are in this process."""
+        assert isinstance(self._episodes, LocalEpisodes), "only local ones save their state"
+        return self._episodes
 
     @exclusive
     def render_frames(
@@ -182,63 +176,57 @@ class ReferencePool(BasePool):
         camera: str | None = None,
         image_size: int | None = None,
     ) -> npt.NDArray[np.uint8]:
-        """Return upright pictures uint8 [n, H, W, 3]; of the pool's first camera and size by default."""
+        """Return upright pictures uint8 [n, H, W, 3]; of the pool's size by default.
+
+        Without a camera: of the pool's first one, or what environments with pictures of their own show.
+        """
         self._check_open()
         self._check_started(stepping=False)
         size = self._check_image_size(image_size)
-        if not self.options.cameras:
+        if not (self.options.cameras or self.task.abilities.own_pictures):
             raise AbilityError(f"render_frames: expected a task with cameras, got {self.task.name}")
-        camera_id = self._find_camera(self.options.cameras[0] if camera is None else camera)
-        renderer = self._renderer(size)
+        self._episodes.check_camera(camera)
         rows = self._check_env_ids(env_ids)
         pictures = np.empty((len(rows), size, size, 3), dtype=np.uint8)
         for picture, index in zip(pictures, rows, strict=True):
-            env = self._episodes[index].env
-            picture[:] = renderer.render(env.model, env.data, camera_id)
+            picture[:] = self._episodes.picture(index, camera, size)
         return pictures
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Free renderers; called once by `close`."""
-        for renderer in self._renderers.values():
-            renderer.close()
-        self._renderers.clear()
+        """Free renderers and environments; called once by `close`."""
+        self._episodes.close()
 
-    # ---- one environment ----
+    # ---- episodes ----
 
-    def _reset_env(self, index: int, seed: int | None) -> None:
-        """Start an episode; the pool's own seed serves an environment that has never been reset."""
-        if seed is None and not self._started[index] and self.task.abilities.seeds:
-            seed = derive_env_seed(self.options.seed, index)
-        self._episodes[index].reset(seed)
-        self._started[index] = True
-        self._needs_reset[index] = False
+    def _reset_envs(self, seeds: dict[int, int | None]) -> None:
+        """Start episodes; the pool's own seed serves an environment that has never been reset."""
+        if not seeds:
+            return
+        if self.task.abilities.seeds:
+            for index, seed in seeds.items():
+                if seed is None and not self._started[index]:
+                    seeds[index] = derive_env_seed(self.options.seed, index)
+        self._episodes.reset(seeds)
+        self._started[list(seeds)] = True
+        self._needs_reset[list(seeds)] = False
 
     def _final_info(
-        self, ended: npt.NDArray[np.bool_], success: npt.NDArray[np.bool_], diverged: npt.NDArray[np.bool_]
+        self, ended: npt.NDArray[np.bool_], results: dict[int, StepResult]
     ) -> dict[str, npt.NDArray[Any]]:
         """Return facts about the episodes that ended, zero in the other rows."""
-        elapsed = np.array([env.elapsed_steps for env in self._episodes], dtype=np.int64)
-        returns = np.array([env.episode_return for env in self._episodes], dtype=np.float64)
-        return {
-            "success": success & ended,
-            "diverged": diverged & ended,
-            "elapsed_steps": np.where(ended, elapsed, 0),
-            "episode_return": np.where(ended, returns, 0.0),
+        count = self.num_envs
+        info: dict[str, npt.NDArray[Any]] = {
+            "success": np.zeros(count, np.bool_),
+            "diverged": np.zeros(count, np.bool_),
+            "elapsed_steps": np.zeros(count, np.int64),
+            "episode_return": np.zeros(count, np.float64),
         }
+        for index in np.flatnonzero(ended):
+            for name, values in info.items():
+                values[index] = getattr(results[int(index)], name)
+        return info
 
     # ---- observations ----
-
-    def _fill_observations(self, rows: Sequence[int] | range | npt.NDArray[np.intp]) -> None:
-        """Write the current observation of the given environments into the pool's buffers."""
-        for index in rows:
-            episode = self._episodes[index]
-            for key in self.options.vector_keys:
-                self._observations[key][index] = episode.vectors[key]
-            for camera in self.options.image_keys:
-                renderer = self._renderer(self.options.image_size)
-                picture = renderer.render(episode.env.model, episode.env.data, self._camera_ids[camera])
-                layout = (0, 1, 2) if self.options.channels_last else (2, 0, 1)
-                self._observations[camera][index] = picture.transpose(layout)
 
     def _stack_observations(self) -> Observations:
         """Return the observations of all environments as they are handed out, in memory of their own."""
@@ -251,41 +239,6 @@ class ReferencePool(BasePool):
                 flat = np.moveaxis(frames, 1, 3).reshape(self.num_envs, size, size, -1)
                 stacked[camera] = np.ascontiguousarray(flat)
         return stacked
-
-    def _renderer(self, size: int) -> Renderer:
-        """Return the renderer for pictures of this size, made on first use."""
-        from ibrl_fast.envs.renderer import Renderer
-
-        if size not in self._renderers:
-            options = self.options
-            self._renderers[size] = Renderer(
-                self._episodes[0].env.model,
-                size,
-                shadows=options.shadows,
-                shadow_size=options.shadow_size,
-                multisample=options.multisample,
-            )
-        return self._renderers[size]
-
-    def _place_cameras(self) -> dict[str, int]:
-        """Move cameras to their configured positions; return the ids of the observed ones."""
-        for camera, position in (self.options.camera_positions or {}).items():
-            camera_id = self._find_camera(camera)
-            for episode in self._episodes:
-                episode.env.model.cam_pos[camera_id] = position
-        for camera, quaternion in (self.options.camera_quaternions or {}).items():
-            from ibrl_fast.envs.renderer import turn_camera
-
-            for episode in self._episodes:
-                turn_camera(episode.env.model, self._find_camera(camera), np.array(quaternion))
-        return {camera: self._find_camera(camera) for camera in self.options.cameras or ()}
-
-    def _find_camera(self, name: str) -> int:
-        model = self._episodes[0].env.model
-        names = [model.camera(index).name for index in range(model.ncam)]
-        if name not in names:
-            raise ArgumentError(f"cameras: expected names among {', '.join(names)}, got {describe(name)}")
-        return names.index(name)
 
     # ---- checks ----
 

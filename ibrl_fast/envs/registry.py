@@ -25,8 +25,8 @@ class TaskNotAvailableError(ArgumentError):
 def register_suite(suite: Suite) -> None:
     """Add a suite, so that `make_pool` and all above it know its tasks in this process.
 
-    Evaluation in background processes does not see it: give the suite's package an entry point in the group
-    `ibrl_fast.suites` instead, or set `evaluation.workers` to 0.
+    Other processes do not see it: a run evaluates in this one. A package that has an entry point in the group
+    `ibrl_fast.suites` instead brings its suite to all.
 
     Args:
         suite: of a name that is not taken; every task's name begins with it.
@@ -34,16 +34,22 @@ def register_suite(suite: Suite) -> None:
     Raises:
         ArgumentError: the name is taken, or a task is of another suite.
     """
-    names = _suite_names()
+    names = suite_names()
     if suite.name in names:
         raise ArgumentError(f"suite: expected a name other than {', '.join(names)}, got {suite.name}")
     for task in suite.tasks:
         if task.name.count("/") != 1 or task.suite != suite.name:
             raise ArgumentError(f"tasks: expected names {suite.name}/TASK, got {task.name}")
+    put_suite(suite)
+
+
+def put_suite(suite: Suite) -> None:
+    """Add a suite, or put it in the place of one that was registered in this process under its name."""
     _REGISTERED[suite.name] = suite
 
 
-def _suite_names() -> tuple[str, ...]:
+def suite_names() -> tuple[str, ...]:
+    """Return the names of all suites: of this package, of installed ones, registered."""
     return tuple(dict.fromkeys((*HOMES, *_installed(), *_REGISTERED)))
 
 
@@ -61,19 +67,24 @@ def find_suite(name: str) -> Suite:
     return _REGISTERED[name]
 
 
+def is_known_everywhere(task: TaskInfo) -> bool:
+    """Return whether every process of this installation knows a task, or this one alone."""
+    return task.suite in HOMES or task.suite in _installed()
+
+
 def list_tasks() -> tuple[str, ...]:
     """Return the full names of all tasks that `make_pool` accepts, suite by suite."""
     return tuple(_tasks())
 
 
 def _tasks() -> dict[str, TaskInfo]:
-    return {task.name: task for name in _suite_names() for task in find_suite(name).tasks}
+    return {task.name: task for name in suite_names() for task in find_suite(name).tasks}
 
 
 def full_name(task: str) -> str:
     """Return `suite/task` for a task's name or alias, with or without its suite; unknown names stay."""
-    suite, _, short = task.rpartition("/")
-    candidates = [info for info in _tasks().values() if suite in ("", info.suite)]
+    suite, slash, short = task.rpartition("/")
+    candidates = [info for info in _tasks().values() if not slash or info.suite == suite]
     own = [info.name for info in candidates if info.short_name == short]
     others = [info.name for info in candidates if short in info.aliases]
     return next(iter(own + others), task)
@@ -92,6 +103,9 @@ def resolve_task(task: str) -> TaskInfo:
     tasks, name = _tasks(), full_name(task)
     if name in tasks:
         return tasks[name]
+    suite, separator, rest = name.partition(":")
+    if separator and suite in suite_names() and (find_task := find_suite(suite).find_task) is not None:
+        return find_task(rest)
 
     # planned suites get their own words, so that nobody searches for a typing error
     if name.split("/", 1)[0] in PLANNED or task in PLANNED_TASKS + PLANNED_CLASSES:
@@ -103,4 +117,6 @@ def resolve_task(task: str) -> TaskInfo:
         full for full in tasks if difflib.get_close_matches(name, [full.split("/", 1)[1]], n=1)
     ]
     hint = f"did you mean {close[0]!r}? " if close else ""
+    if "/" in name and name.split("/", 1)[0] not in suite_names():
+        hint = "a task of register_env is known once this process has registered it; "
     raise ArgumentError(f"task: unknown name {task!r}; {hint}expected one of {', '.join(tasks)}")

@@ -97,10 +97,13 @@ class EvaluationRollout:
     """Outcome of `evaluate_policy`, one entry per episode in the order of the seeds."""
 
     seeds: tuple[int, ...]
+    """What each episode was reset with."""
     successes: tuple[bool, ...]
+    """Whether it solved the task."""
     lengths: tuple[int, ...]
     """Agent steps."""
     returns: tuple[float, ...]
+    """Undiscounted sums of rewards."""
     frames: tuple[npt.NDArray[np.uint8], ...] = field(default=(), repr=False)
     """One video uint8 [T, H, W, 3] for each filmed episode."""
 

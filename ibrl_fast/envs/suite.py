@@ -7,17 +7,20 @@ observations, units and abilities only.
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from ibrl_fast.envs.options import VECTORS_OF, PoolOptions
+from ibrl_fast.envs.options import VECTORS_OF, EnvOptions, PoolOptions
 from ibrl_fast.errors import ArgumentError, UserError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from ibrl_fast.envs.episodes import EpisodeGroup
 
 Expert: TypeAlias = "Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]"
 """`state`, float [state_dim] -> action float32 [action_dim] in [-1, 1]; may remember its episode."""
@@ -46,6 +49,10 @@ class Abilities:
     """More than one environment may be there at a time."""
     fixes_goals: bool = False
     """An environment can repeat the start and goal of its first episode (`fixed_goals`)."""
+    terminates: bool = False
+    """An environment ends episodes itself, which `success="terminated"` takes for a success."""
+    own_pictures: bool = False
+    """Pictures are what the environment gives (`PicturedEnv`), not drawn here from a MuJoCo model."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +60,15 @@ class TaskInfo:
     """What is known about a task before any environment is built."""
 
     name: str
-    """Full name, `suite/task`."""
+    """Full name, `suite/task`, or `suite:NAME` where the suite finds its tasks by name."""
     observations: Mapping[str, tuple[float, ...]]
     """Vectors that can be observed, by name: `state` (everything) and `proprio` (the robot alone). One number
-    per entry: its unit, such as 0.1 (m), for a normaliser; 0 marks what is best masked."""
+    per entry: its unit, such as 0.1 (m), for a normaliser; 0 marks what is best masked, NaN a unit that
+    nobody knows, for which the demonstrations' standard deviation stands."""
     action_dim: int
     """Numbers in an action, each in [-1, 1]."""
-    control_period: float
-    """Seconds of one control step."""
+    control_period: float | None
+    """Seconds of one control step; None: nobody knows."""
     cameras: tuple[str, ...] = ()
     """Cameras that are observed where none is named; empty: the task has no cameras."""
     camera_positions: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
@@ -73,22 +81,36 @@ class TaskInfo:
     """What else the task is called, without its suite, such as a class of the published package."""
     state_limits: Mapping[str, float] = field(default_factory=dict)
     """Largest sizes of numbers in entries of a saved state, by name; 1e10 for those left out."""
+    entries: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Vectors of the environment that `state_keys` and `proprio_keys` may join, by name, units as above;
+    empty: what is observed is fixed."""
+    joined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Which entries an observed vector joins, in their order."""
+    control_low: tuple[float, ...] | None = None
+    """What -1 in each component of an action is to the environment, in its own units; None: -1."""
+    control_high: tuple[float, ...] | None = None
+    """The same for 1."""
 
     @property
     def suite(self) -> str:
         """Name of the suite."""
-        return self.name.split("/", 1)[0]
+        return re.split("[/:]", self.name, maxsplit=1)[0]
 
     @property
     def short_name(self) -> str:
         """The name without its suite."""
-        return self.name.split("/", 1)[1]
+        return re.split("[/:]", self.name, maxsplit=1)[1]
 
     def scale_of(self, key: str) -> npt.NDArray[np.float32]:
-        """Return the unit of each entry of a vector, float32 [dim]; 0 marks entries best masked."""
+        """Return the unit of each entry of a vector, float32 [dim]; 0: best masked, NaN: unknown."""
         import numpy as np
 
         return np.array(self.observations[key], dtype=np.float32)
+
+    def has_parts(self, key: str, other: str) -> bool:
+        """Say whether one vector is joined of parts of another."""
+        own = self.parts.get(key, {})
+        return bool(own) and set(own) <= set(self.parts.get(other, {}))
 
     def split(self, key: str, values: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """Return a vector's parts by name from values `[..., dim]`; nothing where it has none."""
@@ -97,6 +119,24 @@ class TaskInfo:
             parts[name] = values[..., start : start + size]
             start += size
         return parts
+
+    def observed_by(self, options: EnvOptions) -> TaskInfo:
+        """Return this task with the vectors that `state_keys` and `proprio_keys` ask for.
+
+        Raises:
+            ArgumentError: names that are not among `entries`.
+        """
+        asked = {"state": options.state_keys, "proprio": options.proprio_keys}
+        joined = {vector: keys for vector, keys in asked.items() if keys}
+        for vector, keys in joined.items():
+            if not set(keys) <= set(self.entries):
+                known = f"names among {', '.join(self.entries)}" if self.entries else "none"
+                raise ArgumentError(f"{vector}_keys: expected {known} for {self.name}, got {', '.join(keys)}")
+        units = {
+            vector: tuple(unit for key in keys for unit in self.entries[key])
+            for vector, keys in joined.items()
+        }
+        return replace(self, observations={**self.observations, **units}, joined={**self.joined, **joined})
 
     def resolve(self, options: PoolOptions) -> PoolOptions:
         """Return options with this task's cameras where none were chosen, after checking its abilities.
@@ -119,6 +159,10 @@ class TaskInfo:
             raise ArgumentError(f"num_envs: expected 1 for {self.name}, got {options.num_envs}")
         if options.fixed_goals and not self.abilities.fixes_goals:
             raise ArgumentError(f"fixed_goals: expected False for {self.name}, got True")
+        if options.success == "terminated" and not self.abilities.terminates:
+            raise ArgumentError(f"success: expected 'task' for {self.name}, got 'terminated'")
+        if self.abilities.own_pictures:
+            options.check_undrawn(self.name)
         return options.with_cameras(self.cameras, self.camera_positions)
 
     def require(self, ability: str, call: str) -> None:
@@ -135,6 +179,10 @@ class Outcome:
     """The task's dense reward; pools with `reward="sparse"` use `success` instead."""
     success: bool
     """Whether the task is solved in this step."""
+    terminated: bool = False
+    """Whether the environment itself ends the episode, solved or not: nothing is bootstrapped from here."""
+    truncated: bool = False
+    """Whether a time limit of the environment's own ends the episode."""
     diverged: bool = False
     """Whether the physics became unstable: observations then stay the last good ones."""
 
@@ -173,6 +221,20 @@ class DrawnEnv(SuiteEnv, Protocol):
     @property
     def data(self) -> Any:
         """Its `mujoco.MjData`, with the positions of everything up to date."""
+
+
+class PicturedEnv(SuiteEnv, Protocol):
+    """An environment of a task with the ability `own_pictures`."""
+
+    def picture(self, camera: str | None, size: int) -> npt.NDArray[np.uint8]:
+        """Return the current picture of a camera, uint8 [size, size, 3]; None: the view for videos.
+
+        Raises:
+            AbilityError: there is no view for videos.
+        """
+
+    def close(self) -> None:
+        """Free what the environment holds."""
 
 
 class Recording(Protocol):
@@ -223,11 +285,15 @@ class Suite:
     name: str
     """First part of its tasks' names."""
     tasks: tuple[TaskInfo, ...]
-    """All tasks, in the order in which they are listed."""
+    """All tasks that can be listed, in that order."""
     make_env: Callable[[TaskInfo, PoolOptions], SuiteEnv]
     """Make one environment, for the reference backend."""
     make_expert: Callable[[TaskInfo, int], Expert] | None = None
     """Make a task's scripted expert for one episode, whose seed is given; None: the suite has none."""
+    find_task: Callable[[str], TaskInfo] | None = None
+    """Return the task NAME of a name `suite:NAME`, or raise an ArgumentError; None: all are listed."""
+    make_group: Callable[[TaskInfo, PoolOptions], EpisodeGroup] | None = None
+    """Make environments that step together, for several and the backend `auto`; None: one after the other."""
     find_assets: Callable[[TaskInfo], Path] | None = None
     """Return the file or folder of models that the native backend loads for a task; None: it does not have
     the suite."""

@@ -5,7 +5,11 @@ The only place outside a suite's own folder that names it.
 
 from __future__ import annotations
 
-HOMES = {"metaworld": "ibrl_fast.envs.metaworld", "robosuite": "ibrl_fast.envs.robosuite"}
+HOMES = {
+    "metaworld": "ibrl_fast.envs.metaworld",
+    "robosuite": "ibrl_fast.envs.robosuite",
+    "gym": "ibrl_fast.envs.gym",
+}
 """Suite -> the module whose `SUITE` it is; imported when one of its tasks is asked for."""
 
 DEFAULT_TASK = "metaworld/assembly"

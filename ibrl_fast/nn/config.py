@@ -75,7 +75,7 @@ class ResNet18Config:
 
 @dataclass(frozen=True)
 class ActorConfig:
-    """The actor: from state an MLP (paper Fig. 20), from pixels a compressing layer before it (Fig. 19).
+    """The actor: an MLP, from pixels behind a compressing layer (paper Fig. 20 and 19).
 
     Attributes:
         hidden: widths of the MLP's hidden layers.
@@ -100,7 +100,7 @@ class ActorConfig:
 
 @dataclass(frozen=True)
 class CriticConfig:
-    """The critics: from state an MLP (paper Fig. 20), from pixels one after reducing the tokens (Fig. 18).
+    """The critics: MLPs, from pixels behind a reduction of the tokens (paper Fig. 20 and 18).
 
     Attributes:
         num_critics: E, the size of the ensemble.

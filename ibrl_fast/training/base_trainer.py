@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from ibrl_fast.envs import resolve_task
-from ibrl_fast.errors import ArgumentError
+from ibrl_fast.envs import register_env, resolve_task
+from ibrl_fast.errors import ArgumentError, naming
 from ibrl_fast.training.build import check_device
 from ibrl_fast.training.config import ImitationConfig
 from ibrl_fast.training.interruption import StopWish
@@ -23,6 +24,8 @@ class BaseTrainer(ABC):
         quiet: no progress display (records and files are written all the same).
         profile: adds a trace of some steps and where their time went (`StepProfiler`).
         overwrite: replace a run that lies in the run's folder, which is an error otherwise.
+        make_env: makes one Gymnasium environment, which becomes the task of the configuration's name as by
+            `register_env`; needed again to resume the run (`from_checkpoint(..., make_env=...)`).
 
     Raises:
         ValueError: another kind of run, an unknown task, or a device that this machine lacks.
@@ -31,13 +34,22 @@ class BaseTrainer(ABC):
     config_type: ClassVar[type[ImitationConfig]]
 
     def __init__(
-        self, config: Any, *, quiet: bool = False, profile: bool = False, overwrite: bool = False
+        self,
+        config: Any,
+        *,
+        quiet: bool = False,
+        profile: bool = False,
+        overwrite: bool = False,
+        make_env: Callable[[], Any] | None = None,
     ) -> None:
         if type(config) is not self.config_type:
             raise ArgumentError(
                 f"config: expected {self.config_type.__name__} for {type(self).__name__}, "
                 f"got {type(config).__name__}"
             )
+        if make_env is not None:
+            with naming("make_env as env.task"):
+                register_env(config.env.task, make_env)
         resolve_task(config.env.task)
         check_device(config)
         self.config = config
@@ -55,7 +67,7 @@ class BaseTrainer(ABC):
         Args:
             path: the checkpoint or its folder.
             quiet: no progress display.
-            given: what the run began with beside its configuration (`il_policy`).
+            given: what the run began with beside its configuration (`il_policy`, `make_env`).
 
         Raises:
             CheckpointError: no readable checkpoint there.

@@ -17,7 +17,7 @@ from ibrl_fast.data import BufferPlan, ReplayBuffer, observation_specs
 from ibrl_fast.data.demonstrations import DemonstrationSet
 from ibrl_fast.deploy.export import make_policy_module
 from ibrl_fast.deploy.policy import ObservationContract
-from ibrl_fast.envs import make_pool, resolve_task
+from ibrl_fast.envs import make_pool
 from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.seeding import stream_seed
@@ -162,6 +162,7 @@ def assemble(config: TrainConfig, run: Run, il_policy: ILPolicy | None = None) -
             parts.load_state_dict(run.content)
             torch.set_rng_state(run.content["torch_rng"].cpu())
             run.begin()
+            report_broken_off(run, collector.broken_off)
             return parts
     buffer.add_demonstrations(demos.demos, propose_for_demos(learner, demos, plan.stacks))
     if teacher is not None:
@@ -201,11 +202,19 @@ def check_device(config: ImitationConfig) -> None:
 
 def open_pool(config: ImitationConfig) -> BasePool:
     """Return the environments of a run: those that train, or one to look at."""
-    trains = isinstance(config, TrainConfig)
-    if trains:
-        resolve_task(config.env.task).require("saves_state", "training")
-    num_envs = config.env.num_envs if trains else 1
+    num_envs = config.env.num_envs if isinstance(config, TrainConfig) else 1
     return make_pool(num_envs=num_envs, seed=stream_seed(config.seed, "pool"), **config.env.pool_kwargs())
+
+
+def report_broken_off(run: Run, lengths: list[int] | None) -> None:
+    """Say and record once that a resumed run's environments began anew; None: they went on."""
+    if lengths is None:
+        return
+    run.say(
+        f"environments of {run.config.env.task} cannot save their state: fresh episodes begin; "
+        f"{len(lengths)} unfinished ones end in the replay buffer where they stood ({sum(lengths)} steps)"
+    )
+    run.log("resume", run.env_steps, {"broken_off_episodes": len(lengths), "broken_off_steps": sum(lengths)})
 
 
 def _configured_teacher(config: TrainConfig, run: Run) -> nn.Module | Path | None:

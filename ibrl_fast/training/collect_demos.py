@@ -1,4 +1,4 @@
-"""Demonstrations from the scripted experts, every episode with its seed."""
+"""Demonstrations from scripted experts, every episode with its seed."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ibrl_fast.data.demonstration_set import Demonstration, DemonstrationSet
-from ibrl_fast.data.expected_demos import OWN_ENTRY
 from ibrl_fast.envs.base_pool import Observations
 from ibrl_fast.envs.experts import Expert, make_expert
 from ibrl_fast.envs.factory import make_pool
 from ibrl_fast.envs.options import Observation, PoolOptions
-from ibrl_fast.envs.registry import find_suite, resolve_task
+from ibrl_fast.envs.registry import resolve_task
 from ibrl_fast.envs.rollout import EpisodeStep, run_episodes
 from ibrl_fast.envs.suite import TaskInfo
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.seeding import derive_env_seed
-
-GYM_TYPE = 2
-"""robomimic's number for environments with Gym's face."""
+from ibrl_fast.training.state_record import StateRecord
 
 
 class ExpertFailedError(ArgumentError, RuntimeError):
@@ -34,22 +31,26 @@ def collect_demonstrations(
     episodes: int,
     *,
     options: PoolOptions | None = None,
+    expert: Expert | None = None,
     action_noise: float = 0.0,
     success_only: bool = True,
     max_attempts: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     **changes: Any,
 ) -> DemonstrationSet:
-    """Let a task's scripted expert act until `episodes` demonstrations are there.
+    """Let a scripted expert act until `episodes` demonstrations are there.
 
     Attempt i starts from `derive_env_seed(seed, i)`, which is recorded as the demonstration's seed; the
     result does not depend on `num_envs`. Actions are stored as they were executed, noise included, clipped to
-    [-1, 1].
+    [-1, 1]. Where the task's environments save their state, it is stored before each step (`state_record`),
+    so that demonstrations can be drawn later.
 
     Args:
         task: name as in `make_pool`.
         episodes: demonstrations wanted.
         options: of the pool, such as `seed` and `observation`; None: the defaults.
+        expert: `state` float [state_dim] -> action [action_dim] in [-1, 1], clipped to that; None: the task's
+            own.
         action_noise: standard deviation of Gaussian noise added to every action of the expert.
         success_only: keep successful episodes alone.
         max_attempts: episodes to try at most; 20 per demonstration by default.
@@ -58,19 +59,17 @@ def collect_demonstrations(
 
     Raises:
         ArgumentError: unknown task or option.
-        AbilityError: the task's suite has no scripted experts.
+        AbilityError: the task's suite has no scripted experts, and none is given.
         ExpertFailedError: too few successes within `max_attempts`.
     """
     _check(episodes, action_noise, max_attempts)
     asked = (PoolOptions() if options is None else options).changed(changes)
-    info = resolve_task(task)
-    make_expert(task)  # a task without one is refused before any work
+    info = resolve_task(task).observed_by(asked)
+    if expert is None:
+        make_expert(task)  # a task without one is refused before any work
     seed = asked.seed
     limit = 20 * episodes if max_attempts is None else max_attempts
-    make_recording = find_suite(info.suite).make_recording
-    recording = None if make_recording is None else make_recording(info)
-    rows: dict[int, list[npt.NDArray[np.float64]]] = {}
-    models: dict[int, str] = {}
+    record = StateRecord(info)
     attempts: dict[int, list[EpisodeStep]] = {}
     finished: dict[int, bool] = {}
 
@@ -89,18 +88,14 @@ def collect_demonstrations(
     ) -> npt.NDArray[np.float32]:
         """Return the expert's action with each attempt's own noise."""
         actions = np.zeros((len(running), info.action_dim), dtype=np.float32)
-        states = {} if recording is None else pool.get_state()
+        record.note(pool, running)
         for slot, attempt in enumerate(running.tolist()):
             if attempt < 0:
                 continue
-            if recording is not None:
-                state = {key: values[slot] for key, values in states.items()}
-                rows.setdefault(attempt, []).append(recording.row(state))
-                if attempt not in models:
-                    models[attempt] = recording.model_file(state)
             if attempt not in experts:
-                experts[attempt] = make_expert(task, derive_env_seed(seed, attempt))
-            actions[slot] = experts[attempt](observations["state"][slot])
+                own = make_expert(task, derive_env_seed(seed, attempt)) if expert is None else expert
+                experts[attempt] = own
+            actions[slot] = _checked(experts[attempt](observations["state"][slot]), info.action_dim)
             if action_noise > 0.0:
                 generator = noise.setdefault(attempt, np.random.default_rng((seed, attempt)))
                 actions[slot] += action_noise * generator.standard_normal(info.action_dim).astype(np.float32)
@@ -115,15 +110,17 @@ def collect_demonstrations(
             del experts[step.episode]
             if not finished[step.episode]:
                 del attempts[step.episode]
-                rows.pop(step.episode, None)
-                models.pop(step.episode, None)
+                record.forget(step.episode)
             if progress is not None:
                 progress(min(sum(finished.values()), episodes), len(finished))
 
-    # the expert needs the state even where only pictures are wanted
-    if "proprio" in asked.vector_keys:
-        raise ArgumentError(f"observation: expected state, pixels or both here, got {asked.observation!r}")
-    observation: Observation = "both" if asked.observation == "pixels" else asked.observation
+    # the expert needs the state even where it is not wanted; proprioception is part of it
+    if "proprio" in asked.vector_keys and not info.has_parts("proprio", "state"):
+        raise ArgumentError(
+            f"observation: expected state, pixels or both for the expert of {info.name}, "
+            f"got {asked.observation!r}"
+        )
+    observation: Observation = asked.observation if "state" in asked.vector_keys else "both"
     pool = make_pool(task, replace(asked, observation=observation, autoreset="disabled"))
     try:
         run_episodes(pool, attempt_seeds(), act, on_step)
@@ -136,12 +133,12 @@ def collect_demonstrations(
         raise ExpertFailedError(
             f"{info.name}: expected {episodes} successes in {limit} episodes, got {len(chosen)}"
         )
-    keys = [key for key in pool.entry_spaces if key != "state" or asked.observation != "pixels"]
+    keys = [*asked.vector_keys, *pool.options.image_keys]
     demos = tuple(
         replace(
             _demonstration(attempts[attempt], keys, derive_env_seed(seed, attempt), info),
-            states=None if recording is None else np.stack(rows[attempt]),
-            model_file=models.get(attempt),
+            states=record.states(attempt),
+            model_file=record.model_file(attempt),
         )
         for attempt in chosen
     )
@@ -152,12 +149,21 @@ def collect_demonstrations(
         "action_repeat": asked.action_repeat,
         "control_period": info.control_period,
         "max_episode_steps": asked.max_episode_steps,
+        "reward": asked.reward,
         "action_noise": action_noise,
         "seed": seed,
     }
-    if recording is None:
-        return DemonstrationSet(demos, {"env_name": info.name, "type": GYM_TYPE, "env_kwargs": kwargs})
-    return DemonstrationSet(demos, {**recording.env_args(pool.options), OWN_ENTRY: kwargs})
+    kwargs |= {f"{vector}_keys": list(names) for vector, names in info.joined.items()}
+    return DemonstrationSet(demos, record.env_args(pool.options, kwargs))
+
+
+def _checked(action: Any, action_dim: int) -> npt.NDArray[np.float32]:
+    """Return an expert's action [action_dim] within [-1, 1]."""
+    array = np.asarray(action, dtype=np.float32)
+    if array.shape != (action_dim,) or not np.isfinite(array).all():
+        got = list(array.shape) if array.shape != (action_dim,) else array.tolist()
+        raise ArgumentError(f"expert: expected {action_dim} finite numbers, got {got}")
+    return np.clip(array, -1.0, 1.0)
 
 
 def _owned(step: EpisodeStep) -> EpisodeStep:
@@ -171,12 +177,15 @@ def _owned(step: EpisodeStep) -> EpisodeStep:
 
 def _demonstration(steps: list[EpisodeStep], keys: list[str], seed: int, task: TaskInfo) -> Demonstration:
     """Steps of one episode as arrays, the final observation included; vectors also by their parts."""
-    observations = {
+    whole = {
         key: np.stack([step.observation[key] for step in steps] + [steps[-1].next_observation[key]])
-        for key in keys
+        for key in steps[0].observation
     }
-    for key in keys:
-        observations |= task.split(key, observations[key])
+    parts = task.split("state", whole["state"])
+    if "proprio" in keys:
+        whole["proprio"] = np.concatenate([parts[name] for name in task.parts["proprio"]], axis=-1)
+    observations = {key: whole[key] for key in keys}
+    observations |= {name: parts[name] for key in keys for name in task.parts.get(key, {})}
     return Demonstration(
         observations=observations,
         actions=np.stack([step.action for step in steps]),

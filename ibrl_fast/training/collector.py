@@ -13,6 +13,7 @@ from torch import Tensor
 from ibrl_fast.data import ReplayBuffer
 from ibrl_fast.envs.base_pool import BasePool
 from ibrl_fast.envs.stacking import ObservationStacker
+from ibrl_fast.seeding import derive_env_seed
 from ibrl_fast.training.acting import Acting
 
 ActingMode = Literal["agent", "teacher", "random"]
@@ -41,8 +42,13 @@ class Collector:
         acting: acts on stacked observations and proposes imitation actions.
         buffer: receives unstacked observations, actions, rewards and the imitation proposals of every state.
         stacks: frames by observation key.
-        seed: of the random actions of the `random` mode.
+        seed: of the random actions of the `random` mode, and of the episodes that a resumed run begins with
+            where environments cannot save their state.
         overlap: between `begin` and `finish`, environments step in a thread of their own.
+
+    Attributes:
+        broken_off: agent steps of each unfinished episode that a resumed run could not go on with, its
+            environments having begun anew; None in a new run, and where states are saved.
     """
 
     def __init__(
@@ -59,6 +65,9 @@ class Collector:
         self._acting = acting
         self._buffer = buffer
         self._stacker = ObservationStacker(pool.num_envs, stacks)
+        self._seed = seed
+        self._steps = 0
+        self.broken_off: list[int] | None = None
         self._random = np.random.default_rng(seed)
         self._lengths = np.zeros(pool.num_envs, dtype=np.int64)
         self._il_steps = np.zeros(pool.num_envs, dtype=np.int64)
@@ -72,7 +81,7 @@ class Collector:
             self._background.shutdown(wait=True)
 
     def start(self, seed: int) -> None:
-        """Reset every environment and opens its first episode."""
+        """Reset every environment and open an episode in each; one that runs in the buffer ends there."""
         observations, _ = self._pool.reset(seed=seed)
         self._see(self._stacker.reset(observations))
         self._buffer.start_episode(None, observations, self._il_action)
@@ -96,6 +105,7 @@ class Collector:
         self._stepping = None
         actions_host, from_il = self._actions, self._from_il
         ended = terminated | truncated
+        self._steps += 1
         self._lengths += 1
         self._il_steps += from_il
 
@@ -141,26 +151,33 @@ class Collector:
         return torch.from_numpy(action), np.zeros(self._pool.num_envs, dtype=bool)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides the next step, the environments' physics included."""
+        """Everything that decides the next step, the environments' physics included where they save it."""
         generator = self._random.bit_generator.state["state"]
-        return {
-            "pool": self._pool.get_state(),
-            "stacker": self._stacker.state_dict(),
+        state = {
             "lengths": self._lengths.copy(),
             "il_steps": self._il_steps.copy(),
             "random_state": str(generator["state"]),
             "random_inc": str(generator["inc"]),
         }
+        if not self._pool.abilities.saves_state:
+            return {"steps": self._steps, **state}
+        return {"pool": self._pool.get_state(), "stacker": self._stacker.state_dict(), **state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore from state_dict()."""
-        self._pool.set_state({key: _to_numpy(value) for key, value in state["pool"].items()})
-        self._stacker.load_state_dict({key: _to_numpy(value) for key, value in state["stacker"].items()})
-        self._lengths = np.array(_to_numpy(state["lengths"]))
-        self._il_steps = np.array(_to_numpy(state["il_steps"]))
+        """Restore from state_dict(), after the buffer; environments without a saved state begin anew."""
         generator = dict(self._random.bit_generator.state)
         generator["state"] = {"state": int(state["random_state"]), "inc": int(state["random_inc"])}
         self._random.bit_generator.state = generator
+        lengths = np.array(_to_numpy(state["lengths"]))
+        if not self._pool.abilities.saves_state:
+            self._steps = int(state["steps"])
+            self.broken_off = lengths[lengths > 0].tolist()
+            self.start(derive_env_seed(self._seed, self._steps))
+            return
+        self._pool.set_state({key: _to_numpy(value) for key, value in state["pool"].items()})
+        self._stacker.load_state_dict({key: _to_numpy(value) for key, value in state["stacker"].items()})
+        self._lengths = lengths
+        self._il_steps = np.array(_to_numpy(state["il_steps"]))
         self._see(self._stacker.stacked())
 
 

@@ -10,6 +10,7 @@ means stands under it; the symbols are those of the paper's Algorithm 1.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -43,7 +44,7 @@ WIDE = 512
 class EnvConfig(EnvOptions):
     """The environments that the policy learns in.
 
-    Rewards are 1 in the step that succeeds, which ends the episode. Frames are stacked as `replay` says.
+    Success ends an episode. Frames are stacked as the run says.
     """
 
     task: str = DEFAULT_TASK
@@ -68,9 +69,11 @@ class EnvConfig(EnvOptions):
         Raises:
             ArgumentError: unknown task, or one that cannot be observed so.
         """
-        options = resolve_task(self.task).resolve(
-            PoolOptions(observation=self.observation, cameras=self.cameras)
-        )
+        seen = {
+            name: getattr(self, name) for name in ("observation", "cameras", "state_keys", "proprio_keys")
+        }
+        options = PoolOptions(**seen)
+        options = resolve_task(self.task).observed_by(options).resolve(options)
         return [*options.vector_keys, *options.image_keys]
 
 
@@ -221,7 +224,7 @@ class ImitationConfig:
 
     def _placeholders(self) -> dict[str, str]:
         """Return what stands for {task}, {method} and {seed} in `run_dir`; each is one part of a path."""
-        task = self.env.task.rsplit("/", 1)[-1]
+        task = re.split("[/:]", self.env.task)[-1]
         return {"task": task, "method": self.label or self.method, "seed": str(self.seed)}
 
 

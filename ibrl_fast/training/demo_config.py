@@ -1,4 +1,4 @@
-"""Configuration of a run's demonstrations: where they come from, and how their file is read."""
+"""Configuration of a run's demonstrations: where they come from, and how they are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class DemoFileConfig:
     """How a file of demonstrations is read; nothing of it without a file."""
 
     filter_key: str | None = None
-    """Only the demonstrations of this mask of the file (robomimic's filter keys: `train`); None: all."""
+    """Only the demonstrations of this mask of the file (robomimic's filter keys: `train`), or the episodes of
+    a Minari data set in whose metadata this entry is true; None: all."""
     state_keys: tuple[str, ...] = ()
     """Low-dimensional entries of the file that, joined in this order, are the policy's `state`; none: the
     file's own `state`. Names may be joined by commas."""
@@ -25,7 +26,8 @@ class DemoFileConfig:
     """Clip actions however far beyond [-1, 1]; False clips rounding (up to 1e-4) and refuses more."""
     reward: RewardSource = "recorded"
     """`recorded`: rewards and ends are the file's, which imitation alone can do without; `last`: every
-    demonstration is a success, with reward 1 and terminated in its last step."""
+    demonstration is a success, with reward 1 and terminated in its last step; `success`: a demonstration ends
+    with reward 1 where a Minari data set records success, and has reward 0 before."""
     allow_mismatch: bool = False
     """Demonstrations recorded with another task, action repeat, control period, camera or image size than the
     run's are a warning instead of an error."""
@@ -36,7 +38,8 @@ class DemoConfig(DemoFileConfig):
     """The demonstrations."""
 
     path: Path | None = None
-    """A robomimic-format HDF5 file; None collects them with the scripted expert, seeded by the run's seed."""
+    """A robomimic-format HDF5 file, or a Minari data set: `minari:D4RL/pen/human-v2` or its folder; None
+    collects them with the scripted expert, seeded by the run's seed."""
     episodes: int | None = 3
     """How many demonstrations are used, the first of the file; None: all that it holds."""
     action_noise: float = 0.0

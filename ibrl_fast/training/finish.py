@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from ibrl_fast.deploy.export import export_policy
+from ibrl_fast.envs import resolve_task
 from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.evaluation.evaluator import EvaluationResult, can_film
 from ibrl_fast.training.evaluation.schedule import Evaluations
@@ -31,7 +32,7 @@ def conclude(run: Run, exported: nn.Module | None, evaluations: Evaluations) -> 
         )
     else:
         export_policy(exported, run.run_dir / POLICY_NAME)
-    final = evaluations.last(filmed=run.config.evaluation.video_episodes > 0 and can_film(run.say))
+    final = evaluations.last(filmed=_is_filmed(run))
     metrics = {
         **final.metrics(),
         "warmup_env_steps": run.counters.warmup_steps * run.config.env.action_repeat,
@@ -51,6 +52,13 @@ def conclude(run: Run, exported: nn.Module | None, evaluations: Evaluations) -> 
         if isinstance(run.config, TrainConfig):
             write_report([run.run_dir], run.run_dir)
     return result
+
+
+def _is_filmed(run: Run) -> bool:
+    """Return whether a video is wanted, and can be drawn where this package draws it."""
+    task = resolve_task(run.config.env.task)
+    draws = bool(task.cameras) and not task.abilities.own_pictures
+    return run.config.evaluation.video_episodes > 0 and (not draws or can_film(run.say))
 
 
 def interrupted_result(run: Run, bc_success_rate: float | None = None) -> TrainResult:

@@ -16,7 +16,7 @@ from ibrl_fast.data.demonstrations import (
     write_demonstrations,
 )
 from ibrl_fast.deploy.export import make_policy_module, script_policy
-from ibrl_fast.envs.registry import find_suite, resolve_task
+from ibrl_fast.envs.registry import find_suite, is_known_everywhere, resolve_task
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCPolicy, build_bc_policy
 from ibrl_fast.seeding import episode_seeds, stream_seed
@@ -126,6 +126,8 @@ def expected_demos(config: ImitationConfig, plan: ObservationPlan) -> ExpectedDe
         control_period=plan.contract.control_period,
         cameras=tuple(key for key, entry in observations.items() if len(entry.shape) == 3),
         image_size=env.image_size,
+        reward=env.reward if isinstance(config, TrainConfig) else None,
+        joined={key: names for key, names in plan.joined.items() if not getattr(config.demos, f"{key}_keys")},
     )
 
 
@@ -158,7 +160,8 @@ def fit_bc(
     if config.bc.evaluate_every:
         seeds = tuple(episode_seeds(config.evaluation.seed + 1, BC_SELECTION_EPISODES))
         spec = EvaluationSpec(config.env.pool_kwargs(), plan.stacks, seeds)
-        selection = Evaluator(spec, config.evaluation.workers)
+        workers = config.evaluation.workers if is_known_everywhere(resolve_task(config.env.task)) else 0
+        selection = Evaluator(spec, workers)
 
     def evaluate(candidate: BCPolicy) -> float:
         assert selection is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -26,29 +26,38 @@ class ObservationPlan:
         stacks: frames per key, newest first.
         shapes: per key after stacking.
         contract: for the exported policy.
-        state_scale: unit of each entry of one frame of `state`, 0 = masked; None without a state.
+        state_scale: unit of each entry of one frame of `state`, 0 = masked, NaN = unknown; None without a
+            state.
+        joined: which entries of the environment a vector joins, in order, where it has such.
     """
 
     stacks: dict[str, int]
     shapes: dict[str, tuple[int, ...]]
     contract: ObservationContract
     state_scale: np.ndarray | None
+    joined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def plan_observation(config: ImitationConfig, pool: BasePool) -> ObservationPlan:
     """Return the plan for a pool's observations."""
     specs = observation_specs(pool.single_observation_space)
     stacks = {key: config.image_stack if spec.is_image else config.state_stack for key, spec in specs.items()}
+    task = pool.task
+    joined = {key: task.joined[key] for key in specs if key in task.joined}
+    facts = {"task": config.env.task, "method": config.method, "ibrl_fast": __version__}
     contract = contract_from_space(
         {key: pool.entry_spaces[key] for key in specs},
         stacks,
-        pool.task.action_dim,
-        control_period=pool.task.control_period,
+        task.action_dim,
+        control_period=task.control_period,
         action_repeat=config.env.action_repeat,
-        metadata={"task": config.env.task, "method": config.method, "ibrl_fast": __version__},
+        control_low=task.control_low,
+        control_high=task.control_high,
+        metadata=facts | {f"{key}_keys": ",".join(names) for key, names in joined.items()},
     )
     shapes = {key: spec.stacked_shape(stacks[key]) for key, spec in specs.items()}
-    return ObservationPlan(stacks, shapes, contract, pool.state_scale if "state" in specs else None)
+    scale = pool.state_scale if "state" in specs else None
+    return ObservationPlan(stacks, shapes, contract, scale, joined)
 
 
 def plan_from_contract(contract: ObservationContract) -> ObservationPlan:
@@ -65,8 +74,9 @@ def make_scalers(
 ) -> dict[str, ObservationScaler]:
     """Return the fixed transform of `state`: centred on the demonstrations' mean, in the task's units.
 
-    Entries that never change in the demonstrations, or whose unit is 0, are masked. Without demonstrations
-    the scaler has the right sizes only, to be filled from a checkpoint.
+    Entries that never change in the demonstrations, or whose unit is 0, are masked; where no unit is known,
+    the demonstrations' standard deviation is it. Without demonstrations the scaler has the right sizes only,
+    to be filled from a checkpoint.
     """
     if config.observation_scaling == "none" or plan.state_scale is None:
         return {}
@@ -76,8 +86,10 @@ def make_scalers(
     if demos is not None:
         states = np.concatenate([demo.observations["state"] for demo in demos])
         mean = states.mean(axis=0)
-        used = (plan.state_scale > 0) & (states.std(axis=0) > 1e-6)
-        inv_scale = np.where(used, 1.0 / np.where(used, plan.state_scale, 1.0), 0.0)
+        deviation = states.std(axis=0)
+        scale = np.where(np.isnan(plan.state_scale), deviation, plan.state_scale)
+        used = (scale > 0) & (deviation > 1e-6)
+        inv_scale = np.where(used, 1.0 / np.where(used, scale, 1.0), 0.0)
     tiled = [torch.from_numpy(np.tile(values, stack)).float() for values in (mean, inv_scale)]
     return {"state": ObservationScaler(tiled[0], tiled[1])}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from torch import nn
@@ -46,8 +47,9 @@ class Trainer(BaseTrainer):
         quiet: bool = False,
         profile: bool = False,
         overwrite: bool = False,
+        make_env: Callable[[], Any] | None = None,
     ) -> None:
-        super().__init__(config, quiet=quiet, profile=profile, overwrite=overwrite)
+        super().__init__(config, quiet=quiet, profile=profile, overwrite=overwrite, make_env=make_env)
         got = "None" if il_policy is None else type(il_policy).__name__
         both = il_policy is not None and config.il_policy is not None
         expect(not both, "il_policy", f"None beside the configuration's {config.il_policy}", got)

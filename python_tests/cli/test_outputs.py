@@ -32,6 +32,7 @@ def forbid_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ibrl_fast.training.collect_demos.collect_demonstrations", work)
     monkeypatch.setattr("ibrl_fast.training.learners.load_policy_module", work)
     monkeypatch.setattr("ibrl_fast.training.records.report.write_report", work)
+    monkeypatch.setattr("ibrl_fast.training.viewing.view.read_view", work)
 
 
 def commands(run: Path, out: str | Path) -> list[list[str]]:
@@ -41,10 +42,15 @@ def commands(run: Path, out: str | Path) -> list[list[str]]:
         ["export", str(run), "--out", str(out)],
         ["eval", str(run), "--episodes", "1", "--video", str(out)],
         ["report", str(run), "--out", str(out)],
+        ["view", str(run), "--out", str(out)],
     ]
 
 
-@pytest.mark.parametrize("number", range(4))
+# these write into a folder
+INTO_FOLDERS = (3, 4)
+
+
+@pytest.mark.parametrize("number", range(5))
 def test_nothing_is_begun_for_an_output_that_cannot_be(
     run: Path, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
 ) -> None:
@@ -53,7 +59,7 @@ def test_nothing_is_begun_for_an_output_that_cannot_be(
     os.mkfifo(tmp_path / "pipe")
     forbid_work(monkeypatch)
     places = ["/dev/full", tmp_path / "file" / "x", tmp_path / "pipe", "/proc/nothing/x"]
-    places += [] if number == 3 else [tmp_path / "folder"]
+    places += [] if number in INTO_FOLDERS else [tmp_path / "folder"]
     for place in places:
         command = commands(run, place)[number]
         message = fails(capsys, *command)
@@ -66,12 +72,14 @@ def test_nothing_is_begun_for_an_output_that_cannot_be(
 
 def test_folders_are_made(run: Path, tmp_path: Path) -> None:
     for number, command in enumerate(commands(run, tmp_path / "new" / "dir" / "x.mp4")):
-        if number != 3:
+        if number not in INTO_FOLDERS:
             main(command)
             assert (tmp_path / "new" / "dir" / "x.mp4").is_file()
             (tmp_path / "new" / "dir" / "x.mp4").unlink()
     main(commands(run, tmp_path / "other" / "dir")[3])
     assert (tmp_path / "other" / "dir" / "learning_curve.png").is_file()
+    main(commands(run, tmp_path / "view" / "dir")[4])
+    assert (tmp_path / "view" / "dir" / "signals.png").is_file()
 
 
 def test_links_are_followed(tmp_path: Path) -> None:

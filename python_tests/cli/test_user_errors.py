@@ -19,7 +19,7 @@ Capsys = pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["trian"], ["trian", "demos, bc, train, resume, eval, export, report", "did you mean train?"]),
+        (["trian"], ["trian", "tasks, demos, view, bc, train, resume, eval, export, report", "mean train?"]),
         (
             ["train", "quickstrat"],
             ["preset", "quickstart, metaworld_state, metaworld_pixel", "got quickstrat"],
@@ -59,6 +59,8 @@ Capsys = pytest.CaptureFixture[str]
         (["eval", "nowhere"], ["policy: expected a run folder or an exported policy, got nowhere"]),
         (["export", "nowhere", "--out", "x.pt"], ["nowhere"]),
         (["resume", "nowhere"], ["nowhere"]),
+        (["tasks", "nowhere"], ["suite: expected one of metaworld", "got nowhere"]),
+        (["view", "nowhere"], ["nowhere: file: expected a file, got none"]),
     ],
     ids=lambda value: " ".join(value)[:50] if value and value[0].isalpha() else None,
 )

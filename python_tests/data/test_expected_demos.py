@@ -276,7 +276,7 @@ def test_filter_keys(tmp_path):
 
 def test_arguments_that_would_do_nothing_are_refused(tmp_path):
     path = write_other(tmp_path / "demos.hdf5")
-    with pytest.raises(ValueError, match=r"^reward: expected recorded or last, got first$"):
+    with pytest.raises(ValueError, match=r"^reward: expected recorded, last or success, got first$"):
         read_demonstrations(path, reward="first")
     with pytest.raises(ValueError, match=r"^state_keys: expected none without state among keys, got"):
         read_demonstrations(path, keys=["agentview"], state_keys=["object"])

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from robosuite_helpers import join_state, make_plain, need_robosuite, reset_plain
 
+from ibrl_fast.cli import main
 from ibrl_fast.data.demonstration_set import Demonstration, DemonstrationSet
-from ibrl_fast.data.demonstrations import read_demonstrations, write_demonstrations
+from ibrl_fast.data.demonstrations import read_demonstrations, read_masks, write_demonstrations
 from ibrl_fast.data.expected_demos import ExpectedDemos
 from ibrl_fast.envs import PoolOptions, make_pool, resolve_task
+from ibrl_fast.envs.rendering import RenderingUnavailableError, check_rendering
 from ibrl_fast.envs.robosuite.package import import_robosuite, quiet
 from ibrl_fast.envs.robosuite.poses import pose_in_hand
 from ibrl_fast.envs.robosuite.recording import RobosuiteRecording
@@ -153,6 +155,32 @@ def test_observations_are_made_anew_from_states(lift_file):
         np.testing.assert_array_equal(first.actions, demo.actions)
         np.testing.assert_array_equal(first.states, demo.states)
         assert first.seed == demo.seed and first.success
+
+
+def test_the_command_keeps_masks_and_chooses_by_them(lift_file, tmp_path, capsys):
+    command = ["demos", "convert", str(lift_file), "--observation", "state", "--backend", "reference"]
+    main([*command, "--out", str(tmp_path / "all.hdf5")])
+    assert read_masks(tmp_path / "all.hdf5") == {"better": [0, 1], "train": [1]}
+    main([*command, "--out", str(tmp_path / "one.hdf5"), "--filter-key", "train"])
+    assert read_masks(tmp_path / "one.hdf5") == {"better": [0], "train": [0]}
+    (one,) = read_demonstrations(tmp_path / "one.hdf5")
+    chosen = read_demonstrations(tmp_path / "all.hdf5", filter_key="train")[0]
+    np.testing.assert_array_equal(one.observations["state"], chosen.observations["state"])
+    assert "1 demonstrations, " in capsys.readouterr().out
+
+
+def test_proprioception_and_pictures_are_collected_without_the_state():
+    try:
+        check_rendering()
+    except RenderingUnavailableError as error:
+        pytest.skip(f"no rendering here: {error}")
+    options = {**KWARGS, "observation": "proprio_pixels", "cameras": ("agentview",), "image_size": 16}
+    (demo,) = collect_demonstrations("lift", 1, **options)
+    (plain,) = collect_demonstrations("lift", 1, **KWARGS)
+    proprio = demo.observations["proprio"]
+    np.testing.assert_array_equal(proprio, plain.observations["state"][:, :9])
+    assert set(demo.observations) == {"proprio", "agentview", *resolve_task("lift").parts["proprio"]}
+    assert demo.observations["agentview"].shape == (len(demo) + 1, 3, 16, 16)
 
 
 def test_states_of_another_task_are_refused(lift_file):

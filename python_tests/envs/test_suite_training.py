@@ -27,6 +27,7 @@ from ibrl_fast.envs import register_suite, registry
 from ibrl_fast.envs.rendering import RenderingUnavailableError, check_rendering
 from ibrl_fast.nn import DrQConfig
 from ibrl_fast.training.config import TrainEvaluationConfig
+from ibrl_fast.training.records.metrics import read_metrics
 
 
 def short_run(run_dir: Path, env: EnvConfig, demos: Path | None = None, **evaluation: int) -> TrainConfig:
@@ -63,14 +64,29 @@ def test_a_registered_suite_is_trained_on(tmp_path: Path, monkeypatch: pytest.Mo
     assert json.loads((tmp_path / "run" / "config.json").read_text())["env"]["task"] == "point/origin"
 
 
-def test_a_suite_that_cannot_resume_is_refused_before_anything_is_done(
+def test_a_suite_that_cannot_save_its_state_is_trained_on_and_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "_REGISTERED", {})
     register_suite(point_suite())
     env = EnvConfig(task="origin", action_repeat=1, max_episode_steps=20)
-    with pytest.raises(RuntimeError, match="training: expected a task with the ability saves_state"):
-        Trainer(short_run(tmp_path / "run", env)).run()
+    # background processes do not know the suite, so that they are not used
+    config = short_run(tmp_path / "run", env, workers=2)
+    first = Trainer(config, quiet=True)
+    step, taken = first._step, []
+
+    def counted() -> None:
+        step()
+        taken.append(1)
+        if len(taken) == 23:
+            first._stop.set()
+
+    monkeypatch.setattr(first, "_step", counted)
+    assert first.run().interrupted
+    result = Trainer.from_checkpoint(tmp_path / "run", quiet=True).run()
+    assert not result.interrupted and result.env_steps == 60
+    kinds = [record["kind"] for record in read_metrics(tmp_path / "run")]
+    assert kinds.count("resume") == 1
 
 
 def test_every_option_of_environments_works_in_a_run(tmp_path: Path) -> None:

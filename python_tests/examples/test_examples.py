@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import ibrl_fast
-from ibrl_fast import read_demonstrations
+from ibrl_fast import load_policy, read_demonstrations
 from ibrl_fast.training.config_file import load_config
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -44,6 +44,26 @@ def test_train(tmp_path: Path) -> None:
     config = load_config(tmp_path / "run")
     assert config.seed == 3 and config.env.task == "reach"
     assert (tmp_path / "run" / "policy.pt").is_file()
+
+
+@pytest.mark.slow
+def test_gymnasium_environment(tmp_path: Path) -> None:
+    pytest.importorskip("gymnasium_robotics", reason="needs the extra ibrl_fast[robotics]")
+    out = run_example("04_gymnasium_environment.py", "--demos", "2", "--run-dir", str(tmp_path / "run"), *FEW)
+    assert "imitation" in out and "final policy" in out
+    demos = read_demonstrations(tmp_path / "run.hdf5")
+    assert len(demos) == 2 and all(demo.success for demo in demos)
+    contract = load_policy(tmp_path / "run" / "policy.pt").contract
+    assert contract.metadata["state_keys"] == "observation,desired_goal"
+    assert contract.observations["state"].shape == (28,) and contract.control_low is None
+
+
+@pytest.mark.slow
+def test_own_environment(tmp_path: Path) -> None:
+    out = run_example("05_own_environment.py", "--run-dir", str(tmp_path / "run"), *FEW)
+    assert "imitation" in out and "of (-2.0,) to (2.0,) Nm" in out
+    assert all(demo.success for demo in read_demonstrations(tmp_path / "run" / "demos.hdf5"))
+    assert load_policy(tmp_path / "run" / "policy.pt").contract.metadata["task"] == "own/pendulum"
 
 
 @pytest.mark.slow

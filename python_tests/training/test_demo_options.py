@@ -270,7 +270,10 @@ def test_keys_by_commas_and_one_by_one_are_the_same() -> None:
             {"path": Path("x.hdf5"), "action_noise": 0.1},
             "demos.action_noise: expected 0 with demos.path, got 0.1",
         ),
-        ({"path": Path("x.hdf5"), "reward": "sum"}, "demos.reward: expected recorded or last, got sum"),
+        (
+            {"path": Path("x.hdf5"), "reward": "sum"},
+            "demos.reward: expected recorded, last or success, got sum",
+        ),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(values: dict[str, Any], message: str) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_helpers import tiny_config
+from training_helpers import run_interrupted, tiny_config
 
+from ibrl_fast import collect_demonstrations, write_demonstrations
 from ibrl_fast.agents import GateConfig, IBRLConfig, TD3Config
-from ibrl_fast.training.config import TrainConfig
+from ibrl_fast.training.config import EnvConfig, TrainConfig
 from ibrl_fast.training.imitation_trainer import ImitationTrainer
 from ibrl_fast.training.records.metrics import MetricsAccumulator, MetricsLogger, PhaseTimer, read_metrics
+from ibrl_fast.training.resume import resume_trainer
 from ibrl_fast.training.trainer import Trainer
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -33,6 +35,16 @@ def defined_metrics() -> dict[str, set[str]]:
     return metrics
 
 
+def stateless_config(run_dir: Path) -> TrainConfig:
+    """A tiny run on environments that cannot save their state."""
+    env = EnvConfig(task="gym:Pendulum-v1", max_episode_steps=13)
+    options = env.pool_kwargs()
+    demos = collect_demonstrations(episodes=2, expert=lambda state: -state[2:], success_only=False, **options)
+    file = run_dir.with_suffix(".hdf5")
+    write_demonstrations(file, demos)
+    return tiny_config(run_dir, file, env=env, total_env_steps=40)
+
+
 def test_written_and_defined_metrics_are_the_same(tmp_path: Path, demos_file: Path) -> None:
     configs = [
         tiny_config(tmp_path / "ibrl", demos_file, agent=IBRLConfig(gate=GateConfig(window=1))),
@@ -48,6 +60,12 @@ def test_written_and_defined_metrics_are_the_same(tmp_path: Path, demos_file: Pa
             written[record["kind"]] |= set(record) - {"kind", "env_steps"}
             assert record["env_steps"] <= result.env_steps
         assert [record["kind"] for record in records].count("summary") == 1
+    # a run that goes on without the state of its environments says so in a record
+    config = stateless_config(tmp_path / "stateless")
+    run_interrupted(config, 5)
+    resume_trainer(config.run_dir, quiet=True).run()
+    for record in read_metrics(config.run_dir):
+        written[record["kind"]] |= set(record) - {"kind", "env_steps"}
     assert written == defined_metrics()
 
     # The same numbers in TensorBoard, and a summary of the run beside them

@@ -21,7 +21,7 @@ from ibrl_fast.envs.robosuite.model_store import find_model
 from ibrl_fast.envs.robosuite.package import VERSION
 from ibrl_fast.envs.robosuite.poses import pose_in_hand
 from ibrl_fast.envs.robosuite.state import read_physics
-from ibrl_fast.envs.robosuite.tasks import PROPRIO_DIM, published_of
+from ibrl_fast.envs.robosuite.tasks import CONTROL_PERIOD, PROPRIO_DIM, published_of
 from ibrl_fast.envs.suite import EnvState, TaskInfo
 from ibrl_fast.errors import ArgumentError, expect
 
@@ -48,7 +48,7 @@ class RobosuiteRecording:
         kwargs: dict[str, Any] = {
             "robots": ["Panda"],
             "controller_configs": self._facts["controller_configs"],
-            "control_freq": round(1 / self._task.control_period),
+            "control_freq": round(1 / CONTROL_PERIOD),
             "lite_physics": True,
             "use_object_obs": True,
             "reward_shaping": options.reward == "dense",

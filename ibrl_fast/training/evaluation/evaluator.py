@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import imageio
 import numpy as np
 import torch
 from torch import nn
@@ -22,8 +21,8 @@ from ibrl_fast.envs import make_pool
 from ibrl_fast.envs.rendering import RenderingUnavailableError, check_rendering
 from ibrl_fast.envs.rollout import evaluate_policy, wilson_interval
 from ibrl_fast.errors import first_line
-from ibrl_fast.files import replacing
 from ibrl_fast.training.evaluation.process import EvaluationError, EvaluationProcess
+from ibrl_fast.training.records.video import write_frames
 
 VIDEO_SIZE = 240
 
@@ -181,12 +180,10 @@ def can_film(say: Callable[[str], None]) -> bool:
 
 def write_video(path: Path, episodes: Sequence[np.ndarray], frames_per_second: int = 20) -> None:
     """Write episodes, each uint8 [T, H, W, 3], as one MP4; each ends on half a second of its last frame."""
-    with replacing(path) as temporary:
-        video: Any = imageio.get_writer(temporary, fps=frames_per_second, macro_block_size=1)
-        with video as writer:
-            for frames in episodes:
-                for frame in (*frames, *[frames[-1]] * (frames_per_second // 2)):
-                    writer.append_data(frame)
+    held = frames_per_second // 2
+    write_frames(
+        path, (frame for frames in episodes for frame in (*frames, *[frames[-1]] * held)), frames_per_second
+    )
 
 
 def merge_parts(parts: Sequence[EpisodePart]) -> EvaluationResult:

@@ -91,8 +91,8 @@ class EvaluationProcess:
     def _start(self) -> None:
         # a process group of its own: Ctrl-C reaches the trainer alone, which then ends it in good order
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close()
-        # this very package, whatever lies in the working directory
-        paths = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
+        # this very package, whatever lies in the working directory; else what this process imports from
+        paths = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", ""), *sys.path]
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", WORKER_MODULE],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},

@@ -9,6 +9,7 @@ from torch import nn
 
 from ibrl_fast.agents.gate import DeploymentGate
 from ibrl_fast.deploy.export import script_policy
+from ibrl_fast.envs.registry import is_known_everywhere, resolve_task
 from ibrl_fast.seeding import episode_seeds
 from ibrl_fast.training.config import ImitationConfig, TrainConfig
 from ibrl_fast.training.evaluation.evaluator import EvaluationResult, EvaluationSpec, Evaluator
@@ -44,7 +45,11 @@ class Evaluations:
         self._during, self._at_the_end = range(number), range(number, 2 * number)
         seeds = tuple(episode_seeds(config.evaluation.seed, 2 * number))
         spec = EvaluationSpec(config.env.pool_kwargs(), plan.stacks, seeds, config.evaluation.video_episodes)
-        self._evaluator = Evaluator(spec, config.evaluation.workers if scripted else 0)
+        workers = config.evaluation.workers if scripted else 0
+        if workers and not is_known_everywhere(resolve_task(config.env.task)):
+            run.say(f"no other process knows {config.env.task}: it is evaluated in this one, in between")
+            workers = 0
+        self._evaluator = Evaluator(spec, workers)
         self._scripted = scripted
         run.closers.callback(self._evaluator.close)
         self._policy: nn.Module | None = None

@@ -69,7 +69,7 @@ class MetricsLogger:
         """Write one record.
 
         Args:
-            kind: `train`, `episode`, `eval`, `bc` or `summary`.
+            kind: `train`, `episode`, `eval`, `bc`, `resume` or `summary`.
             env_steps: environment steps (control steps, action repeat counted) so far.
             metrics: numbers (or lists of numbers, which go to the JSON file alone).
 

@@ -17,7 +17,9 @@ class TrainResult:
     """The result of a run.
 
     Attributes:
-        success_rate, success_low, success_high: of the final policy, with its 95% interval.
+        success_rate: of the final policy.
+        success_low: lower end of its 95% interval.
+        success_high: upper end of its 95% interval.
         bc_success_rate: of the imitation policy that the run started from, on the same episodes, or None.
         env_steps: environment steps taken, warm-up included.
         wall_seconds: of the whole run, resumed parts added up.

@@ -1,0 +1,1 @@
+"""Looking at demonstrations: pictures from what is stored, plots and numbers."""
