@@ -3,7 +3,8 @@
     python bench/bench_train.py                                            # the quickstart, on this processor
     python bench/bench_train.py metaworld_pixel --device cuda     # from pixels, on a GPU
 
-A run counts as solved at the second of two evaluations in a row that reach `--rate`, and ends there. Written
+A run counts as solved at the second of two evaluations in a row that reach `--rate`, and ends when that is
+known, half an interval later. Written
 are the seconds of every phase (evaluation runs beside training, in processes of its own), environment steps
 and updates per second over the RL phase, and the learning curve against the wall clock. Runs go one after the
 other; results are added to results/bench_train.json (bench_train_cuda.json) under preset, task and seed.

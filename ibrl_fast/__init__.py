@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         TrainEvaluationConfig,
     )
     from ibrl_fast.training.demo_config import DemoConfig
+    from ibrl_fast.training.group.outcome import GroupResult, RunOutcome
+    from ibrl_fast.training.group.train_group import resume_group, train_group, train_seeds
     from ibrl_fast.training.imitation_trainer import ImitationTrainer
     from ibrl_fast.training.presets import preset
     from ibrl_fast.training.records.result import TrainResult
@@ -53,6 +55,7 @@ __all__ = [
     "EnvConfig",
     "EvaluationConfig",
     "GateConfig",
+    "GroupResult",
     "IBRLConfig",
     "IBRLRPLConfig",
     "ImitationConfig",
@@ -63,6 +66,7 @@ __all__ = [
     "RPLConfig",
     "ReplayBuffer",
     "ReplayConfig",
+    "RunOutcome",
     "TD3Config",
     "TrainConfig",
     "TrainEvaluationConfig",
@@ -77,6 +81,9 @@ __all__ = [
     "presets",
     "read_demonstrations",
     "register_env",
+    "resume_group",
+    "train_group",
+    "train_seeds",
     "write_demonstrations",
 ]
 
@@ -109,6 +116,8 @@ __getattr__, __dir__ = lazy_names(
             "TrainEvaluationConfig",
         ),
         "ibrl_fast.training.demo_config": ("DemoConfig",),
+        "ibrl_fast.training.group.outcome": ("GroupResult", "RunOutcome"),
+        "ibrl_fast.training.group.train_group": ("resume_group", "train_group", "train_seeds"),
         "ibrl_fast.training.imitation_trainer": ("ImitationTrainer",),
         "ibrl_fast.training.presets": ("preset",),
         "ibrl_fast.training.records.result": ("TrainResult",),

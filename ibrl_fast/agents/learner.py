@@ -72,7 +72,8 @@ class Learner(Protocol):
     """A method at work: acts, proposes, learns from batches, and hands out the policy that results.
 
     `act`, `propose` and `update` are tensor code alone: no value is read back from the device and the work is
-    the same every time, so that a run can record them as CUDA graphs (training/graph_capture.py).
+    the same every time, so that a run can record them as CUDA graphs (training/graph_capture.py). Without,
+    `act` and `propose` run in inference mode: a tensor that they keep is no input of an update.
 
     Attributes:
         config: the method's; says what the loop must know (MethodConfig).

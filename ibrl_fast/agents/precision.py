@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, cast
 
 import torch
@@ -48,24 +48,31 @@ class Precision:
             return nullcontext()
         return torch.autocast(self._device_type, dtype=torch.bfloat16, cache_enabled=False)
 
-    @contextmanager
-    def products(self) -> Iterator[None]:
+    def products(self) -> AbstractContextManager[None]:
         """Around forward and backward: what float32 products and convolutions may round to.
 
         PyTorch keeps this for the process, and lets convolutions round by default: what was set comes back.
         """
-        wanted = "tf32" if self.name == "tf32" else "ieee"
-        changed = []
-        try:
-            for backend in _BACKENDS:
-                before = backend.fp32_precision
-                if before != wanted:
-                    changed.append((backend, before))
-                    backend.fp32_precision = wanted
-            yield
-        finally:
-            for backend, before in changed:
-                backend.fp32_precision = before
+        return _Products("tf32" if self.name == "tf32" else "ieee")
+
+
+class _Products(AbstractContextManager[None]):
+    """A rounding until the block ends; a class, as one environment's step pays for a generator twice."""
+
+    def __init__(self, wanted: str) -> None:
+        self._wanted = wanted
+        self._before: list[tuple[Any, str]] = []
+
+    def __enter__(self) -> None:
+        for backend in _BACKENDS:
+            before = backend.fp32_precision
+            if before != self._wanted:
+                self._before.append((backend, before))
+                backend.fp32_precision = self._wanted
+
+    def __exit__(self, *error: object) -> None:
+        for backend, before in self._before:
+            backend.fp32_precision = before
 
 
 def in_precision(method: Method) -> Method:

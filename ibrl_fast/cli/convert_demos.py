@@ -49,7 +49,8 @@ def convert(
         filter_key: only the demonstrations of this mask.
         episodes: only so many, the first.
     """
-    from ibrl_fast.data.demonstrations import read_demonstrations, read_masks, write_demonstrations
+    from ibrl_fast.data.demonstration_masks import read_masks
+    from ibrl_fast.data.demonstrations import read_demonstrations, write_demonstrations
     from ibrl_fast.envs.options import PoolOptions
     from ibrl_fast.training.convert_demos import convert_demonstrations
     from ibrl_fast.training.records.progress import RunProgress

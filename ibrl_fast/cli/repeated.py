@@ -1,8 +1,10 @@
-"""Flags that take several values and may be given several times."""
+"""Flags that take several values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from ibrl_fast.errors import expect
 
 ENTRY_KEYS = (
     *("--demos.state-keys", "--demos.proprio-keys"),
@@ -36,3 +38,31 @@ def join_repeated(arguments: Sequence[str], flags: Sequence[str] = ENTRY_KEYS) -
             values.append(value)
             values = None
     return rest + [part for flag, parts in found.items() for part in (flag, *parts)]
+
+
+def take_numbers(
+    arguments: Sequence[str], flag: str, most: int | None = None
+) -> tuple[list[int] | None, list[str]]:
+    """Take a flag with its whole numbers, `--flag 0 1 2` or `--flag=0`, out of a command line.
+
+    Args:
+        arguments: of the command line.
+        flag: which may stand in several places.
+        most: numbers that it may have.
+
+    Returns:
+        The numbers, None where the flag is not there, and the arguments that are left.
+
+    Raises:
+        ArgumentError: no number, too many, or something else.
+    """
+    joined = join_repeated(arguments, [flag])
+    if flag not in joined:
+        return None, joined
+    begin = joined.index(flag)
+    values = joined[begin + 1 :]
+    numbers = [int(value) for value in values if value.isdecimal()]
+    expected = "whole numbers" if most is None else "a whole number"
+    fits = 0 < len(numbers) == len(values) and (most is None or len(numbers) <= most)
+    expect(fits, flag, expected, " ".join(values) or "none")
+    return numbers, joined[:begin]

@@ -46,10 +46,20 @@ def in_fresh_folder(config: AnyConfig) -> AnyConfig:
     """Return the run in its folder, or in `NAME_2`, `NAME_3`, ... where a run lies there already."""
     folder = config.resolved_run_dir()
     candidate, number = folder, 1
-    while candidate.exists() and (not candidate.is_dir() or any(candidate.iterdir())):
+    while not is_free(candidate):
         number += 1
         candidate = folder.with_name(f"{folder.name}_{number}")
     return replace(config, run_dir=candidate)
+
+
+def is_free(folder: Path) -> bool:
+    """Whether nothing lies at a path, or an empty folder."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
+def percent(rate: float | None) -> str:
+    """Return a rate in words; empty where there is none."""
+    return "" if rate is None else f"{100 * rate:.0f}%"
 
 
 def finish(trainer: BaseTrainer) -> TrainResult:
@@ -66,14 +76,17 @@ def print_result(result: TrainResult) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"after {result.env_steps} environment steps and {result.wall_seconds:.0f} s")
+    steps = f"{result.env_steps} environment steps"
+    if result.policy_env_steps != result.env_steps:
+        steps += f" (final policy: of {result.policy_env_steps})"
+    table = Table(title=f"after {steps} and {result.wall_seconds:.0f} s")
     for column in ("policy", "success", "95% interval"):
         table.add_column(column)
     if result.bc_success_rate is not None:
-        table.add_row("imitation (BC)", f"{100 * result.bc_success_rate:.0f}%", "")
-    if result.success_rate is not None and result.success_low is not None and result.success_high is not None:
-        interval = f"{100 * result.success_low:.0f}-{100 * result.success_high:.0f}%"
-        table.add_row("final policy", f"{100 * result.success_rate:.0f}%", interval)
+        table.add_row("imitation (BC)", percent(result.bc_success_rate), "")
+    if result.success_rate is not None:
+        interval = f"{percent(result.success_low)[:-1]}-{percent(result.success_high)}"
+        table.add_row("final policy", percent(result.success_rate), interval)
     console = Console(highlight=False)
     console.print(table)
     for path in sorted(result.run_dir.iterdir()):

@@ -12,6 +12,8 @@ from ibrl_fast.data.transition_checks import Values
 from ibrl_fast.data.write_queue import Group, Rows, WriteQueue
 from ibrl_fast.errors import ArgumentError
 
+_COUNTS = np.arange(4)
+
 
 class EpisodeWriter:
     """Put steps, whose values are checked, into the rows that the index gives out."""
@@ -94,4 +96,4 @@ class EpisodeWriter:
         # online steps, or demonstrations while there are none.
         online = index.size - index.num_demo_steps
         rest = (index.num_demo_steps, online) if online else (0, index.num_demo_steps)
-        writes.publish("counts", [0, 1, 2, 3], [index.size, index.num_demo_steps, *rest])
+        writes.publish("counts", _COUNTS, [index.size, index.num_demo_steps, *rest])

@@ -96,7 +96,16 @@ def row_setter(target: Tensor) -> Callable[[Sequence[int] | npt.NDArray[np.int64
     Through numpy in CPU memory, where a few rows then cost a microsecond instead of a dispatcher call.
     """
     if target.device.type == "cpu":
-        return target.numpy().__setitem__
+        array = target.numpy()
+
+        def set_rows_here(rows: Sequence[int] | npt.NDArray[np.int64], values: npt.ArrayLike) -> None:
+            # one environment's step sets one row of every column: numpy is slow where it is given a list
+            if len(rows) == 1:
+                array[rows[0], ...] = values
+            else:
+                array[rows] = values
+
+        return set_rows_here
 
     def set_rows(rows: Sequence[int] | npt.NDArray[np.int64], values: npt.ArrayLike) -> None:
         given = torch.as_tensor(np.asarray(values), dtype=target.dtype, device=target.device)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from ibrl_fast.agents import Action, Learner
@@ -33,6 +35,8 @@ class Acting:
         self._learner = learner
         self._explore = explore
         self._capture = resolve_capture(capture, learner.device)
+        # what is not captured leaves out torch's book-keeping for gradients; nothing of it reaches an update
+        self._mode = nullcontext if self._capture else torch.inference_mode
         self._obs: dict[str, Tensor] = {}
         self._proposals: Tensor | None = None
         self._proposed = False
@@ -82,13 +86,15 @@ class Acting:
         """
         if self._learner.num_il_samples == 0:
             return None
-        self._proposals = self._propose()
+        with self._mode():
+            self._proposals = self._propose()
         self._proposed = True
         return self._proposals
 
     def act(self) -> Action:
         """Return the learner's choice; captured, the next call overwrites it."""
-        return self._act_given() if self._proposed else self._act_whole()
+        with self._mode():
+            return self._act_given() if self._proposed else self._act_whole()
 
     def _run_propose(self) -> Tensor:
         proposals = self._learner.propose(self._obs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,6 +13,7 @@ from ibrl_fast.errors import ArgumentError, naming
 from ibrl_fast.training.build import check_device
 from ibrl_fast.training.config import ImitationConfig
 from ibrl_fast.training.interruption import StopWish
+from ibrl_fast.training.records.progress import Display, RunProgress
 from ibrl_fast.training.records.result import TrainResult
 from ibrl_fast.training.run import Run, SavedRun, open_run
 
@@ -26,6 +28,9 @@ class BaseTrainer(ABC):
         overwrite: replace a run that lies in the run's folder, which is an error otherwise.
         make_env: makes one Gymnasium environment, which becomes the task of the configuration's name as by
             `register_env`; needed again to resume the run (`from_checkpoint(..., make_env=...)`).
+
+    Attributes:
+        display: makes what shows the run; on the console unless it is replaced.
 
     Raises:
         ValueError: another kind of run, an unknown task, or a device that this machine lacks.
@@ -54,7 +59,7 @@ class BaseTrainer(ABC):
         check_device(config)
         self.config = config
         self.run_dir: Path = config.resolved_run_dir()
-        self._quiet = quiet
+        self.display: Callable[[], Display] = partial(RunProgress, quiet=quiet)
         self._profile = profile
         self._overwrite = overwrite
         self._saved: SavedRun | None = None
@@ -84,6 +89,11 @@ class BaseTrainer(ABC):
         return trainer
 
     @property
+    def stop(self) -> StopWish:
+        """The wish to stop the run at its next step, which Ctrl-C and SIGTERM set and others may."""
+        return self._stop
+
+    @property
     def stopped_by(self) -> int | None:
         """The signal (SIGINT, SIGTERM) that stopped the run; None where none did."""
         return self._stop.number if self._stop.is_set() else None
@@ -99,7 +109,7 @@ class BaseTrainer(ABC):
             self.run_dir,
             self._saved,
             stop=self._stop,
-            quiet=self._quiet,
+            display=self.display(),
             profile=self._profile,
             overwrite=self._overwrite,
         ) as run:

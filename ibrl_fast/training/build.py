@@ -123,7 +123,9 @@ def assemble(config: TrainConfig, run: Run, il_policy: ILPolicy | None = None) -
         sizes = run.content or {}
         num_demos = sizes["num_demos"] if demos is None else len(demos)
         num_demo_steps = sizes["num_demo_steps"] if demos is None else demos.num_steps
-        buffer = make_buffer(config, run, pool, plan, learner.num_il_samples, num_demo_steps, num_demos)
+        rows = plan_buffer(config, pool, plan, learner.num_il_samples, num_demo_steps, num_demos)
+        run.say(f"replay buffer: {rows.capacity} steps, {rows.required_bytes} bytes of {rows.storage} memory")
+        buffer = ReplayBuffer(rows)
         capture = resolve_capture(config.capture, config.device)
         collector = Collector(
             pool,
@@ -237,17 +239,16 @@ def prepare(
     return imitation.demos, imitation.policy
 
 
-def make_buffer(
+def plan_buffer(
     config: TrainConfig,
-    run: Run,
     pool: BasePool,
     plan: ObservationPlan,
     num_il_samples: int,
     num_demo_steps: int,
     num_demos: int,
-) -> ReplayBuffer:
-    """Make the replay buffer, with room for the demonstrations beside its capacity; say what it takes."""
-    rows = BufferPlan(
+) -> BufferPlan:
+    """Return the replay buffer's sizes, with room for the demonstrations beside its capacity."""
+    return BufferPlan(
         observation_specs(pool.single_observation_space),
         pool.task.action_dim,
         capacity=config.replay.capacity,
@@ -265,8 +266,6 @@ def make_buffer(
         random_shift_pad=config.replay.random_shift_pad,
         seed=stream_seed(config.seed, "buffer"),
     )
-    run.say(f"replay buffer: {rows.capacity} steps, {rows.required_bytes} bytes of {rows.storage} memory")
-    return ReplayBuffer(rows)
 
 
 @torch.no_grad()

@@ -249,8 +249,9 @@ class TrainConfig(ImitationConfig):
     warmup_updates: int = 0
     """Update rounds on demonstrations and warm-up episodes before the first RL action."""
     stop_at_success_rate: float | None = None
-    """Ends the run early once two evaluations in a row reach this success rate (training then waits for each
-    evaluation); None never does."""
+    """Ends the run early once two evaluations in a row reach this success rate, and deploys the policy of the
+    second. Training goes on meanwhile: a result counts half of `evaluation.every_env_steps` after its policy
+    was handed over. None never ends it."""
     log_every_updates: int = 500
     """Update rounds between records in metrics.jsonl."""
     checkpoint_every_env_steps: int = 20_000

@@ -17,13 +17,16 @@ from ibrl_fast.training.records.run_folder import POLICY_NAME
 from ibrl_fast.training.run import Run
 
 
-def conclude(run: Run, exported: nn.Module | None, evaluations: Evaluations) -> TrainResult:
+def conclude(
+    run: Run, exported: nn.Module | None, evaluations: Evaluations, policy_env_steps: int
+) -> TrainResult:
     """Export a policy, evaluate the run's once more and write everything down.
 
     Args:
         run: whose state is saved.
         exported: the policy module for the file; None where there is none that a file can hold.
         evaluations: of the run, which watch its policy.
+        policy_env_steps: environment steps after which the policy was as it is.
     """
     run.counters.wall_seconds = run.wall_seconds
     if exported is None:
@@ -35,13 +38,14 @@ def conclude(run: Run, exported: nn.Module | None, evaluations: Evaluations) -> 
     final = evaluations.last(filmed=_is_filmed(run))
     metrics = {
         **final.metrics(),
+        "policy_env_steps": policy_env_steps,
         "warmup_env_steps": run.counters.warmup_steps * run.config.env.action_repeat,
         "wall_seconds": run.wall_seconds,
     }
     run.log("summary", run.env_steps, metrics)
-    run.say(describe("final policy", final))
+    run.say(describe(f"final policy (of {policy_env_steps} steps)", final))
     policy_path = None if exported is None else run.run_dir / POLICY_NAME
-    result = _result(run, final, evaluations.bc_success_rate, policy_path)
+    result = _result(run, final, evaluations.bc_success_rate, policy_path, policy_env_steps)
     write_summary(result, run.timer.seconds)
 
     # nothing from here on can fail the run
@@ -67,7 +71,11 @@ def interrupted_result(run: Run, bc_success_rate: float | None = None) -> TrainR
 
 
 def _result(
-    run: Run, final: EvaluationResult | None, bc_success_rate: float | None, policy_path: Path | None = None
+    run: Run,
+    final: EvaluationResult | None,
+    bc_success_rate: float | None,
+    policy_path: Path | None = None,
+    policy_env_steps: int | None = None,
 ) -> TrainResult:
     return TrainResult(
         success_rate=None if final is None else final.success_rate,
@@ -79,4 +87,5 @@ def _result(
         run_dir=run.run_dir,
         policy_path=policy_path,
         interrupted=final is None,
+        policy_env_steps=policy_env_steps,
     )

@@ -51,7 +51,7 @@ class ImitationTrainer(BaseTrainer):
         module = make_policy_module(policy, plan.contract)
         evaluations.watch(module)
         try:
-            return conclude(run, module, evaluations)
+            return conclude(run, module, evaluations, run.env_steps)
         except EvaluationError:
             run.say(f"saved; ibrl-fast resume {self.run_dir} evaluates again")
             raise

@@ -16,6 +16,7 @@ from ibrl_fast.errors import expect
 from ibrl_fast.nn import ObservationScaler, enable_rl
 from ibrl_fast.seeding import stream_seed
 from ibrl_fast.training.config import ImitationConfig, TrainConfig
+from ibrl_fast.training.evaluation.stop_rule import StopRule
 from ibrl_fast.training.imitation import make_bc_policy, restore_bc_policy
 from ibrl_fast.training.observation_plan import ObservationPlan, make_scalers, plan_from_contract
 from ibrl_fast.training.records.checkpoint import fitting
@@ -73,7 +74,7 @@ def load_imitation_policy(path: Path) -> nn.Module:
 
 
 def load_policy_module(path: Path) -> nn.Module:
-    """Return the policy of a run folder (its checkpoint), ready to be scripted or exported.
+    """Return the policy that a run folder's checkpoint would deploy, ready to be scripted or exported.
 
     Raises:
         CheckpointError: no readable checkpoint there.
@@ -85,8 +86,13 @@ def load_policy_module(path: Path) -> nn.Module:
         if not isinstance(config, TrainConfig):
             return make_policy_module(restore_bc_policy(config, plan, content), plan.contract)
         module = make_policy_module(restore_learner(config, plan, saved), plan.contract)
+        rule = StopRule(config.stop_at_success_rate)
+        rule.load_state_dict(content["evaluations"]["stop_rule"])
+        if rule.deployed is not None:
+            module.load_state_dict(rule.deployed.weights)
         if "gate" in content:
-            enable_rl(module, content["gate"]["is_open"])
+            is_open = content["gate"]["is_open"]
+            enable_rl(module, is_open if rule.deployed is None else rule.deployed.gate_was_open)
         return module
 
 

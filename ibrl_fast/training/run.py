@@ -19,7 +19,7 @@ from ibrl_fast.training.host_memory import keep_freed_memory, memory_errors
 from ibrl_fast.training.interruption import StopWish, stop_on_signals
 from ibrl_fast.training.records.checkpoint import CHECKPOINT_NAME, fitting, load_run, save_checkpoint
 from ibrl_fast.training.records.metrics import MetricsLogger, PhaseTimer
-from ibrl_fast.training.records.progress import RunProgress
+from ibrl_fast.training.records.progress import Display
 from ibrl_fast.training.records.result import Counters
 from ibrl_fast.training.records.run_folder import RunFolder, claim, reopen
 
@@ -87,7 +87,7 @@ class Run:
     content: dict[str, Any] | None
     counters: Counters
     timer: PhaseTimer
-    progress: RunProgress
+    progress: Display
     stop: StopWish
     closers: ExitStack
     profiled: bool = False
@@ -113,8 +113,8 @@ class Run:
 
     def begin(self) -> None:
         """Open the records; from here on the folder holds a run."""
-        resume_at = None if self.content is None else self.env_steps
-        self._logger = MetricsLogger(self.run_dir, resume_at=resume_at, say=self.say)
+        kept = None if self.content is None else self.content["records"]
+        self._logger = MetricsLogger(self.run_dir, kept=kept, env_steps=self.env_steps, say=self.say)
         self.closers.callback(self._logger.close)
 
     def say(self, line: str) -> None:
@@ -128,11 +128,13 @@ class Run:
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the checkpoint: the state of the parts, and what the run itself must remember."""
+        assert self._logger is not None, "save: expected begin() before"
         self.counters.wall_seconds = self.wall_seconds
         content = {
             "config": json.dumps(config_to_dict(self.config)),
             "counters": vars(self.counters),
             "seconds": dict(self.timer.seconds),
+            "records": self._logger.count,
             "torch_rng": torch.get_rng_state(),
             **state,
         }
@@ -154,7 +156,7 @@ def open_run(
     saved: SavedRun | None,
     *,
     stop: StopWish,
-    quiet: bool,
+    display: Display,
     profile: bool,
     overwrite: bool,
 ) -> Iterator[Run]:
@@ -165,7 +167,7 @@ def open_run(
         run_dir: the folder.
         saved: what it goes on from; None begins anew.
         stop: set by Ctrl-C and SIGTERM inside the block.
-        quiet: no display.
+        display: shows it.
         profile: a trace was asked for.
         overwrite: a new run replaces one that lies there.
 
@@ -173,13 +175,12 @@ def open_run(
         ArgumentError: another run lies in the folder, or another process works there.
     """
     keep_freed_memory()
-    progress = RunProgress(quiet=quiet)
-    with memory_errors(), stop_on_signals(stop), progress, ExitStack() as closers:
+    with memory_errors(), stop_on_signals(stop), display, ExitStack() as closers:
         # the learner's threads, for as long as the run lasts
         closers.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(config.cpu_threads())
         if not config.num_threads and threads_from_environment() is not None:
-            progress.say(f"{config.cpu_threads()} CPU threads, as OMP_NUM_THREADS asks")
+            display.say(f"{config.cpu_threads()} CPU threads, as OMP_NUM_THREADS asks")
 
         # the folder, and where the run stands
         folder = _open_folder(run_dir, saved, overwrite=overwrite)
@@ -190,7 +191,7 @@ def open_run(
                 counters = Counters(**saved.content["counters"])
                 timer.seconds.update(saved.content["seconds"])
         content = None if saved is None else saved.content
-        run = Run(config, run_dir, content, counters, timer, progress, stop, closers, profile)
+        run = Run(config, run_dir, content, counters, timer, display, stop, closers, profile)
         try:
             if saved is None:
                 save_config(config, run_dir)

@@ -68,10 +68,12 @@ class Trainer(BaseTrainer):
             self._train()
             if run.stop.is_set():
                 return self._stopped()
+            self._parts.evaluations.settle()
             self._save()
+            policy_env_steps, rl_acts = self._parts.evaluations.choose()
             if self._parts.gate is not None:
-                enable_rl(module, self._parts.gate.is_open)
-            return conclude(run, self._exported(module), self._parts.evaluations)
+                enable_rl(module, rl_acts)
+            return conclude(run, self._exported(module), self._parts.evaluations, policy_env_steps)
         except EvaluationError:
             self._save()
             run.say(f"saved; ibrl-fast resume {self.run_dir} goes on without this evaluation")
@@ -163,9 +165,8 @@ class Trainer(BaseTrainer):
     # ---- records
 
     def _save(self) -> None:
-        """Write the checkpoint; evaluations under way are waited for and recorded first."""
+        """Write the checkpoint."""
         with self._run.timer("checkpoint"):
-            self._parts.evaluations.collect(wait=True)
             self._run.save(self._parts.state_dict())
 
     def _stopped(self) -> TrainResult:

@@ -9,8 +9,9 @@ import pytest
 from robosuite_helpers import join_state, make_plain, need_robosuite, reset_plain
 
 from ibrl_fast.cli import main
+from ibrl_fast.data.demonstration_masks import read_masks
 from ibrl_fast.data.demonstration_set import Demonstration, DemonstrationSet
-from ibrl_fast.data.demonstrations import read_demonstrations, read_masks, write_demonstrations
+from ibrl_fast.data.demonstrations import read_demonstrations, write_demonstrations
 from ibrl_fast.data.expected_demos import ExpectedDemos
 from ibrl_fast.envs import PoolOptions, make_pool, resolve_task
 from ibrl_fast.envs.rendering import RenderingUnavailableError, check_rendering

@@ -54,6 +54,11 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[str], second
 
 def workers_of(pid: int) -> list[int]:
     """The evaluation processes that a process started."""
+    return children_of(pid, "ibrl_fast.training.evaluation.worker")
+
+
+def children_of(pid: int, word: str) -> list[int]:
+    """The processes that a process started with this word in their command."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -62,7 +67,7 @@ def workers_of(pid: int) -> list[int]:
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             except (OSError, ValueError):
                 continue
-            if parent == pid and b"ibrl_fast.training.evaluation.worker" in words:
+            if parent == pid and word.encode() in words:
                 found.append(int(entry.name))
     return found
 

@@ -256,7 +256,7 @@ def test_resuming_without_room_leaves_the_metrics(tiny_disk: Path) -> None:
     with (tiny_disk / "filler").open("wb") as filler, pytest.raises(OSError, match="No space"):
         filler.write(bytes(1 << 20))
     with pytest.raises(UserError, match=f"{tiny_disk}/metrics.jsonl: No space left on device; make room"):
-        MetricsLogger(tiny_disk, resume_at=12, tensorboard=False)
+        MetricsLogger(tiny_disk, kept=13, env_steps=12, tensorboard=False)
     assert (tiny_disk / "metrics.jsonl").read_bytes() == before
 
     # a record that finds no room leaves no part of a line, and the file may be closed
@@ -267,5 +267,5 @@ def test_resuming_without_room_leaves_the_metrics(tiny_disk: Path) -> None:
     assert (tiny_disk / "metrics.jsonl").read_bytes().startswith(before)
     assert (tiny_disk / "metrics.jsonl").read_bytes().endswith(b"}\n")
     (tiny_disk / "filler").unlink()
-    MetricsLogger(tiny_disk, resume_at=12, tensorboard=False).close()
+    MetricsLogger(tiny_disk, kept=13, env_steps=12, tensorboard=False).close()
     assert len(read_metrics(tiny_disk)) == 13

@@ -118,7 +118,7 @@ def test_missing_file(tmp_path: Path) -> None:
 )
 def test_foreign_file(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "foreign.pt")
-    with pytest.raises(CheckpointError, match=r"pt: expected format_version 2, got (None$|99 .that version)"):
+    with pytest.raises(CheckpointError, match=r"pt: expected format_version 3, got (None$|99 .that version)"):
         load_checkpoint(tmp_path / "foreign.pt")
 
 

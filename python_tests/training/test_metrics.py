@@ -107,8 +107,9 @@ def test_logger_drops_what_came_after_the_checkpoint(tmp_path: Path) -> None:
         logger.log("eval", steps, {"success_rate": torch.tensor(0.5), "q_mean": float("nan")})
     logger.log("summary", 20, {"success_rate": 1.0})
     logger.close()
-    logger = MetricsLogger(tmp_path, resume_at=20, tensorboard=False)
+    logger = MetricsLogger(tmp_path, kept=2, env_steps=25, tensorboard=False)
     logger.log("eval", 30, {"success_rate": 0.75})
+    assert logger.count == 3
     logger.close()
     records = read_metrics(tmp_path)
     assert [(record["kind"], record["env_steps"]) for record in records] == [

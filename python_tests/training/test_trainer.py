@@ -21,7 +21,7 @@ from ibrl_fast.training import build, finish, trainer
 from ibrl_fast.training.collector import Collector
 from ibrl_fast.training.evaluation import evaluator as evaluate
 from ibrl_fast.training.evaluation import schedule as evaluations
-from ibrl_fast.training.evaluation.evaluator import EpisodePart, EvaluationResult, Evaluator
+from ibrl_fast.training.evaluation.evaluator import Evaluator
 from ibrl_fast.training.evaluation.process import EvaluationError
 from ibrl_fast.training.records.metrics import read_metrics
 from ibrl_fast.training.records.profile import StepProfiler
@@ -65,17 +65,6 @@ def test_schedule(tmp_path: Path, demos_file: Path, monkeypatch: pytest.MonkeyPa
     assert [record["il_share"] for record in episodes[:2]] == [1.0, 1.0]
     assert [record["env_steps"] for record in records if record["kind"] == "eval"] == [60, 120]
     assert records[-1]["warmup_env_steps"] == 2 * 26
-
-
-def test_stops_when_solved(tmp_path: Path, demos_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def all_succeed(parts: list[EpisodePart]) -> EvaluationResult:
-        count = sum(len(part.episodes) for part in parts)
-        return EvaluationResult((True,) * count, (13,) * count, 0.0)
-
-    monkeypatch.setattr(evaluate, "merge_parts", all_succeed)
-    config = tiny_config(tmp_path, demos_file, stop_at_success_rate=0.9)
-    config = replace(config, evaluation=replace(config.evaluation, every_env_steps=20))
-    assert Trainer(config, quiet=True).run().env_steps == 40
 
 
 def test_machine_that_cannot_draw_trains_all_the_same(

@@ -22,10 +22,10 @@ from ibrl_fast.errors import ArgumentError, UserError
 from ibrl_fast.files import kind_of, replacing
 
 CHECKPOINT_NAME = "checkpoint.pt"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 # What a run's checkpoint holds, whatever kind of run it is
-RUN_CONTENT = ("config", "counters", "seconds", "torch_rng", "contract")
+RUN_CONTENT = ("config", "counters", "seconds", "records", "torch_rng", "contract")
 
 
 class CheckpointError(ArgumentError):

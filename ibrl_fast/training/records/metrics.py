@@ -38,32 +38,39 @@ class MetricsLogger:
 
     Args:
         run_dir: the run's folder.
-        resume_at: on resuming, records after these `env_steps` are dropped, so that all reads as one run.
+        kept: on resuming, how many records stay: those that were there when the run was saved, so that all
+            reads as one run. None begins anew.
+        env_steps: where the run stands.
         tensorboard: write TensorBoard events as well; where that fails, the run goes on without them.
         say: is told why there are no TensorBoard events.
+
+    Attributes:
+        count: records in the file.
     """
 
     def __init__(
         self,
         run_dir: Path,
         *,
-        resume_at: int | None = None,
+        kept: int | None = None,
+        env_steps: int = 0,
         tensorboard: bool = True,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._path = Path(run_dir) / METRICS_NAME
         self._checksum = ""
+        self.count = 0
         with user_errors(str(self._path)):
-            if resume_at is None:
+            if kept is None:
                 self._path.unlink(missing_ok=True)
             else:
-                self._checksum = _drop_after(self._path, resume_at)
+                self._checksum, self.count = _keep(self._path, kept)
             self._file = self._path.open("ab", buffering=0)
         self._say = say
         self._writer: SummaryWriter | None = None
         if tensorboard:
             with self._decorating():
-                self._writer = SummaryWriter(str(run_dir), purge_step=resume_at)
+                self._writer = SummaryWriter(str(run_dir), purge_step=None if kept is None else env_steps)
 
     def log(self, kind: str, env_steps: int, metrics: dict[str, Any]) -> None:
         """Write one record.
@@ -84,6 +91,7 @@ class MetricsLogger:
         sealed = seal(record, self._checksum)
         self._append(_line(sealed))
         self._checksum = sealed[SEAL]
+        self.count += 1
         if self._writer is not None:
             with self._decorating():
                 for key, value in record.items():
@@ -124,21 +132,20 @@ def _line(record: dict[str, Any]) -> bytes:
     return (json.dumps(record) + "\n").encode()
 
 
-def _drop_after(path: Path, env_steps: int) -> str:
-    """Take away records after a number of environment steps, and what a crash cut off.
+def _keep(path: Path, number: int) -> tuple[str, int]:
+    """Take away all but the first records of a file, and what a crash cut off.
 
     Returns:
-        The last checksum.
+        The last checksum, and how many records there are: fewer than `number` where some were lost.
     """
     kept, checksum = [], ""
-    for record in read_metrics(path):
-        if record["env_steps"] <= env_steps and record["kind"] != "summary":
-            kept.append(seal(record, checksum))
-            checksum = kept[-1][SEAL]
+    for record in read_metrics(path)[:number]:
+        kept.append(seal(record, checksum))
+        checksum = kept[-1][SEAL]
     content = b"".join(map(_line, kept))
     if not path.is_file() or path.read_bytes() != content:
         write_bytes(path, content)
-    return checksum
+    return checksum, len(kept)
 
 
 def _plain(value: Any) -> Any:

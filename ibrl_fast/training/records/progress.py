@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
+from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -29,28 +30,53 @@ class RateColumn(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:.0f}/s")
 
 
+class Display(Protocol):
+    """What shows a run while it lasts."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def say(self, line: str) -> None:
+        """Show a line that stays."""
+
+    def bar(self, description: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Show a bar; call the yielded function with the number completed."""
+
+
+def make_progress(*, quiet: bool) -> Progress:
+    """Return bars with rate and time left, which show nothing off a terminal; lines are always printed.
+
+    Args:
+        quiet: show and print nothing.
+    """
+    console = Console(quiet=quiet, highlight=False)
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=quiet or not console.is_terminal,
+        transient=True,
+    )
+
+
 class RunProgress:
-    """The display of one run; a context manager.
+    """The display of one run in this process; a context manager.
 
     Args:
         quiet: show nothing.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._console = Console(quiet=quiet, highlight=False)
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            RateColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=quiet or not self._console.is_terminal,
-            transient=True,
-        )
+        self._progress = make_progress(quiet=quiet)
 
     def __enter__(self) -> RunProgress:
         self._progress.start()

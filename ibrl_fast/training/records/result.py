@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
-from ibrl_fast.files import write_json
+from ibrl_fast.errors import FileError
+from ibrl_fast.files import read_json, write_json
 from ibrl_fast.training.evaluation.evaluator import EvaluationResult
 
 SUMMARY_NAME = "summary.json"
@@ -26,6 +28,8 @@ class TrainResult:
         run_dir: the folder with everything.
         policy_path: the exported policy; None where there is none (yet).
         interrupted: the run was stopped by Ctrl-C; `Trainer.from_checkpoint(run_dir).run()` goes on.
+        policy_env_steps: environment steps after which the final policy was as it is: `env_steps`, or fewer
+            where a success rate ended the run (training went on until it was known); None while interrupted.
     """
 
     success_rate: float | None
@@ -37,6 +41,7 @@ class TrainResult:
     run_dir: Path
     policy_path: Path | None
     interrupted: bool = False
+    policy_env_steps: int | None = None
 
 
 @dataclass
@@ -68,13 +73,29 @@ def describe(what: str, result: EvaluationResult) -> str:
     return f"{what}: success {100 * result.success_rate:.0f}% ({interval}, {len(result.successes)} episodes)"
 
 
+def summary_values(result: TrainResult) -> dict[str, Any]:
+    """Return a result as JSON values."""
+    policy = None if result.policy_path is None else result.policy_path.name
+    return {**vars(result), "run_dir": str(result.run_dir), "policy_path": policy}
+
+
 def write_summary(result: TrainResult, seconds: Mapping[str, float]) -> None:
     """Write summary.json into the run's folder: the result, and the wall seconds of every phase."""
-    policy = None if result.policy_path is None else result.policy_path.name
-    summary = {
-        **vars(result),
-        "run_dir": str(result.run_dir),
-        "policy_path": policy,
-        "seconds": dict(seconds),
-    }
-    write_json(result.run_dir / SUMMARY_NAME, summary)
+    write_json(result.run_dir / SUMMARY_NAME, {**summary_values(result), "seconds": dict(seconds)})
+
+
+def read_summary(run_dir: Path) -> TrainResult:
+    """Read the result in a run's folder, wherever that lies by now.
+
+    Raises:
+        FileError: it cannot be read, or is damaged.
+    """
+    path = run_dir / SUMMARY_NAME
+    values = read_json(path)
+    names = [entry.name for entry in fields(TrainResult)]
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise FileError(f"{path}: expected a run's result, got one without {', '.join(missing)}")
+    known = {name: values[name] for name in names}
+    policy = None if known["policy_path"] is None else run_dir / known["policy_path"]
+    return TrainResult(**{**known, "run_dir": run_dir, "policy_path": policy})
