@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ibrl_fast import ops
 from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu_reference
+from ibrl_fast.ops.mlp import mlp_reference
 from ibrl_fast.ops.nstep_return import nstep_return_reference
 from ibrl_fast.ops.replay_gather import replay_gather_reference
 from ibrl_fast.ops.spatial_embed import spatial_embed_reference
@@ -205,7 +206,28 @@ def contests(device: torch.device) -> dict[str, Contest]:
                 tuple(learned),
                 (forward_passes + backward_passes) * num_bytes,
             )
+
+    # critics of the quickstart; bytes: weights and inputs once, gradients once
+    shapes = [(2, 256, 43), (2, 256), (2, 256), (2, 256), (2, 256, 256), (2, 256), (2, 256), (2, 256)]
+    network = [random(*shape) * 0.1 for shape in (*shapes, (2, 1, 256), (2, 1))]
+    given = [random(1, 128, 43), *network]
+    num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in given)
+    found["mlp E=2 2 x 256"] = Contest(
+        lambda: network_of(ops.mlp, given), network_of, (mlp_reference, given), num_bytes
+    )
+    learned = [tensor.clone().requires_grad_(True) for tensor in given]
+    found["mlp E=2 2 x 256 with backward"] = Contest(
+        lambda: both_ways(lambda *tensors: network_of(ops.mlp, tensors), learned),
+        lambda *tensors: both_ways(lambda *tensors: network_of(mlp_reference, tensors), tensors),
+        tuple(learned),
+        2 * num_bytes,
+    )
     return found
+
+
+def network_of(function: Callable[..., Tensor], given: Sequence[Tensor]) -> Tensor:
+    """An ensemble with LayerNorms on its input."""
+    return function(given[0], list(given[1:]), layer_norm=True)
 
 
 def both_ways(function: Callable[..., Tensor], learned: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -24,7 +24,7 @@ import torch
 from plots import bars, figure
 from record import Results, bench_parser
 from timing import copy_bandwidth, float32_products
-from update_cases import SIZES, Call, candidates
+from update_cases import SIZES, Call, candidates, filled_buffer, phase_seconds
 
 from ibrl_fast.nn.fast_layers import find_onednn
 from ibrl_fast.training.host_memory import keep_freed_memory
@@ -141,6 +141,11 @@ def bench_size(name: str, args: argparse.Namespace, bandwidth: float) -> dict[st
         }
         if plain in rows:
             rows[candidate]["speedup_over_plain"] = rows[plain]["median_ms"] * learners / (1e3 * median)
+    now = time.perf_counter if args.clock == "wall" else time.process_time
+    phases = {}
+    for precision in ("fp32", "bf16") if device.type == "cpu" else ():
+        seconds_of = phase_seconds(size, filled_buffer(size, 1000, device), precision, args.rounds, now)
+        phases[precision] = {name: 1e3 * value for name, value in seconds_of.items()}
     return {
         "batch": size.batch,
         "critics": size.network.critic.num_critics,
@@ -152,6 +157,7 @@ def bench_size(name: str, args: argparse.Namespace, bandwidth: float) -> dict[st
         "peak_gflop_per_s": {p: rate / 1e9 for p, rate in peak.items()},
         "rounds": args.rounds,
         "updates": rows,
+        "phases_ms": phases,
         "failed": failed,
     }
 
@@ -168,6 +174,9 @@ def print_table(results: Mapping[str, Any]) -> None:
                 f"  {candidate:36s} {row['median_ms']:10.3f} ms {row['share_of_peak']:7.1%} of peak "
                 f"{row['times_floor']:6.1f} x floor ({row['bound']}) {faster}"
             )
+        for precision, phases in result["phases_ms"].items():
+            parts = ", ".join(f"{name} {value:.2f} ms" for name, value in phases.items())
+            print(f"  of a round, {precision}: {parts}")
         for candidate, reason in result["failed"].items():
             print(f"  {candidate:36s} failed: {reason}")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -64,16 +66,21 @@ class Size:
         return shapes
 
 
-_SMALL = NetworkConfig(
-    actor=ActorConfig(hidden=(256, 256)), critic=CriticConfig(num_critics=2, hidden=(256, 256))
-)
+def _small(num_critics: int) -> NetworkConfig:
+    """Networks of 2 x 256, as the small presets have."""
+    critic = CriticConfig(num_critics=num_critics, hidden=(256, 256))
+    return NetworkConfig(actor=ActorConfig(hidden=(256, 256)), critic=critic)
+
+
 _SMALL_BC = BCNetworkConfig(actor=ActorConfig(hidden=(256, 256, 256), dropout=0.0))
 _RESNET = BCNetworkConfig.pixel_resnet18()
 SIZES = {
     "state": Size(NetworkConfig.state(), BCNetworkConfig(), 23, 3, 7, 256, 5),
     "pixel": Size(NetworkConfig.pixel_vit(), _RESNET, 9, 3, 7, 256, 1, image=(3, 96, 96)),
     "drq": Size(NetworkConfig.pixel_drq(), _RESNET, 0, 1, 4, 256, 1, image=(3, 84, 84)),
-    "quickstart": Size(_SMALL, _SMALL_BC, 39, 1, 4, 128, 2),
+    "quickstart": Size(_small(2), _SMALL_BC, 39, 1, 4, 128, 2),
+    "small, 5 critics": Size(_small(5), _SMALL_BC, 39, 1, 4, 256, 2),
+    "small, 10 critics": Size(_small(10), _SMALL_BC, 39, 1, 4, 256, 4),
 }
 
 
@@ -170,6 +177,29 @@ def fixed_batch_round(
         agent.update_actor(batch)
 
     return one_round
+
+
+def phase_seconds(
+    size: Size, buffer: ReplayBuffer, precision: str, rounds: int, clock: Callable[[], float]
+) -> dict[str, float]:
+    """Return the medians of a CPU round's parts: sampling, all critic updates, the actor update."""
+    agent = make_agent(size, torch.device("cpu"), precision)
+    taken: dict[str, list[float]] = {"sampling": [], "critic": [], "actor": []}
+
+    @contextmanager
+    def phase(name: str) -> Iterator[None]:
+        begin = clock()
+        yield
+        taken[name][-1] += clock() - begin
+
+    for _ in range(rounds + 1):
+        for times in taken.values():
+            times.append(0.0)
+        with phase("sampling"):
+            batches = [buffer.sample(size.batch) for _ in range(size.critic_updates)]
+        agent.update(batches, phase)
+    # the first round is a warm-up
+    return {name: statistics.median(times[1:]) for name, times in taken.items()}
 
 
 def many_seeds(size: Size, count: int, seeds: int, device: torch.device, precision: str) -> Call:

@@ -12,7 +12,7 @@ from sphinx.util import logging
 
 import ibrl_fast
 
-ROOMS = tuple(f"ibrl_fast.{room}" for room in ("agents", "data", "deploy", "envs", "nn", "ops"))
+ROOMS = tuple(f"ibrl_fast.{room}" for room in ("agents", "data", "deploy", "envs", "nn", "ops", "robot"))
 """Packages whose public names have a page; `ibrl_fast` hands out some of them and describes the rest."""
 
 project = "ibrl_fast"

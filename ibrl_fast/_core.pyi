@@ -258,6 +258,103 @@ class SpatialEmbedScratchFields(TypedDict):
     dtype: DTypeCode
     of_weights: bool
 
+class MlpInputsFields(TypedDict):
+    weight: list[Address]
+    bias: list[Address]
+    norm_weight: list[Address]
+    norm_bias: list[Address]
+    in_dim: list[int]
+    out_dim: list[int]
+    members: int
+    inputs: int
+    proposals: int
+    batch: int
+    x_dim: int
+    extra_dim: int
+    slots: int
+    is_float64: bool
+    layer_norm: bool
+    tanh: bool
+    x: Address
+    extra: Address
+    mask: Address
+    x_strides: tuple[int, ...]
+    extra_strides: tuple[int, ...]
+    mask_stride: int
+    out: Address
+    saved: Address
+    scratch: Address
+    saved_size: int
+    scratch_size: int
+
+class MlpFields(TypedDict):
+    weight: list[Address]
+    bias: list[Address]
+    norm_weight: list[Address]
+    norm_bias: list[Address]
+    in_dim: list[int]
+    out_dim: list[int]
+    members: int
+    inputs: int
+    proposals: int
+    batch: int
+    x_dim: int
+    extra_dim: int
+    slots: int
+    is_float64: bool
+    layer_norm: bool
+    tanh: bool
+    x: Address
+    extra: Address
+    mask: Address
+    x_strides: tuple[int, ...]
+    extra_strides: tuple[int, ...]
+    mask_stride: int
+    out: Address
+    saved: Address
+    scratch: Address
+    saved_size: int
+    scratch_size: int
+    subset: Address
+    num_members: int
+    eps: float
+
+class MlpBackwardFields(TypedDict):
+    weight: list[Address]
+    bias: list[Address]
+    norm_weight: list[Address]
+    norm_bias: list[Address]
+    in_dim: list[int]
+    out_dim: list[int]
+    members: int
+    inputs: int
+    proposals: int
+    batch: int
+    x_dim: int
+    extra_dim: int
+    slots: int
+    is_float64: bool
+    layer_norm: bool
+    tanh: bool
+    x: Address
+    extra: Address
+    mask: Address
+    x_strides: tuple[int, ...]
+    extra_strides: tuple[int, ...]
+    mask_stride: int
+    out: Address
+    saved: Address
+    scratch: Address
+    saved_size: int
+    scratch_size: int
+    grad_out: Address
+    grad_x: Address
+    grad_extra: Address
+    grad_weight: list[Address]
+    grad_bias: list[Address]
+    grad_norm_weight: list[Address]
+    grad_norm_bias: list[Address]
+
 def sample_rows_cpu(fields: SampleRowsFields, threads: int) -> int: ...
 def sample_rows_cuda(fields: SampleRowsFields, device: int, stream: int) -> None: ...
 def nstep_return_cpu(fields: NstepReturnFields, threads: int) -> int: ...
@@ -286,6 +383,10 @@ def spatial_embed_backward_cpu(fields: SpatialEmbedBackwardFields, threads: int)
 def spatial_embed_backward_cuda(fields: SpatialEmbedBackwardFields, device: int, stream: int) -> None: ...
 def spatial_embed_scratch_cpu(fields: SpatialEmbedScratchFields) -> int: ...
 def spatial_embed_scratch_cuda(fields: SpatialEmbedScratchFields) -> int: ...
+def mlp_cpu(fields: MlpFields, threads: int) -> int: ...
+def mlp_cuda(fields: MlpFields, device: int, stream: int) -> None: ...
+def mlp_backward_cpu(fields: MlpBackwardFields, threads: int) -> None: ...
+def mlp_backward_cuda(fields: MlpBackwardFields, device: int, stream: int) -> None: ...
 
 # --- end of what is written
 

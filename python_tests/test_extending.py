@@ -35,7 +35,7 @@ def members(cls: type) -> set[str]:
     routines = {
         name
         for name, value in vars(cls).items()
-        if inspect.isroutine(value) or isinstance(value, classmethod)
+        if inspect.isroutine(value) or isinstance(value, (classmethod, property))
     }
     own = routines | set(inspect.get_annotations(cls))
     return {name for name in own if not name.startswith("_")}

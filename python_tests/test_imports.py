@@ -23,7 +23,7 @@ ALLOWED = {
     "agents": {"ops", "nn", "data"},
     "deploy": {"nn"},
     "training": {"ops", "nn", "data", "envs", "agents", "deploy"},
-    "robot": {"deploy"},
+    "robot": {"deploy", "data"},
     "cli": {"data", "envs", "agents", "deploy", "training", "robot"},
 }
 # every part may import these single files of the package's root
@@ -78,3 +78,19 @@ def test_backward_edge_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_learner_imports_without_simulators(part: str) -> None:
     code = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r})); import ibrl_fast.{part}"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT.parent)
+
+
+def test_a_robot_needs_torch_and_an_exported_file() -> None:
+    training = tuple(f"ibrl_fast.{part}" for part in ("agents", "envs", "training", "ops", "nn", "_core"))
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({HEAVY!r}))
+from ibrl_fast.robot import MockRobot, RobotClient, SafetyLimits, learn_limits
+import ibrl_fast.robot.recording, ibrl_fast.robot.remote, ibrl_fast.robot.server, ibrl_fast.robot.success
+import ibrl_fast.robot.cameras, ibrl_fast.robot.adapters.robotiq
+print([name for name in sys.modules if name.startswith({training!r})])
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=ROOT.parent, capture_output=True, text=True
+    )
+    assert ended.stdout == "[]\n"

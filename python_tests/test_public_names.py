@@ -26,7 +26,7 @@ def test_every_name_is_there(name: str) -> None:
     assert value.__doc__
 
 
-@pytest.mark.parametrize("part", ["", ".agents", ".data", ".envs", ".nn"])
+@pytest.mark.parametrize("part", ["", ".agents", ".data", ".envs", ".nn", ".robot"])
 def test_type_checkers_see_the_same_names(part: str) -> None:
     package = importlib.import_module(f"ibrl_fast{part}")
     body = ast.parse(Path(package.__file__).read_text()).body

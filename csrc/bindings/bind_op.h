@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <type_traits>
 
 #include "bindings/fields.h"
 
@@ -46,7 +47,7 @@ auto make_reader(pybind11::module_& m, const std::string& name, VisitFields visi
     };
 }
 
-// Binds a kernel; `elements_touched(call)` tells how much work a call is.
+// Binds a kernel, `cuda` null where there is none; `elements_touched(call)` tells how much work a call is.
 template <typename Call, typename Cpu, typename Cuda, typename VisitFields, typename Work>
 void bind_op(pybind11::module_& m, const std::string& name, Cpu cpu, [[maybe_unused]] Cuda cuda,
              VisitFields visit_fields, Work elements_touched) {
@@ -56,9 +57,10 @@ void bind_op(pybind11::module_& m, const std::string& name, Cpu cpu, [[maybe_unu
         return run_cpu(elements_touched(call), [&] { return cpu(call, threads); });
     });
 #ifdef IBRL_WITH_CUDA
-    m.def((name + "_cuda").c_str(), [=](const pybind11::dict& fields, int device, uintptr_t stream) {
-        cuda(read(fields), device, reinterpret_cast<void*>(stream));
-    });
+    if constexpr (!std::is_null_pointer_v<Cuda>)
+        m.def((name + "_cuda").c_str(), [=](const pybind11::dict& fields, int device, uintptr_t stream) {
+            cuda(read(fields), device, reinterpret_cast<void*>(stream));
+        });
 #endif
 }
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ibrl_fast.agents.ibrl_rpl import IBRLRPLConfig
     from ibrl_fast.agents.learner import Action, Learner, LearnerSetup
     from ibrl_fast.agents.methods import METHODS, make_learner
+    from ibrl_fast.agents.resfit import ResFiTConfig
+    from ibrl_fast.agents.rft import RFTConfig
     from ibrl_fast.agents.rlpd import RLPDConfig
     from ibrl_fast.agents.rpl import RPLConfig
     from ibrl_fast.agents.td3 import TD3Agent
@@ -40,8 +42,10 @@ __all__ = [
     "LearnerSetup",
     "MethodConfig",
     "ProposalRule",
+    "RFTConfig",
     "RLPDConfig",
     "RPLConfig",
+    "ResFiTConfig",
     "TD3Agent",
     "TD3Config",
     "make_learner",
@@ -65,6 +69,8 @@ __getattr__, __dir__ = lazy_names(
         "ibrl_fast.agents.ibrl_rpl": ("IBRLRPLConfig",),
         "ibrl_fast.agents.learner": ("Action", "Learner", "LearnerSetup"),
         "ibrl_fast.agents.methods": ("METHODS", "make_learner"),
+        "ibrl_fast.agents.resfit": ("ResFiTConfig",),
+        "ibrl_fast.agents.rft": ("RFTConfig",),
         "ibrl_fast.agents.rlpd": ("RLPDConfig",),
         "ibrl_fast.agents.rpl": ("RPLConfig",),
         "ibrl_fast.agents.td3": ("TD3Agent",),

@@ -77,6 +77,7 @@ class MethodConfig:
         learner: where its class is, `module:Class`; imported when a learner is made.
         needs_teacher: an imitation policy is fitted to the demonstrations first and handed to the learner.
         warmup: who acts in the warm-up episodes: the teacher, or uniformly random actions.
+        starts_from_teacher: the teacher has the RL agent's encoder and actor, which start as copies of its.
         precision: of matrix products and convolutions (tf32: on CUDA); weights, losses and optimiser stay in
             full precision.
     """
@@ -85,8 +86,14 @@ class MethodConfig:
     learner: ClassVar[str]
     needs_teacher: ClassVar[bool] = False
     warmup: ClassVar[Literal["teacher", "random"]] = "random"
+    starts_from_teacher: ClassVar[bool] = False
 
     precision: PrecisionName = "fp32"
+
+    @property
+    def separate_warmup(self) -> bool:
+        """Whether the rounds that the warm-up owes are the learner's `warm_up` instead of its `update`."""
+        return False
 
     def batches(self, batch_size: int, critic_updates: int) -> list[BatchRequest]:
         """Return the batches of one update round, in the order in which the learner wants them."""
@@ -111,6 +118,10 @@ class TD3Config(MethodConfig):
         noise_clip: c, bound of the target's noise.
         polyak: rho, target = rho * target + (1 - rho) * online.
         subset_size: K, critics whose minimum values an action (RED-Q); drawn afresh for every use.
+        actor_objective: what the actor maximises: the minimum (paper) or the mean over all critics.
+        demo_fraction: share of every batch from the demonstrations; None draws from all transitions alike.
+        warmup_actor: whether the update rounds before the first RL action train the actor too; else the
+            critics alone.
     """
 
     method: ClassVar[str] = "td3"
@@ -122,6 +133,9 @@ class TD3Config(MethodConfig):
     noise_clip: float = 0.3
     polyak: float = 0.99
     subset_size: int = 2
+    actor_objective: Literal["min", "mean"] = "min"
+    demo_fraction: float | None = None
+    warmup_actor: bool = True
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -135,6 +149,22 @@ class TD3Config(MethodConfig):
             raise ArgumentError(f"polyak: expected in [0, 1), got {self.polyak}")
         if self.subset_size < 1:
             raise ArgumentError(f"subset_size: expected >= 1, got {self.subset_size}")
+        share = self.demo_fraction
+        expect(share is None or 0 <= share <= 1, "demo_fraction", "in [0, 1] or None", share)
+
+    @property
+    def residual_scale(self) -> float | None:
+        """Largest correction of an action component; None where the actor acts by itself."""
+        return 1.0 if self.residual else None
+
+    @property
+    def separate_warmup(self) -> bool:
+        """Whether the warm-up's rounds leave the actor out."""
+        return not self.warmup_actor
+
+    def batches(self, batch_size: int, critic_updates: int) -> list[BatchRequest]:
+        """One batch for every update of the critics; the actor learns from the last of them."""
+        return [BatchRequest(batch_size, self.demo_fraction)] * critic_updates
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,9 @@ class Learner(Protocol):
             The metrics of each optimiser step; the loop averages those of one name.
         """
 
+    def warm_up(self, batches: Sequence[Batch], phase: Phase = no_phase) -> list[Metrics]:
+        """As update, for the rounds before the first RL action; called where `config.separate_warmup`."""
+
     def policy(self) -> nn.Module:
         """Return the result of training, a scriptable module (nn/policies.py) that follows training."""
 

@@ -17,6 +17,8 @@ METHODS = {
     "td3": "ibrl_fast.agents.config:TD3Config",
     "rlpd": "ibrl_fast.agents.rlpd:RLPDConfig",
     "rpl": "ibrl_fast.agents.rpl:RPLConfig",
+    "resfit": "ibrl_fast.agents.resfit:ResFiTConfig",
+    "rft": "ibrl_fast.agents.rft:RFTConfig",
     "ibrl_rpl": "ibrl_fast.agents.ibrl_rpl:IBRLRPLConfig",
 }
 """Name of a method to its configuration, `module:Class`, which is imported when it is asked for."""
@@ -34,11 +36,12 @@ def method_config(name: str) -> type[MethodConfig]:
 
 
 def convert(config: MethodConfig, name: str) -> MethodConfig:
-    """Another method with the values of those options that both have, and its defaults for the others."""
-    target = method_config(name)
-    known = {entry.name for entry in dataclasses.fields(config)}
-    shared = [entry.name for entry in dataclasses.fields(target) if entry.name in known]
-    return target(**{field: getattr(config, field) for field in shared})
+    """Return another method with those options of both that are not at their defaults here."""
+    target, defaults = method_config(name), type(config)()
+    known = {entry.name for entry in dataclasses.fields(target)}
+    values = {entry.name: getattr(config, entry.name) for entry in dataclasses.fields(config)}
+    chosen = {field: value for field, value in values.items() if value != getattr(defaults, field)}
+    return target(**{field: value for field, value in chosen.items() if field in known})
 
 
 def make_learner(config: MethodConfig, setup: LearnerSetup) -> Learner:

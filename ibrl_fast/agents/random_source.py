@@ -40,7 +40,9 @@ class RandomSource:
         words = torch.empty(-(-batch * width * bits // 64), dtype=torch.int64, device=self.device)
         words.random_(-(2**63), None, generator=self.generator)
         keys = words.view(dtype)[: batch * width].view(batch, width)
-        return (keys >= round(dropout * 2**bits) - 2 ** (bits - 1)).to(self.dtype).mul_(1.0 / (1.0 - dropout))
+        # compared as floating numbers, which hold the keys exactly: PyTorch compares integers one by one
+        kept = keys.to(self.dtype).ge_(round(dropout * 2**bits) - 2 ** (bits - 1))
+        return kept.mul_(1.0 / (1.0 - dropout))
 
     def subset(self, num_critics: int, size: int) -> Tensor:
         """`size` different critics out of `num_critics`, `[size]` int64, without touching the host."""

@@ -6,8 +6,7 @@ One round reads from top to bottom: act (lines 6 to 9), update (14 to 22), and t
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from ibrl_fast.agents.config import ProposalRule, TD3Config
 from ibrl_fast.agents.flat_adam import FlatAdam
 from ibrl_fast.agents.flat_parameters import FlatParameters
 from ibrl_fast.agents.gate import DeploymentGate
+from ibrl_fast.agents.gradients import frozen
 from ibrl_fast.agents.input_checks import check_batch, check_obs, check_proposals, check_setup
 from ibrl_fast.agents.learner import Action, LearnerSetup, Metrics, Phase, no_phase
 from ibrl_fast.agents.precision import Precision, in_precision
@@ -92,8 +92,9 @@ class TD3Agent:
     @classmethod
     def from_setup(cls, config: TD3Config, setup: LearnerSetup) -> TD3Agent:
         """Make networks and agent for a run."""
+        scale = config.residual_scale
         networks = build_networks(
-            setup.network, setup.shapes, setup.action_dim, scalers=setup.scalers, residual=config.residual
+            setup.network, setup.shapes, setup.action_dim, scalers=setup.scalers, residual_scale=scale
         )
         return cls(networks, config, setup.teacher, seed=setup.seed, device=setup.device)
 
@@ -156,12 +157,17 @@ class TD3Agent:
             batches: at least one, with the imitation policy's actions where the method has one.
             phase: wraps the parts `critic` and `actor`, for example in a timer.
         """
+        metrics = self.warm_up(batches, phase)
+        with phase("actor"):
+            metrics.append(self.update_actor(batches[-1]))
+        return metrics
+
+    def warm_up(self, batches: Sequence[Batch], phase: Phase = no_phase) -> list[Metrics]:
+        """Update the critics on each batch; the actor stays as it is."""
         metrics = []
         for batch in batches:
             with phase("critic"):
                 metrics.append(self.update_critic(batch))
-        with phase("actor"):
-            metrics.append(self.update_actor(batches[-1]))
         return metrics
 
     @in_precision
@@ -187,12 +193,12 @@ class TD3Agent:
         # every critic regresses towards that one target (lines 18 and 19)
         with self.precision.autocast():
             features = self.encoder(batch.obs)
-            q = self.critic(features, batch.action.unsqueeze(0))[0].to(self.dtype)
-        loss = (q - target).square().mean(1).sum()
-        self._step(loss, self.critic_optimizer)
+            q = self.critic(features, batch.action.unsqueeze(0)).squeeze(0).to(self.dtype)
+        error = q.detach() - target
+        self._step(q, error * (2.0 / len(batch)), self.critic_optimizer)  # gradient of the loss below
         self.counts["critic_updates"] += 1
         return {
-            "critic_loss": loss.detach(),
+            "critic_loss": error.square_().mean(1).sum(),
             "q_mean": q.detach().mean(),
             "target_mean": target.mean(),
             "il_share_bootstrap": (choice > 0).to(self.dtype).mean(),
@@ -205,17 +211,21 @@ class TD3Agent:
         Returns:
             Scalars on the device: actor_loss.
         """
+        loss = self._actor_loss(batch)
+        self._step(loss, None, self.actor_optimizer)
+        self.counts["actor_updates"] += 1
+        return {"actor_loss": loss.detach()}
+
+    def _actor_loss(self, batch: Batch) -> Tensor:
+        """Return how far the actor is from what the online critics value most (Alg. 1 line 21)."""
         check_batch(batch, self.shapes, self.action_dim, self.num_il_samples)
         with torch.no_grad():
             features = self._encode(batch.obs)
-        with self.precision.autocast(), _frozen(self._critic_parameters):
+        with self.precision.autocast(), frozen(self._critic_parameters):
             mask = self._dropout_mask(len(batch))
             action = self._actor_action(self.actor, features, batch.il_action, mask)
-            q = self.critic(features, action.unsqueeze(0))[0].to(self.dtype)
-        loss = -q.amin(0).mean()
-        self._step(loss, self.actor_optimizer)
-        self.counts["actor_updates"] += 1
-        return {"actor_loss": loss.detach()}
+            q = self.critic(features, action.unsqueeze(0)).squeeze(0).to(self.dtype)
+        return -(q.amin(0) if self.config.actor_objective == "min" else q).mean()
 
     def _target_action(self, features: Features, il_action: Tensor, size: int) -> Tensor:
         """Return the target actor's noisy action `[batch, action_dim]`; dropout is on."""
@@ -295,10 +305,10 @@ class TD3Agent:
         return FlatAdam(group, self.config.learning_rate, target=followers, rho=self.config.polyak)
 
     @staticmethod
-    def _step(loss: Tensor, optimizer: FlatAdam) -> None:
-        """Gradients of the loss for the optimiser's parameters alone, one step, and the EMA of its target."""
+    def _step(output: Tensor, gradient: Tensor | None, optimizer: FlatAdam) -> None:
+        """One step, and the EMA of the target, down a loss that is `output` or has this gradient there."""
         optimizer.zero_grad()
-        loss.backward()
+        output.backward(gradient)
         optimizer.step()
 
     # ---- saving
@@ -336,15 +346,3 @@ class TD3Agent:
         self.random.load_state_dict(state["random"])
         self.counts = {name: int(state["counts"][name]) for name in self.counts}
         self.loads += 1
-
-
-@contextmanager
-def _frozen(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Gradients flow through these weights, none is computed for them."""
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)

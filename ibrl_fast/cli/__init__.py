@@ -22,6 +22,7 @@ COMMANDS = {
     "eval": "evaluate a run or an exported policy",
     "export": "write a run's policy as one file",
     "report": "draw the learning curves of one or several runs",
+    "robot": "run a policy on a robot: limits, server, episodes, logs",
 }
 
 

@@ -58,6 +58,7 @@ def write_demonstrations(
     env_args: Mapping[str, Any] | None = None,
     *,
     masks: Mapping[str, Sequence[int]] | None = None,
+    extra: Sequence[Mapping[str, Array]] | None = None,
 ) -> None:
     """Write demonstrations as a whole file; on any error what was there stays.
 
@@ -68,9 +69,12 @@ def write_demonstrations(
         demos: at least one, numbered from 0 in this order.
         env_args: what made the environment, stored as JSON; None for the set's own.
         masks: filter key to the numbers of its demonstrations.
+        extra: for each demonstration further arrays by name (`group/name`), which readers of demonstrations
+            leave alone.
 
     Raises:
-        ValueError: demonstrations that differ, or a mask that names one that is not there.
+        ValueError: demonstrations that differ, `extra` of another length, or a mask that names one that is
+            not there.
         FileError: the file cannot be written.
     """
     whole = demos if isinstance(demos, DemonstrationSet) else DemonstrationSet(tuple(demos))
@@ -80,6 +84,8 @@ def write_demonstrations(
             raise ArgumentError(
                 f"masks[{key!r}]: expected numbers in [0, {len(whole) - 1}], got {list(numbers)}"
             )
+    if extra is not None and len(extra) != len(whole):
+        raise ArgumentError(f"extra: expected {len(whole)} mappings, got {len(extra)}")
     arguments = json.dumps(dict(whole.env_args if env_args is None else env_args), indent=4)
 
     # Made in memory, since HDF5 crashes where a disk is full, and written as a whole.
@@ -88,7 +94,8 @@ def write_demonstrations(
         data.attrs["total"] = whole.num_steps
         data.attrs["env_args"] = arguments
         for number, demo in enumerate(whole):
-            _write_demo(data.create_group(f"demo_{number}"), demo, whole.has_rewards)
+            more = {} if extra is None else extra[number]
+            _write_demo(data.create_group(f"demo_{number}"), demo, whole.has_rewards, more)
         seal_group(data)
         for key, numbers in masks.items():
             write_dataset(file, f"mask/{key}", [f"demo_{number}".encode() for number in numbers])
@@ -97,7 +104,9 @@ def write_demonstrations(
     write_bytes(path, content, f"demonstrations {path}")
 
 
-def _write_demo(group: h5py.Group, demo: Demonstration, has_rewards: bool) -> None:
+def _write_demo(
+    group: h5py.Group, demo: Demonstration, has_rewards: bool, extra: Mapping[str, Array]
+) -> None:
     """Write one episode; observations twice, before and after each step, as robomimic's loader wants them."""
     group.attrs["num_samples"] = len(demo)
     if demo.seed is not None:
@@ -120,6 +129,8 @@ def _write_demo(group: h5py.Group, demo: Demonstration, has_rewards: bool) -> No
         write_dataset(group, "truncated", demo.truncated)
     if demo.states is not None:
         write_dataset(group, "states", demo.states)
+    for name, values in extra.items():
+        write_dataset(group, name, values)
     seal_group(group)
 
 

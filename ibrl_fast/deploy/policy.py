@@ -54,6 +54,9 @@ class Policy:
         format: `torchscript` or `aoti`.
         device: where it runs.
         source: which proposal the last `step` took, 0 = RL, 1 = IL; None before the first.
+        candidates: what the last `step` chose from, `[P, action_dim]` float32, RL first; None for a policy
+            without a choice, and for an AOTInductor package, which does not say.
+        scores: how it valued them, `[P]` float32, or None.
     """
 
     def __init__(
@@ -63,6 +66,8 @@ class Policy:
         self.format = file_format
         self.device = device
         self.source: int | None = None
+        self.candidates: npt.NDArray[np.float32] | None = None
+        self.scores: npt.NDArray[np.float32] | None = None
         self._runner = runner
         self._first = True
         self._in_use = threading.Lock()
@@ -81,7 +86,7 @@ class Policy:
         self._begin("reset")
         try:
             self._first = True
-            self.source = None
+            self.source = self.candidates = self.scores = None
         finally:
             self._in_use.release()
 
@@ -139,7 +144,9 @@ class Policy:
                 stack[:width] = obs[key]
         self._first = False
 
-        action, source = self._run(self._views)
+        action, source, *choice = self._run(self._views)
+        if choice:
+            self.candidates, self.scores = (values[:, 0].cpu().numpy() for values in choice)
         self.source = int(source[0])
         return action[0].cpu().numpy()
 
@@ -169,7 +176,8 @@ class Policy:
                 raise ArgumentError(f"{name}: expected a batch of at least 1, got {list(value.shape)}")
             check_value(name, value, (batch, *spec.stacked_shape), spec)
             tensors[key] = value if isinstance(value, Tensor) else torch.tensor(value)
-        return self._run(tensors)
+        action, source, *_ = self._run(tensors)
+        return action, source
 
     def _check_names(self, obs: Mapping[str, Any]) -> None:
         """Refuse a dict whose names are not the contract's."""
@@ -178,18 +186,18 @@ class Policy:
             missing, extra = sorted(expected.keys() - obs.keys()), sorted(obs.keys() - expected.keys())
             raise ArgumentError(f"obs: expected {list(expected)}, got missing {missing}, unknown {extra}")
 
-    def _run(self, obs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return action and source of checked observations."""
+    def _run(self, obs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return action and source of checked observations, then proposals and scores where it says them."""
         with torch.no_grad():
             # native code reads memory in the layout that it was compiled for
             on_device = {key: value.to(self.device).contiguous() for key, value in obs.items()}
-            action, source = self._runner(on_device)
+            results: tuple[Tensor, ...] = self._runner(on_device)
             # a robot must never be sent such an action
-            if not torch.isfinite(action).all():
+            if not torch.isfinite(results[0]).all():
                 raise RuntimeError(
                     "action: expected finite numbers, got inf or nan from the policy's networks"
                 )
-        return action, source
+        return results
 
 
 def load_policy(path: str | PathLike[str], device: str | torch.device = "cpu") -> Policy:
@@ -248,11 +256,12 @@ def read_torchscript(path: str | PathLike[str], device: str | torch.device = "cp
 
 
 def _prepare_torchscript(module: torch.jit.ScriptModule, device: torch.device) -> Any:
-    """Return the module's `act`, on a CPU with its weights folded in and laid out for inference."""
-    if device.type != "cpu":
-        return module.act
-    frozen = torch.jit.freeze(module, preserved_attrs=["act"])
-    return torch.jit.optimize_for_inference(frozen, other_methods=["act"]).act
+    """Return the module's `consider`, or its `act`; on a CPU laid out for inference, weights folded in."""
+    method = "consider" if hasattr(module, "consider") else "act"
+    if device.type == "cpu":
+        frozen = torch.jit.freeze(module, preserved_attrs=[method])
+        module = torch.jit.optimize_for_inference(frozen, other_methods=[method])
+    return getattr(module, method)
 
 
 def _inspect(path: Path) -> tuple[Format, dict[str, str]]:

@@ -25,7 +25,7 @@ class StateActor(Actor):
         self.action_dim = action_dim
         self.dropout = config.dropout
         self.dropout_width = sum(config.hidden)
-        self.mlp = MLP(feature_dim, config.hidden, action_dim, layer_norm=config.layer_norm)
+        self.mlp = MLP(feature_dim, config.hidden, action_dim, layer_norm=config.layer_norm, tanh=True)
 
     def forward(self, features: Tensor, dropout_mask: Tensor | None = None) -> Tensor:
         """Map `features` `[batch, feature_dim]` to actions `[batch, action_dim]`.
@@ -34,7 +34,7 @@ class StateActor(Actor):
             features: the encoded observations.
             dropout_mask: `[batch, dropout_width]`, 0 or 1 / (1 - p); None switches dropout off.
         """
-        return torch.tanh(self.mlp(features, dropout_mask))
+        return self.mlp(features, dropout_mask)
 
 
 class PixelActor(Actor):
@@ -66,6 +66,7 @@ class PixelActor(Actor):
             config.hidden,
             action_dim,
             layer_norm=config.layer_norm,
+            tanh=True,
         )
         orthogonal_(self.compress)
         orthogonal_(self.mlp, last_gain=0.01)
@@ -84,4 +85,4 @@ class PixelActor(Actor):
                 hidden = hidden * dropout_mask[:, : self.compress_dim]
                 dropout_mask = dropout_mask[:, self.compress_dim :]
             hidden = F.relu(hidden)
-        return torch.tanh(self.mlp(torch.cat([hidden, proprio], dim=1), dropout_mask))
+        return self.mlp(torch.cat([hidden, proprio], dim=1), dropout_mask)

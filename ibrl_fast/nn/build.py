@@ -122,13 +122,19 @@ def build_encoder(config: EncoderConfig | None, shapes: Shapes, scalers: Scalers
     return PixelEncoder(trunk, list(images), proprio)
 
 
-def build_actor(encoder: nn.Module, action_dim: int, config: ActorConfig, *, residual: bool = False) -> Actor:
+def build_actor(
+    encoder: nn.Module, action_dim: int, config: ActorConfig, *, residual_scale: float | None = None
+) -> Actor:
     """Make the actor that reads an encoder's features, and a base action where it is residual."""
     if isinstance(encoder, PixelEncoder):
-        kind = PixelResidualActor if residual else PixelActor
-        return kind(encoder.num_tokens, encoder.token_dim, encoder.proprio_dim, action_dim, config)
+        sizes = (encoder.num_tokens, encoder.token_dim, encoder.proprio_dim, action_dim)
+        if residual_scale is None:
+            return PixelActor(*sizes, config)
+        return PixelResidualActor(*sizes, config, residual_scale)
     assert isinstance(encoder, StateEncoder)
-    return (StateResidualActor if residual else StateActor)(encoder.feature_dim, action_dim, config)
+    if residual_scale is None:
+        return StateActor(encoder.feature_dim, action_dim, config)
+    return StateResidualActor(encoder.feature_dim, action_dim, config, residual_scale)
 
 
 def build_networks(
@@ -137,7 +143,7 @@ def build_networks(
     action_dim: int,
     *,
     scalers: Scalers | None = None,
-    residual: bool = False,
+    residual_scale: float | None = None,
 ) -> Networks:
     """Make encoder, actor and critics for observations of these stacked shapes.
 
@@ -146,14 +152,15 @@ def build_networks(
         shapes: per key `(features,)` or `(channels, height, width)`, after stacking, in the order wanted.
         action_dim: action components.
         scalers: fixed transforms of some of the vector keys.
-        residual: the actor corrects a base action (nn.residual_actors).
+        residual_scale: the actor corrects a base action by at most this (nn.residual_actors); None: it acts
+            by itself.
 
     Raises:
         ValueError: no action components, or observations and encoder that do not fit.
     """
     expect(action_dim >= 1, "action_dim", "at least 1", action_dim)
     encoder = build_encoder(config.encoder, shapes, scalers)
-    actor = build_actor(encoder, action_dim, config.actor, residual=residual)
+    actor = build_actor(encoder, action_dim, config.actor, residual_scale=residual_scale)
     critic: CriticEnsemble
     if isinstance(encoder, PixelEncoder):
         critic = PixelCriticEnsemble(

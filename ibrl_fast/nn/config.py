@@ -166,6 +166,10 @@ class NetworkConfig:
             encoder=DrQConfig(),
         )
 
+    def imitation(self) -> BCNetworkConfig:
+        """Return the imitation policy with this actor and encoder."""
+        return BCNetworkConfig(actor=self.actor, encoder=self.encoder)
+
 
 @dataclass(frozen=True)
 class BCNetworkConfig:

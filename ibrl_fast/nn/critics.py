@@ -43,8 +43,7 @@ class StateCriticEnsemble(CriticEnsemble):
             `[proposals, K or num_critics, batch]`.
         """
         proposals, batch = actions.shape[0], actions.shape[1]
-        x = torch.cat([features.expand(proposals, -1, -1), actions], dim=2)
-        q = self.mlp(x.reshape(1, proposals * batch, -1), subset)
+        q = self.mlp(features.unsqueeze(0), subset, actions)
         return q.view(-1, proposals, batch).transpose(0, 1)
 
 

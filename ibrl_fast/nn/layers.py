@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ibrl_fast.nn.ensemble_mlp import ensemble_mlp, prefers_ensemble_mlp
 from ibrl_fast.nn.fast_layers import linear
+from ibrl_fast.nn.fused_mlp import fused_mlp, prefers_fused_mlp
 
 
 def pick(parameter: Tensor, subset: Tensor | None) -> Tensor:
@@ -30,7 +31,7 @@ class Linear(nn.Linear):
 
 
 class MLP(nn.Module):
-    """Linear, (LayerNorm), (dropout), ReLU per hidden layer, and a last linear layer.
+    """Linear, (LayerNorm), (dropout), ReLU per hidden layer, a last linear layer, (tanh).
 
     Dropout is an argument, not a mode: the caller draws the mask, so that every random number has one owner.
 
@@ -39,17 +40,25 @@ class MLP(nn.Module):
         hidden: widths of the hidden layers, possibly none.
         out_dim: output features.
         layer_norm: whether every hidden layer has a LayerNorm.
+        tanh: whether tanh follows the last layer.
     """
 
-    def __init__(self, in_dim: int, hidden: Sequence[int], out_dim: int, *, layer_norm: bool) -> None:
+    def __init__(
+        self, in_dim: int, hidden: Sequence[int], out_dim: int, *, layer_norm: bool, tanh: bool = False
+    ) -> None:
         super().__init__()
         widths = [in_dim, *hidden]
+        self.widths, self.tanh = [*widths, out_dim], tanh
         self.hidden = nn.ModuleList(Linear(i, o) for i, o in pairwise(widths))
         self.norms = nn.ModuleList(nn.LayerNorm(o) if layer_norm else nn.Identity() for o in hidden)
         self.output = Linear(widths[-1], out_dim)
 
     def forward(self, x: Tensor, dropout_mask: Tensor | None = None) -> Tensor:
         """Map `x` `[batch, in_dim]` to `[batch, out_dim]`; `dropout_mask` `[batch, sum(hidden)]` or None."""
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            fused = self._fused(x, dropout_mask)
+            if fused is not None:
+                return fused
         start = 0
         for layer, norm in zip(self.hidden, self.norms):
             x = norm(layer(x))
@@ -57,7 +66,18 @@ class MLP(nn.Module):
                 x = x * dropout_mask[:, start : start + x.shape[1]]
                 start += x.shape[1]
             x = F.relu(x)
-        return self.output(x)
+        y = self.output(x)
+        return torch.tanh(y) if self.tanh else y
+
+    @torch.jit.unused
+    def _fused(self, x: Tensor, dropout_mask: Tensor | None) -> Tensor | None:
+        """Compute the same as one op; None where that is not faster, or where PyTorch says what is wrong."""
+        if x.dim() != 2 or x.shape[1] != self.widths[0]:
+            return None
+        if not prefers_fused_mlp(x, x.shape[0], self.widths):
+            return None
+        y = fused_mlp(x.unsqueeze(0), self.hidden, self.norms, self.output, mask=dropout_mask, tanh=self.tanh)
+        return y.squeeze(0)
 
 
 class EnsembleLinear(nn.Module):
@@ -134,27 +154,49 @@ class EnsembleMLP(nn.Module):
         super().__init__()
         widths = [in_dim, *hidden]
         self.layer_norm = layer_norm
+        self.widths = [*widths, out_dim]
         self.hidden = nn.ModuleList(EnsembleLinear(num_critics, i, o) for i, o in pairwise(widths))
         self.norms = nn.ModuleList(
             EnsembleLayerNorm(num_critics, o) if layer_norm else EnsembleIdentity() for o in hidden
         )
         self.output = EnsembleLinear(num_critics, widths[-1], out_dim)
 
-    def forward(self, x: Tensor, subset: Tensor | None = None) -> Tensor:
-        """Map `x` `[K or num_critics or 1, batch, in_dim]` to `[K or num_critics, batch, out_dim]`.
+    def forward(self, x: Tensor, subset: Tensor | None = None, extra: Tensor | None = None) -> Tensor:
+        """Map `x` `[K or num_critics or 1, batch, x_dim]` to `[K or num_critics, rows, out_dim]`.
+
+        Rows are `proposals * batch`.
 
         Args:
             x: one input for all critics, or one for each that is computed.
             subset: `[K]` int64, the critics to compute; None computes all.
+            extra: `[proposals, batch, in_dim - x_dim]`, further features for a shared x, which every proposal
+                has in front of its own; None where x has all of them (proposals is 1).
         """
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            fused = self._fused(x, subset, extra)
+            if fused is not None:
+                return fused
+        if extra is not None:
+            x = torch.cat([x.expand(extra.shape[0], -1, -1), extra], dim=2)
+            x = x.reshape(1, x.shape[0] * x.shape[1], x.shape[2])
         if not torch.jit.is_scripting() and prefers_ensemble_mlp(x):  # type: ignore[attr-defined]
-            return self._fused(x, subset)
+            return self._one_by_one(x, subset)
         for layer, norm in zip(self.hidden, self.norms):
             x = F.relu(norm(layer(x, subset), subset))
         return self.output(x, subset)
 
     @torch.jit.unused
-    def _fused(self, x: Tensor, subset: Tensor | None) -> Tensor:
+    def _fused(self, x: Tensor, subset: Tensor | None, extra: Tensor | None) -> Tensor | None:
+        """Compute the same as one op, which gives no gradients of a subset; None where that is not faster."""
+        rows = x.shape[1] * (1 if extra is None else extra.shape[0])
+        if subset is not None and torch.is_grad_enabled():
+            return None
+        if not prefers_fused_mlp(x, rows, self.widths):
+            return None
+        return fused_mlp(x, self.hidden, self.norms, self.output, extra=extra, subset=subset)
+
+    @torch.jit.unused
+    def _one_by_one(self, x: Tensor, subset: Tensor | None) -> Tensor:
         """Compute the same by `ensemble_mlp`, which knows the fastest way on this device."""
         parameters: list[Tensor] = []
         for layer, norm in zip(self.hidden, self.norms):

@@ -70,6 +70,12 @@ class HybridPolicy(nn.Module):
     @torch.jit.export
     def act(self, obs: Dict[str, Tensor]) -> Tuple[Tensor, Tensor]:  # noqa: UP006
         """Map stacked observations to actions `[N, action_dim]` and source `[N]` int64: 0 = RL, 1 = IL."""
+        action, source, _, _ = self.consider(obs)
+        return action, source
+
+    @torch.jit.export
+    def consider(self, obs: Dict[str, Tensor]) -> Tuple[Tensor, Tensor, Tensor, Tensor]:  # noqa: UP006
+        """As `act`, then what was chosen from: proposals `[P, N, action_dim]` and scores `[P, N]`."""
         with torch.no_grad():
             # one pass of the encoder serves actor and critics
             features = self.encoder(obs)
@@ -81,10 +87,11 @@ class HybridPolicy(nn.Module):
                 rl_action = self.actor(features)
             proposals = torch.cat([rl_action.unsqueeze(0), il_proposals])
             # argmax takes the lowest index among equals: RL
-            choice = self.score(self.target_critic(features, proposals)).argmax(0)
+            scores = self.score(self.target_critic(features, proposals))
+            choice = scores.argmax(0)
             index = choice.view(1, -1, 1).expand(1, -1, proposals.shape[2])
             action = proposals.gather(0, index)[0]
-        return action, choice.clamp(max=1)
+        return action, choice.clamp(max=1), proposals, scores
 
     @torch.jit.export
     def score(self, q: Tensor) -> Tensor:

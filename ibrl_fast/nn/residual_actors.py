@@ -1,4 +1,4 @@
-"""Actors that correct a base action: clip(mu(s) + pi(s, mu(s))) (paper Sec. XIV)."""
+"""Actors that correct a base action: clip(mu(s) + scale * pi(s, mu(s))) (scale 1: paper Sec. XIV)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ class StateResidualActor(Actor):
         feature_dim: features of a state.
         action_dim: action components.
         config: of the MLP; its last layer starts at zero, so that the first actions are the base's.
+        scale: largest correction of an action component.
     """
 
-    def __init__(self, feature_dim: int, action_dim: int, config: ActorConfig) -> None:
+    def __init__(self, feature_dim: int, action_dim: int, config: ActorConfig, scale: float = 1.0) -> None:
         super().__init__()
+        self.scale = float(scale)
         self.residual = StateActor(feature_dim + action_dim, action_dim, config)
         self.action_dim = action_dim
         self.dropout = self.residual.dropout
@@ -36,7 +38,7 @@ class StateResidualActor(Actor):
             dropout_mask: `[batch, dropout_width]`, 0 or 1 / (1 - p); None switches dropout off.
         """
         residual = self.residual(torch.cat([features, base], dim=1), dropout_mask)
-        return (base + residual).clamp(-1.0, 1.0)
+        return (base + self.scale * residual).clamp(-1.0, 1.0)
 
 
 class PixelResidualActor(Actor):
@@ -48,12 +50,20 @@ class PixelResidualActor(Actor):
         proprio_dim: proprioception features, possibly 0.
         action_dim: action components.
         config: hidden layers, compression, dropout; the last layer starts at zero.
+        scale: largest correction of an action component.
     """
 
     def __init__(
-        self, num_tokens: int, token_dim: int, proprio_dim: int, action_dim: int, config: ActorConfig
+        self,
+        num_tokens: int,
+        token_dim: int,
+        proprio_dim: int,
+        action_dim: int,
+        config: ActorConfig,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
+        self.scale = float(scale)
         self.residual = PixelActor(num_tokens, token_dim, proprio_dim + action_dim, action_dim, config)
         self.action_dim = action_dim
         self.dropout = self.residual.dropout
@@ -72,7 +82,7 @@ class PixelResidualActor(Actor):
         """
         tokens, proprio = features
         residual = self.residual((tokens, torch.cat([proprio, base], dim=1)), dropout_mask)
-        return (base + residual).clamp(-1.0, 1.0)
+        return (base + self.scale * residual).clamp(-1.0, 1.0)
 
 
 def _zero(layer: nn.Linear) -> None:

@@ -279,6 +279,9 @@ class TrainConfig(ImitationConfig):
         rate = self.stop_at_success_rate
         expect(rate is None or 0 < rate <= 1, "stop_at_success_rate", "in (0, 1] or None", rate)
         self.agent.check_schedule(self.warmup_episodes)
+        if self.agent.starts_from_teacher:
+            wanted = f"the actor and encoder of network, which method {self.method} starts from it"
+            expect(self.bc_network == self.network.imitation(), "bc_network", wanted, self.bc_network)
         if self.il_policy is not None:
             object.__setattr__(self, "il_policy", Path(self.il_policy).expanduser())
             wanted = f"None for method {self.method}, which has no teacher"
@@ -290,12 +293,16 @@ class TrainConfig(ImitationConfig):
         return self.agent.method
 
     def with_method(self, name: str) -> TrainConfig:
-        """Return the same run by another method, with the values of the options that both methods have.
+        """Return the same run by another method, with the options chosen that both methods have.
+
+        A method that starts from its teacher gives it the RL agent's encoder and actor.
 
         Raises:
             ArgumentError: an unknown name; lists the valid ones.
         """
-        return replace(self, agent=convert(self.agent, name))
+        agent = convert(self.agent, name)
+        bc_network = self.network.imitation() if agent.starts_from_teacher else self.bc_network
+        return replace(self, agent=agent, bc_network=bc_network)
 
     def imitation(self) -> ImitationConfig:
         """Return the run of imitation alone with the same demonstrations, policy and environments."""

@@ -146,15 +146,15 @@ class Trainer(BaseTrainer):
         counters, config = self._run.counters, self.config
         if counters.steps_owed and counters.rounds == 0:
             for _ in range(config.warmup_updates):
-                self._update()
+                self._update(warmup=True)
         while counters.steps_owed >= config.update_frequency:
             counters.steps_owed -= config.update_frequency
             self._update()
 
-    def _update(self) -> None:
+    def _update(self, *, warmup: bool = False) -> None:
         """One round, and its record when that is due."""
         run, parts = self._run, self._parts
-        parts.update_round()
+        parts.update_round(warmup=warmup)
         run.counters.rounds += 1
         if run.counters.rounds % self.config.log_every_updates == 0:
             metrics: dict[str, Any] = parts.update_round.pop()

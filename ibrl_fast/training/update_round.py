@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ibrl_fast.agents.learner import Learner, Phase, no_phase
+from ibrl_fast.agents.learner import Learner, Metrics, Phase, no_phase
 from ibrl_fast.data import Batch, ReplayBuffer
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.training.graph_capture import GraphedStep, resolve_capture
 from ibrl_fast.training.records.metrics import MetricsAccumulator
+
+Update = Callable[[list[Batch], Phase], list[Metrics]]
 
 
 class UpdateRound:
@@ -64,15 +66,22 @@ class UpdateRound:
                 around=lambda: reading(buffer),
             )
 
-    def __call__(self) -> None:
+    def __call__(self, *, warmup: bool = False) -> None:
         """One round. Nothing is read back from the device.
+
+        Args:
+            warmup: a round that the warm-up owes; where the method has such rounds of their own, they are few
+                and not captured.
 
         Raises:
             ValueError: the buffer is empty, or lacks the demonstrations of a mixed batch.
             CaptureError: the round cannot be captured.
         """
+        if warmup and self._learner.config.separate_warmup:
+            self._round(self._buffer.sample, self._learner.warm_up)
+            return
         if self._graphed is None:
-            self._round(self._buffer.sample)
+            self._round(self._buffer.sample, self._learner.update)
             return
         if self._buffer.draws_on_device:
             # a recorded draw would read past the table
@@ -94,23 +103,23 @@ class UpdateRound:
             self._learner.counts[name] += number
         self._metrics.count(self._counted)
 
-    def _round(self, draw: Callable[[int, float | None], Batch]) -> None:
+    def _round(self, draw: Callable[[int, float | None], Batch], update: Update) -> None:
         """Make the round itself; `draw` gets a batch's size and its share of demonstrations."""
         batches = []
         for request in self._requests:
             with self._timer("sample"):
                 batches.append(draw(request.size, request.demo_fraction))
-        self._update(batches)
+        self._update(batches, update)
 
-    def _update(self, batches: list[Batch]) -> None:
-        for metrics in self._learner.update(batches, self._timer):
+    def _update(self, batches: list[Batch], update: Update) -> None:
+        for metrics in update(batches, self._timer):
             self._metrics.add(metrics)
 
     def _captured_round(self) -> None:
         if self._buffer.draws_on_device:
-            self._round(self._buffer.draw)
+            self._round(self._buffer.draw, self._learner.update)
         else:
-            self._update(self._inputs)
+            self._update(self._inputs, self._learner.update)
 
     def _fill_inputs(self) -> None:
         """Batches of a buffer on the host, where captured updates read them; the first make the place."""

@@ -59,7 +59,7 @@ def make_agent(
     """
     torch.manual_seed(seed + 100)
     shapes = STATE_SHAPES if network.encoder is None else PIXEL_SHAPES
-    networks = build_networks(network, shapes, ACTION_DIM, residual=config.residual)
+    networks = build_networks(network, shapes, ACTION_DIM, residual_scale=config.residual_scale)
     with torch.no_grad():
         output_layer(networks.actor).weight.normal_(std=output_std)
     agent = pkgutil.resolve_name(config.learner)

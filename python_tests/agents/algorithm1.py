@@ -116,12 +116,13 @@ class PixelNets:
 
 @dataclass
 class ResidualNets:
-    """Sec. XIV: clip(mu + pi(s, mu)), pi the plain actor with mu behind the state or proprioception.
+    """Sec. XIV: clip(mu + scale pi(s, mu)), pi the plain actor with mu behind the state or proprioception.
 
     Counts the components of actions that were clipped, and all.
     """
 
     plain: StateNets | PixelNets
+    scale: float = 1.0
     clipped: int = 0
     components: int = 0
 
@@ -134,7 +135,7 @@ class ResidualNets:
             seen = features[0], torch.cat([features[1], base], 1)
         else:
             seen = torch.cat([features, base], 1)
-        total = base + self.plain.actor(w, seen, None, mask)
+        total = base + self.scale * self.plain.actor(w, seen, None, mask)
         outside = total.detach().abs() > 1
         self.clipped += int(outside.sum())
         self.components += outside.numel()
@@ -281,17 +282,47 @@ class Algorithm1:
             self.ema(online, target_weights)
         return float(loss.detach())
 
-    def update_actor(self, obs: dict[str, Tensor], il_actions: list[Tensor]) -> float:
-        """Lines 21 and 22."""
+    def update_actor(
+        self,
+        obs: dict[str, Tensor],
+        il_actions: list[Tensor],
+        demos: tuple[dict[str, Tensor], Tensor, Tensor] | None = None,
+    ) -> float:
+        """Lines 21 and 22; `demos` are RFT's observations, actions and actions of pi_0."""
         features = self.nets.encode(self.encoder, obs)
         action = self.nets.actor(self.actor, features, first(il_actions), self.draw("mask"))
-        worst = self.nets.critic(self.critics[0], features, action)
-        for critic in self.critics[1:]:
-            worst = torch.minimum(worst, self.nets.critic(critic, features, action))
-        loss = -worst.sum() / len(worst)
+        values = [self.nets.critic(critic, features, action) for critic in self.critics]
+        score = values[0]
+        for value in values[1:]:
+            score = torch.minimum(score, value) if self.config["objective"] == "min" else score + value
+        loss = -score.sum() / len(score)
+        if self.config["objective"] == "mean":
+            loss = loss / len(values)
+        if demos is not None:
+            distance, self.share = self.imitation(*demos)
+            loss = loss + self.config["alpha"] * self.share * distance
         self.actor_adam.update(torch.autograd.grad(loss, self.actor_adam.parameters))
         self.ema(self.actor, self.target_actor)
         return float(loss.detach())
+
+    def imitation(self, obs: dict[str, Tensor], actions: Tensor, first: Tensor) -> tuple[Tensor, float]:
+        """RFT: the mean of |a - pi(s)|^2, and the share of states where pi_0's action is worth more."""
+        features = self.nets.encode(self.encoder, obs)
+        distance = self.nets.actor(self.actor, features, None, self.draw("mask")) - actions
+        policy = self.nets.actor(self.actor, features, None, None)
+        better = 0
+        for row in range(len(actions)):
+            one = tuple(part[row : row + 1] for part in features) if isinstance(features, tuple) else None
+            here = features[row : row + 1] if one is None else one
+            now, before = (
+                min(
+                    float(self.nets.critic(critic, here, action[row : row + 1]).detach())
+                    for critic in self.critics
+                )
+                for action in (policy, first)
+            )
+            better += before > now
+        return (distance**2).sum() / len(actions), better / len(actions)
 
     def ema(self, online: Weights, target: Weights) -> None:
         rho = self.config["rho"]

@@ -23,7 +23,15 @@ from algorithm1 import Algorithm1, PixelNets, ResidualNets, StateNets, nstep_ret
 from raw_episodes import GAMMA, Steps
 from torch import Tensor
 
-from ibrl_fast.agents import IBRLConfig, IBRLRPLConfig, RLPDConfig, RPLConfig, TD3Config
+from ibrl_fast.agents import (
+    IBRLConfig,
+    IBRLRPLConfig,
+    ResFiTConfig,
+    RFTConfig,
+    RLPDConfig,
+    RPLConfig,
+    TD3Config,
+)
 from ibrl_fast.data import Demonstration
 from ibrl_fast.ops import _philox as philox
 
@@ -78,16 +86,28 @@ def run_rounds(
         actor_proposal=getattr(config, "actor_proposal", False),
         bootstrap_proposal=getattr(config, "bootstrap_proposal", False),
         subset_size=config.subset_size,
+        objective=config.actor_objective,
         sigma=config.exploration_std,
         clip=config.noise_clip,
         rho=config.polyak,
         lr=config.learning_rate,
+        alpha=getattr(config, "bc_weight", 0.0),
     )
+    # the last batch of a method with an imitation loss is for that alone
+    regularized = isinstance(config, RFTConfig)
     initial = output_layer(agent.actor).weight.detach().clone()
     steps = Steps(shapes, nstep)
 
     seen = SimpleNamespace(
-        terminated=0, truncated=0, demos=0, transitions=0, il_target=0, il_act=0, acts=0, choices=set()
+        terminated=0,
+        truncated=0,
+        demos=0,
+        transitions=0,
+        il_target=0,
+        il_act=0,
+        acts=0,
+        choices=set(),
+        shares=set(),
     )
     for round_number in range(rounds):
         # act (lines 6 to 9)
@@ -104,8 +124,8 @@ def run_rounds(
         seen.choices |= set(choices)
 
         requests = config.batches(32, critic_updates)
-        assert len(requests) == critic_updates
-        for request in requests:
+        assert len(requests) == critic_updates + regularized
+        for request in requests[:critic_updates]:
             # the batch (line 15), its returns from the raw episodes
             batch = steps.buffer.sample(request.size, request.demo_fraction).to(torch.float64)
             reward, discount = torch.zeros(32, dtype=torch.float64), torch.zeros(32, dtype=torch.float64)
@@ -137,8 +157,20 @@ def run_rounds(
             assert abs(float(metrics["target_mean"]) - float(target.mean())) < TOLERANCE
             seen.il_target += float(metrics["il_share_bootstrap"]) * 32
         # the actor, with the last batch (lines 21 and 22)
-        metrics = agent.update_actor(batch)
-        loss = reference.update_actor(batch.obs, il_actions)
+        if regularized:
+            demos = steps.buffer.sample(requests[-1].size, requests[-1].demo_fraction).to(torch.float64)
+            assert (demos.rows < steps.demo_rows).all()
+            demos.il_action = torch.stack(imitation(agent, demos.obs), 1)
+            demos.il_action_next = torch.stack(imitation(agent, demos.next_obs), 1)
+            metrics = agent.update_regularized_actor(batch, demos)
+            loss = reference.update_actor(
+                batch.obs, il_actions, (demos.obs, demos.action, demos.il_action[:, 0])
+            )
+            assert float(metrics["bc_weight"]) == reference.share
+            seen.shares.add(reference.share)
+        else:
+            metrics = agent.update_actor(batch)
+            loss = reference.update_actor(batch.obs, il_actions)
         assert abs(float(metrics["actor_loss"]) - loss) < TOLERANCE
         assert_same_weights(agent, reference)
     assert all(not values for values in random.draws.values()), (
@@ -177,6 +209,18 @@ def test_state_rounds(beta: float | None, nstep: int) -> None:
     assert 0 < seen.il_target < 32 * 20
 
 
+@pytest.mark.parametrize("config", [TD3Config, IBRLConfig, RPLConfig])
+def test_options_of_the_base(config: type[TD3Config]) -> None:
+    """The actor climbs the mean of the critics; a share of every method's batches is demonstrations."""
+    agent = make_agent(
+        config(learning_rate=3e-3, polyak=0.9, actor_objective="mean", demo_fraction=0.75),
+        state_networks(num_critics=4),
+    )
+    nets = ResidualNets(StateNets(2)) if agent.config.residual else StateNets(2)
+    seen = run_rounds(agent, nets, STATE_SHAPES, nstep=3, rounds=4, critic_updates=2)
+    assert seen.demos == 0.75 * seen.transitions
+
+
 @pytest.mark.parametrize("nstep", [1, 3])
 @pytest.mark.parametrize("beta", [None, 3.0])
 @pytest.mark.parametrize("num_critics", [2, 3])
@@ -211,11 +255,30 @@ def test_rounds_without_imitation(config: TD3Config, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["state", "pixels"])
+@pytest.mark.parametrize("objective", ["min", "mean"])
+def test_rounds_of_regularized_fine_tuning(objective: Any, kind: str) -> None:
+    """alpha lambda |a - pi|^2 on demonstrations, lambda counted sample by sample; it moves both ways."""
+    config = RFTConfig(bc_weight=0.7, actor_objective=objective, **LEARNING)
+    if kind == "state":
+        agent, nets, shapes = make_agent(config, state_networks()), StateNets(2), STATE_SHAPES
+    else:
+        agent, nets, shapes = make_agent(config, pixel_networks()), PIXEL_NETS, PIXEL_SHAPES
+    seen = run_rounds(agent, nets, shapes, nstep=3, rounds=5, critic_updates=2)
+    assert seen.il_act == seen.il_target == 0
+    assert len(seen.shares) > 2 and max(seen.shares) > 0
+
+
+@pytest.mark.parametrize("kind", ["state", "pixels"])
 @pytest.mark.parametrize("output_std", [0.0, 0.5])
 @pytest.mark.parametrize(
     "config",
-    [RPLConfig(**LEARNING), IBRLRPLConfig(**LEARNING), IBRLRPLConfig(beta=3.0, **LEARNING)],
-    ids=["rpl", "ibrl_rpl", "ibrl_rpl-soft"],
+    [
+        RPLConfig(**LEARNING),
+        ResFiTConfig(action_scale=0.7, exploration_std=0.2, **LEARNING),
+        IBRLRPLConfig(**LEARNING),
+        IBRLRPLConfig(beta=3.0, **LEARNING),
+    ],
+    ids=["rpl", "resfit", "ibrl_rpl", "ibrl_rpl-soft"],
 )
 def test_rounds_of_residual_actors(config: TD3Config, output_std: float, kind: str) -> None:
     """mu + pi(s, mu), from the zero that pi's last layer starts with and from where corrections clip."""
@@ -224,7 +287,7 @@ def test_rounds_of_residual_actors(config: TD3Config, output_std: float, kind: s
     else:
         network, plain, shapes = pixel_networks(), PIXEL_NETS, PIXEL_SHAPES
     agent = make_agent(config, network, output_std=output_std)
-    nets = ResidualNets(plain)
+    nets = ResidualNets(plain, scale=config.residual_scale or 0.0)
     seen = run_rounds(agent, nets, shapes, nstep=3, rounds=4, critic_updates=2)
     if isinstance(config, IBRLConfig):
         assert 0 < seen.il_act < seen.acts and 0 < seen.il_target < seen.transitions
@@ -233,7 +296,9 @@ def test_rounds_of_residual_actors(config: TD3Config, output_std: float, kind: s
     assert output_std == 0.0 or 0 < nets.clipped < nets.components
 
 
-@pytest.mark.parametrize("config", [RPLConfig(), IBRLRPLConfig()], ids=["rpl", "ibrl_rpl"])
+@pytest.mark.parametrize(
+    "config", [RPLConfig(), ResFiTConfig(), IBRLRPLConfig()], ids=["rpl", "resfit", "ibrl_rpl"]
+)
 @pytest.mark.parametrize("kind", ["state", "pixels"])
 def test_first_actions_of_a_residual_actor_are_the_imitation_policys(kind: str, config: TD3Config) -> None:
     agent = make_agent(config, state_networks() if kind == "state" else pixel_networks(), output_std=0.0)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from agent_helpers import ACTION_DIM, PIXEL_SHAPES, STATE_SHAPES, pixel_networks, state_networks
-from torch import Tensor
+from torch import Tensor, nn
 
 from ibrl_fast.agents import (
     METHODS,
@@ -26,6 +26,7 @@ from ibrl_fast.agents import (
     LearnerSetup,
     MethodConfig,
     ProposalRule,
+    RFTConfig,
     RLPDConfig,
     RPLConfig,
     TD3Config,
@@ -36,6 +37,7 @@ from ibrl_fast.data import Batch
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCNetworkConfig, BCPolicy, build_bc_policy
 from ibrl_fast.nn.policies import IL_SOURCE, RL_SOURCE
+from ibrl_fast.training.teacher import GivenTeacher
 
 SIZE = 16
 
@@ -148,8 +150,12 @@ def test_networks_that_do_not_fit_are_refused(name: str) -> None:
 def test_a_share_of_demonstrations_is_what_rlpd_asks_for() -> None:
     assert RLPDConfig().batches(256, 5) == [(256, 0.5)] * 5
     assert RLPDConfig(demo_fraction=0.0).batches(8, 1) == [(8, 0.0)]
-    for name in set(METHODS) - {"rlpd"}:
-        assert method_config(name)().batches(256, 2) == [(256, None)] * 2
+    assert RFTConfig().batches(256, 2) == [(256, None)] * 2 + [(256, 1.0)]
+    for name in set(METHODS) - {"rft"}:
+        config = method_config(name)()
+        assert isinstance(config, TD3Config)
+        assert config.batches(256, 2) == [(256, config.demo_fraction)] * 2
+        assert (config.demo_fraction is None) == (name not in ("rlpd", "resfit"))
 
 
 # ---- the contract of every learner
@@ -202,7 +208,15 @@ def test_learner_acts_learns_and_reports(name: str, kind: str) -> None:
         phases.append(phase_name)
         return nullcontext()
 
-    metrics = learner.update([batch(learner, kind, SIZE, seed) for seed in range(len(requests))], phase)
+    batches = [batch(learner, kind, SIZE, seed) for seed in range(len(requests))]
+    if config.separate_warmup:
+        # the warm-up's rounds leave the actor as it is, not what it reads
+        assert len(learner.warm_up(batches)) == sum(learner.counts.values()) > 0
+        now = learner.policy().named_parameters()
+        changed = [part for old, (part, new) in zip(before, now, strict=True) if not torch.equal(old, new)]
+        assert all(".encoder." in part for part in changed) and bool(changed) == (kind == "pixels")
+        learner.counts.update(dict.fromkeys(learner.counts, 0))
+    metrics = learner.update(batches, phase)
     assert len(metrics) == sum(learner.counts.values()) == len(phases)
     for step in metrics:
         for value in step.values():
@@ -274,6 +288,31 @@ def test_gate_is_new_and_only_where_a_policy_can_be_switched(name: str) -> None:
         learner.config.check_schedule(0)
 
 
+def test_a_teacher_of_other_networks_cannot_be_started_from() -> None:
+    network, shapes = networks_and_shapes("state")
+    narrow = BCNetworkConfig(actor=replace(network.actor, hidden=(8,)))
+    odd = build_bc_policy(narrow, shapes, ACTION_DIM)
+    for policy, problem in ((odd, "size mismatch"), (nn.Linear(6, ACTION_DIM), "parts: expected")):
+        with pytest.raises(ArgumentError, match=f"teacher: expected an imitation policy with .*{problem}"):
+            make_learner(RFTConfig(), LearnerSetup(network, shapes, ACTION_DIM, seed=0, teacher=policy))
+
+
+def test_fine_tuning_starts_from_the_imitation_policy() -> None:
+    """Also from one that is wrapped and scripted, as a file hands it in; mu itself stays as it was."""
+    network, shapes = networks_and_shapes("pixels")
+    policy, obs = teacher("pixels"), observations("pixels", 8, seed=0)
+    expected = policy(obs).detach()
+    scripted = torch.jit.script(policy.policy())
+    for given in (policy, GivenTeacher(scripted, 1)):
+        setup = LearnerSetup(network, shapes, ACTION_DIM, seed=0, teacher=given)
+        learner = make_learner(RFTConfig(learning_rate=1e-2), setup)
+        torch.testing.assert_close(learner.act(obs, explore=False).action, expected, rtol=0, atol=1e-6)
+        one_round(learner, "pixels", seed=1)
+        assert (learner.act(obs, explore=False).action - expected).abs().max() > 1e-3
+        assert learner.bc_policy is not None
+        torch.testing.assert_close(learner.bc_policy(obs), expected, rtol=0, atol=1e-6)
+
+
 def test_states_of_different_methods_are_told_apart() -> None:
     rpl, ibrl, td3 = make(RPLConfig()), make(IBRLConfig()), make(TD3Config())
     with pytest.raises(ArgumentError, match="modules: expected"):
@@ -293,6 +332,9 @@ def test_convert_keeps_what_both_have() -> None:
     assert convert(ibrl, "td3") == TD3Config(**shared)  # type: ignore[arg-type]
     assert convert(ibrl, "rlpd") == RLPDConfig(**shared)  # type: ignore[arg-type]
     assert convert(ibrl, "ibrl_rpl") == IBRLRPLConfig(beta=2.0, gate=gate, **shared)  # type: ignore[arg-type]
+    # what a method wants by default stays unless another value was chosen
+    assert convert(TD3Config(demo_fraction=0.25), "rlpd") == RLPDConfig(demo_fraction=0.25)
+    assert convert(RLPDConfig(), "td3") == TD3Config()
     # and its own defaults for the rest, there and back
     assert convert(convert(ibrl, "rpl"), "ibrl") == IBRLConfig(**shared)  # type: ignore[arg-type]
     for name in METHODS:

@@ -104,7 +104,10 @@ def test_each_method_is_chosen_with_what_both_share(configured: Any, name: str) 
     config = configured("--method", name, "--agent.polyak", "0.5")
     assert type(config.agent) is method_config(name) and config.method == name
     assert config.agent.learning_rate == 3e-4 and config.agent.polyak == 0.5
-    assert config == replace(preset("quickstart"), agent=config.agent, run_dir=config.run_dir)
+    expected = preset("quickstart")
+    # an actor that starts from the imitation policy has its network
+    bc_network = expected.network.imitation() if config.agent.starts_from_teacher else expected.bc_network
+    assert config == replace(expected, agent=config.agent, bc_network=bc_network, run_dir=config.run_dir)
 
 
 @pytest.mark.parametrize(
@@ -212,8 +215,10 @@ def help_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 OWN = {
     "ibrl": ["beta", "gate", "acting-rule", "bootstrap-proposal"],
     "td3": [],
-    "rlpd": ["demo-fraction"],
+    "rlpd": [],
     "rpl": [],
+    "rft": ["bc-weight"],
+    "resfit": ["action-scale"],
     "ibrl_rpl": ["beta", "gate", "acting-rule", "bootstrap-proposal"],
 }
 

@@ -83,7 +83,7 @@ def make_agent(
         shapes,
         ACTION_DIM,
         scalers=_scalers(contract),
-        residual=config.residual,
+        residual_scale=config.residual_scale,
     )
     bc_policy = make_bc_policy(contract, seed) if config.needs_teacher else None
     agent: TD3Agent = pkgutil.resolve_name(config.learner)(networks, config, bc_policy, seed=seed)

@@ -25,7 +25,7 @@ from policies import (
 )
 
 import ibrl_fast
-from ibrl_fast.agents import IBRLConfig, IBRLRPLConfig, ProposalRule, RPLConfig, TD3Config
+from ibrl_fast.agents import IBRLConfig, IBRLRPLConfig, ProposalRule, ResFiTConfig, RPLConfig, TD3Config
 from ibrl_fast.deploy import ObservationContract, ObservationField, PolicyFileError, load_policy
 from ibrl_fast.deploy.export import contract_from_space, export_policy, make_policy_module, script_policy
 
@@ -78,7 +78,11 @@ def test_file_acts_as_the_agent(
 
 @pytest.mark.parametrize("file_format", FORMATS)
 @pytest.mark.parametrize("kind", ["state", "pixels"])
-@pytest.mark.parametrize("config", [RPLConfig(), IBRLRPLConfig()], ids=["rpl", "ibrl_rpl"])
+@pytest.mark.parametrize(
+    "config",
+    [RPLConfig(), ResFiTConfig(action_scale=0.3), IBRLRPLConfig()],
+    ids=["rpl", "resfit", "ibrl_rpl"],
+)
 def test_residual_policies(config: TD3Config, kind: str, file_format: str, tmp_path: Path) -> None:
     """The imitation policy is in the file beside the actor that corrects it."""
     contract = state_contract() if kind == "state" else pixel_contract()

@@ -166,9 +166,10 @@ def test_module_scripted_once_follows_training() -> None:
     agent.actor(agent.encoder(obs)).square().sum().backward()
     agent.actor_optimizer.step()
     agent.actor.load_state_dict(copy.deepcopy(agent.actor.state_dict()))
-    after = agent.act(obs, explore=False).action
-    assert (after - before).abs().max() > 1e-6
-    assert torch.equal(scripted(obs), after)
+    after = scripted(obs)
+    assert (after - before).abs().max() > 1e-5
+    # the agent's networks add up in another order
+    torch.testing.assert_close(after, agent.act(obs, explore=False).action, atol=1e-6, rtol=0)
 
     # what is saved now is the present, and stays so while training goes on
     file = io.BytesIO()

@@ -77,3 +77,12 @@ def test_own_demonstrations(tmp_path: Path) -> None:
     assert [demo.seed for demo in demos] == [0, 1, 2]
     assert all(demo.terminated[-1] for demo in demos)  # the controller solves the task
     assert (tmp_path / "run" / "policy.pt").is_file()
+
+
+def test_run_on_a_robot(tmp_path: Path) -> None:
+    pytest.importorskip("zmq", reason="needs the extra ibrl_fast[robot]")
+    pytest.importorskip("msgpack", reason="needs the extra ibrl_fast[robot]")
+    out = run_example("06_run_on_a_robot.py", "--episodes", "1", "--out", str(tmp_path))
+    # how it ends depends on how busy the machine is; that it ends well is held by python_tests/robot
+    assert "episode 0: " in out and "missed deadlines" in out
+    assert (tmp_path / "robot_report.html").is_file() and (tmp_path / "limits.json").is_file()

@@ -18,6 +18,7 @@ from ibrl_fast.ops.adam_update import adam_update_reference
 from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu_reference
 from ibrl_fast.ops.ibrl_select import ibrl_select_reference
 from ibrl_fast.ops.ibrl_target import ibrl_target_reference
+from ibrl_fast.ops.mlp import mlp_reference
 from ibrl_fast.ops.nstep_return import nstep_return_reference
 from ibrl_fast.ops.random_shift_gather import random_shift_gather_reference
 from ibrl_fast.ops.replay_gather import replay_gather_reference
@@ -243,6 +244,20 @@ def ensemble_mlp_call() -> dict[str, Any]:
     return {"x": random(2, BATCH, 6), "parameters": parameters, "layer_norm": True, "subset": whole(2, 0)}
 
 
+def mlp_call() -> dict[str, Any]:
+    shapes = [(3, 8, 6), (3, 8), (3, 8), (3, 8), (3, 1, 8), (3, 1)]
+    return {
+        "x": random(1, BATCH, 4),
+        "parameters": [random(*shape, seed=seed) for seed, shape in enumerate(shapes)],
+        "layer_norm": True,
+        "extra": random(2, BATCH, 2),
+        "mask": random(2 * BATCH, 8).sign() + 1,
+        "subset": whole(2, 0),
+        "tanh": True,
+        "out": torch.zeros(2, 2 * BATCH, 1),
+    }
+
+
 def without_out(reference: Callable[..., Any]) -> Callable[..., Any]:
     """A reference that has no out."""
     return lambda *, out=None, **given: reference(**given)
@@ -284,6 +299,7 @@ OPS = {
     ),
     "reduce_tokens": Op(reduce_tokens, in_dtype_of("extra", reduce_tokens_reference), reduce_tokens_call),
     "ensemble_mlp": Op(ensemble_mlp, in_dtype_of("x", ensemble_mlp_reference), ensemble_mlp_call),
+    "mlp": Op(ops.mlp, without_out(mlp_reference), mlp_call),
     "linear": Op(
         linear,
         linear_reference,

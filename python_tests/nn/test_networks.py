@@ -149,6 +149,7 @@ def test_the_ways_on_cuda_equal_the_formulas(
     if learn == "weights" and name != "state":
         learned = [*learned, *networks.encoder.trunk.parameters()]
     results = []
+    monkeypatch.setattr(layers, "prefers_fused_mlp", lambda *sizes: False)
     for embedding, mlp in (
         (reduce_tokens_reference, ensemble_mlp_reference),
         (reduce_at_once, mlp_in_batches),

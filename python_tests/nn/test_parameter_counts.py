@@ -39,7 +39,7 @@ def test_residual_actors() -> None:
         (NetworkConfig.pixel_vit(), PIXEL_SHAPES, 3_203_463),
         (NetworkConfig.state(), {"state": (69,)}, 2_178_055),
     ):
-        networks = build_networks(config, shapes, 7, residual=True)
+        networks = build_networks(config, shapes, 7, residual_scale=1.0)
         assert count(networks.actor) == plain + 7 * 1024
 
 

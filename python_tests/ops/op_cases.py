@@ -54,6 +54,7 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
     target, action = empty(batch), empty(batch, 7)
     features, embedded = random(batch, 5, 2, 24), empty(2, 3, batch, 24)
     products, hidden = random(2, batch, 24), empty(2, batch, 24)
+    network_out = empty(2, 2 * batch, 3)
     flat = [random(96), random(96), random(96).square(), random(80)]
     step_counter = torch.tensor([7], device=device)
     scattered, packed = random(9, 5), torch.zeros(96, dtype=torch.uint8, device=device)
@@ -113,6 +114,22 @@ def cases(device: torch.device, batch: int = 33) -> dict[str, Case]:
             (features, random(2, 3, batch, 24), random(2, 24), random(2, 24), random(2, 5, 24)),
             {"out": embedded},
             (embedded,),
+        ),
+        "mlp": Case(
+            ops.mlp,
+            (
+                random(1, batch, 5),
+                [
+                    random(2, 24, 7),
+                    random(2, 24),
+                    random(2, 24),
+                    random(2, 24),
+                    random(2, 3, 24),
+                    random(2, 3),
+                ],
+            ),
+            {"layer_norm": True, "extra": random(2, batch, 2), "tanh": True, "out": network_out},
+            (network_out,),
         ),
         "ensemble_norm_relu": Case(
             ops.ensemble_norm_relu,

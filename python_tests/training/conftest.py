@@ -34,6 +34,7 @@ class TorchWithoutDeviceGenerators:
 @pytest.fixture
 def cuda_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
     """The formulas for CUDA on every device; those for the CPU look at values on the host."""
+    monkeypatch.setattr("ibrl_fast.nn.layers.prefers_fused_mlp", lambda *sizes: False)
     monkeypatch.setattr("ibrl_fast.nn.layers.prefers_ensemble_mlp", lambda x: True)
     monkeypatch.setattr("ibrl_fast.nn.layers.ensemble_mlp", mlp_in_batches)
     monkeypatch.setattr("ibrl_fast.nn.critics.prefers_reduce_tokens", lambda x: True)

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ibrl_fast.agents import IBRLConfig, IBRLRPLConfig, ProposalRule, RLPDConfig, RPLConfig, TD3Config
+from ibrl_fast.agents import (
+    IBRLConfig,
+    IBRLRPLConfig,
+    ProposalRule,
+    ResFiTConfig,
+    RFTConfig,
+    RLPDConfig,
+    RPLConfig,
+    TD3Config,
+)
 from ibrl_fast.data import BufferPlan, Demonstration, ObsSpec, ReplayBuffer
 from ibrl_fast.nn import (
     ActorConfig,
@@ -63,6 +72,9 @@ CASES: dict[str, tuple[str, int, int, TD3Config]] = {
     "ibrl-soft-drq": ("drq", 2, 2, IBRLConfig(beta=1.0)),
     "rlpd-state": ("state", 3, 2, RLPDConfig(demo_fraction=0.25)),
     "rlpd-drq": ("drq", 2, 1, RLPDConfig()),
+    "resfit-state": ("state", 3, 2, ResFiTConfig()),
+    "rft-state": ("state", 3, 2, RFTConfig()),
+    "rft-drq": ("drq", 2, 1, RFTConfig()),
     "rpl-state": ("state", 3, 2, RPLConfig()),
     "rpl-vit": ("vit", 2, 1, RPLConfig()),
     "ibrl_rpl-state": ("state", 5, 1, IBRLRPLConfig()),
@@ -76,9 +88,13 @@ def make_agent(
     """An agent with weights from a fixed seed; `agent` is a class to use instead of the configuration's."""
     torch.manual_seed(1)
     shapes = {key: spec.shape for key, spec in specs(kind).items()}
-    parts = build_networks(networks(kind, num_critics), shapes, ACTION_DIM, residual=config.residual)
+    parts = build_networks(
+        networks(kind, num_critics), shapes, ACTION_DIM, residual_scale=config.residual_scale
+    )
     bc = None
-    if config.needs_teacher:
+    if config.starts_from_teacher:
+        bc = build_bc_policy(networks(kind, num_critics).imitation(), shapes, ACTION_DIM)
+    elif config.needs_teacher:
         encoder = None if kind == "state" else ResNet18Config(base_channels=2)
         actor = ActorConfig(hidden=(8,), dropout=0.0, compress_dim=None)
         bc = build_bc_policy(BCNetworkConfig(actor=actor, encoder=encoder), shapes, ACTION_DIM)

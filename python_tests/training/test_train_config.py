@@ -184,7 +184,7 @@ def test_folder_without_a_config(tmp_path: Path) -> None:
         (TrainConfig, {"agent": "sac"}, "agent: expected MethodConfig, got sac"),
         (IBRLConfig, {"gate": GateConfig(), "actor_proposal": False}, "gate: expected None without"),
         (TrainConfig, {"agent": IBRLConfig(gate=GateConfig())}, "warmup_episodes: expected at least 1 with"),
-        (RLPDConfig, {"demo_fraction": 1.5}, r"demo_fraction: expected in \[0, 1\], got 1.5"),
+        (RLPDConfig, {"demo_fraction": 1.5}, r"demo_fraction: expected in \[0, 1\] or None, got 1.5"),
         (TrainConfig, {"update_frequency": 0}, "update_frequency: expected at least 1, got 0"),
         (TrainConfig, {"seed": -1}, "seed: expected at least 0, got -1"),
         (TrainConfig, {"stop_at_success_rate": 1.5}, r"stop_at_success_rate: expected in \(0, 1\] or None"),

@@ -156,9 +156,9 @@ def test_environments_step_beside_the_updates(
     updated, order = threading.Event(), []
     update_round, make_pool, begin = UpdateRound.__call__, build.make_pool, Collector.begin
 
-    def update(self: UpdateRound) -> None:
+    def update(self: UpdateRound, **options: Any) -> None:
         order.append("update")
-        update_round(self)
+        update_round(self, **options)
         updated.set()
 
     def slow_pool(**options: Any) -> BasePool:

@@ -17,7 +17,16 @@ from training_helpers import (
 )
 
 from ibrl_fast import collect_demonstrations, write_demonstrations
-from ibrl_fast.agents import GateConfig, IBRLConfig, IBRLRPLConfig, RLPDConfig, RPLConfig, TD3Config
+from ibrl_fast.agents import (
+    GateConfig,
+    IBRLConfig,
+    IBRLRPLConfig,
+    ResFiTConfig,
+    RFTConfig,
+    RLPDConfig,
+    RPLConfig,
+    TD3Config,
+)
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.training import finish
 from ibrl_fast.training.collector import Collector
@@ -54,6 +63,17 @@ def assert_equal_runs(first: Path, second: Path) -> None:
         pytest.param({"agent": RLPDConfig(learning_rate=1e-3), "warmup_updates": 2}, id="rlpd"),
         pytest.param({"agent": RPLConfig(learning_rate=1e-3)}, id="rpl"),
         pytest.param({"agent": IBRLRPLConfig(learning_rate=1e-3)}, id="ibrl_rpl"),
+        pytest.param(
+            {"agent": ResFiTConfig(learning_rate=1e-3), "warmup_updates": 5}, id="resfit, critics first"
+        ),
+        pytest.param(
+            {
+                "agent": RFTConfig(learning_rate=1e-3, warmup_actor=False),
+                "warmup_updates": 3,
+                "bc_network": tiny_config(Path("runs"), None).network.imitation(),
+            },
+            id="rft",
+        ),
         pytest.param({"agent": IBRLConfig(learning_rate=1e-3, gate=GateConfig(window=2))}, id="gate"),
         pytest.param({"overlap_collection": True, "warmup_updates": 2}, id="overlap"),
     ],

@@ -1,0 +1,1 @@
+"""The subcommands of `ibrl-fast robot`, one small module each."""
