@@ -215,6 +215,8 @@ def main() -> None:
         for name, value in result["ratios"].items():
             print(f"  {name:55s} {value:6.2f}", flush=True)
     for name in list_native_tasks():
+        if not name.startswith("metaworld/"):
+            continue
         report["resets"][name] = resets = bench_resets(name.split("/")[1], rounds)
         print(
             f"reset {name:40s}",

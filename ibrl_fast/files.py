@@ -120,6 +120,15 @@ def check_output_folder(path: str | os.PathLike[str], name: str) -> Path:
     return Path(path)
 
 
+def user_cache_folder() -> Path:
+    """Return the folder for what can be made again, $XDG_CACHE_HOME/ibrl_fast or ~/.cache/ibrl_fast.
+
+    Nothing is made; a relative $XDG_CACHE_HOME counts as unset, as the XDG base directory specification says.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (given if given.is_absolute() else Path.home() / ".cache") / "ibrl_fast"
+
+
 def kind_of(path: str | os.PathLike[str]) -> str:
     """Say what lies at a path (links followed), in words; `nothing` where nothing does."""
     try:

@@ -28,7 +28,9 @@ void ignore_warning(const char*) {}
 std::shared_ptr<mjModel> load_model(const std::string& path) {
     MujocoErrorScope errors;
     char message[1024] = "";
-    mjModel* model = mj_loadXML(path.c_str(), nullptr, message, sizeof(message));
+    const bool is_compiled = path.ends_with(".mjb");
+    mjModel* model = is_compiled ? mj_loadModel(path.c_str(), nullptr)
+                                 : mj_loadXML(path.c_str(), nullptr, message, sizeof(message));
     if (model == nullptr) {
         throw std::runtime_error("model: could not load " + path + ": " + message);
     }

@@ -10,7 +10,7 @@
 
 namespace ibrl {
 
-// A compiled model, freed with its last user.
+// A model from its XML, or compiled before (.mjb); freed with its last user.
 std::shared_ptr<mjModel> load_model(const std::string& path);
 
 // One environment's view of a shared model: everything is shared except the arrays that tasks edit at a

@@ -28,19 +28,20 @@ class Pcg64 {
     // numpy's Generator.uniform(low, high)
     double uniform(double low, double high) { return low + (high - low) * next_double(); }
 
-  private:
-    using Wide = unsigned __int128;
-
-    static Wide join(std::uint64_t high, std::uint64_t low) { return (static_cast<Wide>(high) << 64) | low; }
-    static std::uint64_t high(Wide value) { return static_cast<std::uint64_t>(value >> 64); }
-    static std::uint64_t low(Wide value) { return static_cast<std::uint64_t>(value); }
-
+    // 64 random bits.
     std::uint64_t next() {
         state_ = state_ * join(2549297995355413924ULL, 4865540595714422341ULL) + increment_;
         const std::uint64_t mixed = high(state_) ^ low(state_);
         const unsigned rotation = static_cast<unsigned>(high(state_) >> 58);
         return (mixed >> rotation) | (mixed << ((64 - rotation) & 63));
     }
+
+  private:
+    using Wide = unsigned __int128;
+
+    static Wide join(std::uint64_t high, std::uint64_t low) { return (static_cast<Wide>(high) << 64) | low; }
+    static std::uint64_t high(Wide value) { return static_cast<std::uint64_t>(value >> 64); }
+    static std::uint64_t low(Wide value) { return static_cast<std::uint64_t>(value); }
 
     Wide state_ = 0;
     Wide increment_ = 1;

@@ -14,7 +14,7 @@ from ibrl_fast.errors import UserError
 
 COMMANDS = {
     "tasks": "list every task with its dimensions and what it supports",
-    "demos": "collect demonstrations with a task's scripted expert",
+    "demos": "collect, convert or download demonstrations",
     "view": "make a film, a contact sheet and a table of demonstrations",
     "bc": "train and evaluate an imitation policy",
     "train": "train a hybrid policy; without a preset: the quickstart",

@@ -1,4 +1,4 @@
-"""`ibrl-fast demos TASK --episodes N --out FILE`: demonstrations from a scripted expert."""
+"""`ibrl-fast demos collect|convert|download`: demonstrations made, given observations, or fetched."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Annotated
 
 import tyro
 
+from ibrl_fast.cli.convert_demos import convert
+from ibrl_fast.cli.download_demos import download
 from ibrl_fast.cli.run import load_function
 from ibrl_fast.envs.options import EnvOptions
 from ibrl_fast.errors import expect
@@ -17,8 +19,12 @@ from ibrl_fast.files import check_output
 
 
 def main(arguments: Sequence[str], begin: Callable[[], None]) -> None:
-    """Collect and write demonstrations; `begin` is called where the work starts."""
-    tyro.cli(functools.partial(collect, begin), args=arguments, prog="ibrl-fast demos")
+    """Run one of the three, `collect` where none is named; `begin` is called where the work starts."""
+    actions: dict[str, Callable[..., None]] = {"collect": collect, "convert": convert, "download": download}
+    name = arguments[0] if arguments and arguments[0] in actions else None
+    rest = arguments if name is None else arguments[1:]
+    action = functools.partial(actions[name or "collect"], begin)
+    tyro.cli(action, args=rest, prog=f"ibrl-fast demos {name}" if name else "ibrl-fast demos")
 
 
 def collect(
@@ -33,6 +39,9 @@ def collect(
     seed: int = 0,
 ) -> None:
     """Collect demonstrations with a scripted expert, as robomimic-format HDF5.
+
+    `ibrl-fast demos convert FILE` makes observations from a file's states, `ibrl-fast demos download NAME`
+    fetches a published file; each has a --help.
 
     Args:
         task: task name.

@@ -37,6 +37,7 @@ class DemoLayout:
         group: that group.
         steps: T, at least 1.
         seed: with which the episode began, or None.
+        model_file: the simulator's model of the episode, or None.
         success: whether it is recorded as one, or None.
         actions: `[T, action_dim]`.
         rewards, dones: `[T]`; None where absent.
@@ -50,6 +51,7 @@ class DemoLayout:
     group: h5py.Group
     steps: int
     seed: int | None
+    model_file: str | None
     success: bool | None
     actions: h5py.Dataset
     rewards: h5py.Dataset | None
@@ -102,7 +104,9 @@ def plan_demos(
     layouts = []
     for name in names:
         with located(name):
-            layout = _plan_demo(name, open_group(data, name), keys, joined, needs_rewards)
+            group = open_group(data, name)
+            joins = {**joined, **_missing(open_group(group, "obs"), keys or (), joined, expected)}
+            layout = _plan_demo(name, group, keys, joins, needs_rewards)
             shapes = {key: spec.shape for key, spec in layout.observation_space.items()}
             expected.check_sizes(shapes, layout.actions.shape[1])
         layouts.append(layout)
@@ -121,6 +125,17 @@ def check_memory(needed: int) -> None:
             f"data: expected at most the {memory} bytes of this machine's memory, got {needed}; read fewer "
             "demonstrations or entries"
         )
+
+
+def _missing(
+    obs: h5py.Group, keys: Sequence[str], joined: Mapping[str, Sequence[str]], expected: ExpectedDemos
+) -> dict[str, Sequence[str]]:
+    """Return of which entries the wanted vectors are joined that a file of another program lacks."""
+    return {
+        key: parts
+        for key, parts in expected.parts.items()
+        if key in keys and not joined.get(key) and not exists(obs, key) and all(exists(obs, p) for p in parts)
+    }
 
 
 def _plan_demo(
@@ -165,12 +180,16 @@ def _plan_demo(
     seed = group.attrs.get("seed")
     if seed is not None and not isinstance(seed, int | np.integer):
         raise ArgumentError(f"seed: expected an integer, got {seed!r}")
+    model_file = group.attrs.get("model_file")
+    if model_file is not None and not isinstance(model_file, str):
+        raise ArgumentError(f"model_file: expected text, got {type(model_file).__name__}")
     success = group.attrs.get("success")
     return DemoLayout(
         name=name,
         group=group,
         steps=steps,
         seed=None if seed is None else int(seed),
+        model_file=model_file,
         success=bool(success) if isinstance(success, np.bool_) else None,
         actions=actions,
         rewards=rewards,

@@ -35,6 +35,7 @@ class Demonstration:
         states: `[T, state_size]` float64, simulator states before each step, or None.
         seed: the seed with which the episode began, or None.
         recorded_success: whether the task was done, where that is recorded beside the rewards; or None.
+        model_file: the simulator's model of the episode as text (robomimic's name), or None.
 
     Raises:
         TypeError, ValueError: naming the field.
@@ -48,6 +49,7 @@ class Demonstration:
     states: Array | None = None
     seed: int | None = None
     recorded_success: bool | None = None
+    model_file: str | None = None
 
     def __post_init__(self) -> None:
         # The actions tell the length.

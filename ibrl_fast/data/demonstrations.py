@@ -1,7 +1,7 @@
 """Demonstration files in robomimic's HDF5 layout.
 
     data                      attributes: total (steps), env_args (JSON)
-    data/demo_0               attributes: num_samples, ours also seed and success
+    data/demo_0               attributes: num_samples, model_file (if any), ours also seed and success
     data/demo_0/obs/<key>     [T, ...], images as <camera>_image [T, height, width, 3] uint8
     data/demo_0/next_obs/<key>
     data/demo_0/{actions, rewards, dones, states}, ours also {terminated, truncated}
@@ -27,10 +27,11 @@ import numpy as np
 from ibrl_fast.data.action_bounds import ActionBounds
 from ibrl_fast.data.checks import check_vector
 from ibrl_fast.data.demonstration_layout import IMAGE_SUFFIX, DemoLayout, plan_demos
+from ibrl_fast.data.demonstration_masks import demo_names
 from ibrl_fast.data.demonstration_reading import Reading
 from ibrl_fast.data.demonstration_set import Array, Demonstration, DemonstrationError, DemonstrationSet
 from ibrl_fast.data.expected_demos import ExpectedDemos, RewardSource
-from ibrl_fast.data.hdf5_objects import UNREADABLE, exists, line, located, open_array, open_group
+from ibrl_fast.data.hdf5_objects import UNREADABLE, line, located, open_group
 from ibrl_fast.data.hdf5_seals import check_group, is_sealed, read_dataset, seal_group, write_dataset
 from ibrl_fast.data.minari_demonstrations import read_minari
 from ibrl_fast.data.minari_files import find_minari
@@ -110,6 +111,8 @@ def _write_demo(
     group.attrs["num_samples"] = len(demo)
     if demo.seed is not None:
         group.attrs["seed"] = demo.seed
+    if demo.model_file is not None:
+        group.attrs["model_file"] = demo.model_file
     if demo.recorded_success is not None:
         group.attrs["success"] = demo.recorded_success
     for key, array in demo.observations.items():
@@ -240,7 +243,7 @@ def _read_file(
         raise ArgumentError(f"data: env_args: expected a JSON object, got {type(env_args).__name__}")
 
     # What is declared, then the checksums of that, then the values.
-    names = _demo_names(file, data, filter_key, max_demos)
+    names = demo_names(file, data, filter_key, max_demos)
     reading.compare(env_args)
     needs_rewards = reading.needs_rewards and not reading.last_is_reward
     layouts = plan_demos(data, names, keys, joined, reading.expected, needs_rewards=needs_rewards)
@@ -258,30 +261,6 @@ def _read_file(
             demos.append(_read_demo(layout, sealed, reading))
     remarks = (*reading.remarks, *reading.bounds.remarks())
     return DemonstrationSet(tuple(demos), env_args, reading.has_rewards, remarks)
-
-
-def _demo_names(
-    file: h5py.File, data: h5py.Group, filter_key: str | None, max_demos: int | None
-) -> list[str]:
-    """List the names of the chosen demonstrations in the order of their numbers."""
-    if max_demos is not None and max_demos < 1:
-        raise ArgumentError(f"max_demos: expected at least 1, got {max_demos}")
-    if filter_key is None:
-        names = [name for name in data if name.startswith("demo_")]
-    else:
-        masks = sorted(open_group(file, "mask")) if exists(file, "mask") else []
-        if filter_key not in masks:
-            known = f"one of the filter keys {masks}" if masks else "no filter key, as the file has none"
-            raise ArgumentError(f"mask: expected {known}, got {filter_key!r}")
-        with located("mask"):
-            mask = open_array(file["mask"], filter_key)
-            names = [bytes(name).decode() for name in read_dataset(mask, sealed=False)]
-    for name in names:
-        if not name.removeprefix("demo_").isdecimal():
-            raise ArgumentError(f"data: expected demonstrations named demo_<number>, got {name!r}")
-    if not names:
-        raise ArgumentError("data: expected at least one demonstration, got none")
-    return sorted(names, key=lambda name: int(name.removeprefix("demo_")))[:max_demos]
 
 
 def _read_demo(layout: DemoLayout, sealed: bool, reading: Reading) -> Demonstration:
@@ -311,7 +290,15 @@ def _read_demo(layout: DemoLayout, sealed: bool, reading: Reading) -> Demonstrat
         truncated = truncated[1:]
         states = None if states is None else states[:-1]
     return Demonstration(
-        observations, actions, rewards, terminated, truncated, states, layout.seed, layout.success
+        observations=observations,
+        actions=actions,
+        rewards=rewards,
+        terminated=terminated,
+        truncated=truncated,
+        states=states,
+        seed=layout.seed,
+        recorded_success=layout.success,
+        model_file=layout.model_file,
     )
 
 

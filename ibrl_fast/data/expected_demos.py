@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ibrl_fast.errors import ArgumentError
+
+OWN_ENTRY = "ibrl_fast"
+"""Entry of `env_args` for what this package records beside what others make the environment from."""
 
 RewardSource = Literal["recorded", "last", "success"]
 """Rewards and ends as the file has them; 1 and terminated in every demonstration's last step; or 1 and
@@ -21,8 +23,10 @@ class ExpectedDemos:
 
     Attributes:
         shapes: per key in memory, one frame: `[features]` or `[channels, height, width]`.
+        parts: per vector the entries that a file without it joins it of, in order.
         action_dim: numbers in an action.
         task: full name, `suite/task`.
+        aliases: what else the task is called, without its suite.
         action_repeat: control steps per agent step.
         control_period: of one control step, seconds.
         cameras: those that are observed.
@@ -32,8 +36,10 @@ class ExpectedDemos:
     """
 
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     action_dim: int | None = None
     task: str | None = None
+    aliases: tuple[str, ...] = ()
     action_repeat: int | None = None
     control_period: float | None = None
     cameras: tuple[str, ...] = ()
@@ -76,21 +82,24 @@ class ExpectedDemos:
         """Give what the run has and what the file records, for everything that differs."""
         name = env_args.get("env_name")
         if self.task is not None and isinstance(name, str) and name:
-            # other programs record a task without its suite
-            known = self.task if set(name) & set("/:") else re.split("[/:]", self.task)[-1]
-            if name != known:
+            # other programs record a task without its suite, or by a name of their own
+            suite, _, short = self.task.rpartition("/" if "/" in self.task else ":")
+            recorded_suite, _, recorded_short = name.rpartition("/" if "/" in name else ":")
+            named_alike = recorded_suite in ("", suite) and recorded_short in (short, *self.aliases)
+            if name != self.task and not named_alike:
                 yield f"task {self.task}", f"task {name}"
 
-        recorded = env_args.get("env_kwargs")
-        kwargs: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
+        recorded, own = env_args.get("env_kwargs"), env_args.get(OWN_ENTRY)
+        kwargs: dict[str, Any] = dict(recorded) if isinstance(recorded, Mapping) else {}
+        kwargs |= own if isinstance(own, Mapping) else {}
         repeat = _number(kwargs.get("action_repeat"))
         if self.action_repeat is not None and repeat is not None and repeat != self.action_repeat:
             yield f"action_repeat {self.action_repeat}", f"action_repeat {repeat:g}"
         period = _control_period(kwargs)
-        own = self.control_period
+        wanted = self.control_period
         # a rate in the file and a period in the run are the same number but for rounding
-        if own is not None and period is not None and not math.isclose(period, own, rel_tol=1e-6):
-            yield f"control_period {own:g} s", f"control_period {period:g} s"
+        if wanted is not None and period is not None and not math.isclose(period, wanted, rel_tol=1e-6):
+            yield f"control_period {wanted:g} s", f"control_period {period:g} s"
         reward = kwargs.get("reward")
         if self.reward is not None and isinstance(reward, str) and reward != self.reward:
             yield f"reward {self.reward}", f"reward {reward}"

@@ -50,7 +50,7 @@ def _notice_software_rendering(renderer: str) -> None:
 
 
 class NativePool(BasePool):
-    """N environments stepped by C++ threads without Python's lock; equal to the reference bit for bit.
+    """N environments stepped by C++ threads without Python's lock; equal to the reference (docs/env_pool.md).
 
     What `reset`, `step` and `recv` return are views of the pool's own memory: they stay valid during the next
     call and are overwritten by the one after it; copy what must live longer.
@@ -58,7 +58,7 @@ class NativePool(BasePool):
     Args:
         task: from `resolve_task`.
         options: as `TaskInfo.resolve` returns them.
-        assets: folder of the suite's models.
+        assets: the models that `Suite.find_assets` found.
 
     Raises:
         ArgumentError: unknown task or camera, or options that do not fit together.

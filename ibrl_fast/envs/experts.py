@@ -8,10 +8,14 @@ from ibrl_fast.envs.suite import AbilityError, Expert
 __all__ = ["Expert", "make_expert"]
 
 
-def make_expert(task: str) -> Expert:
-    """Return the scripted expert of a task: `state` [state_dim] -> action float32 [action_dim] in [-1, 1].
+def make_expert(task: str, seed: int = 0) -> Expert:
+    """Return a scripted expert for one episode: `state` [state_dim] -> action float32 [action_dim].
 
-    It keeps nothing between calls.
+    It may remember what it saw, so that every episode needs one of its own.
+
+    Args:
+        task: name as in `make_pool`.
+        seed: of what an expert decides at random, if it does.
 
     Raises:
         ArgumentError: unknown task.
@@ -23,4 +27,4 @@ def make_expert(task: str) -> Expert:
     if suite.make_expert is None:
         raise AbilityError(f"expert: expected a suite with scripted experts, got {suite.name}")
     suite.check_installed()
-    return suite.make_expert(info)
+    return suite.make_expert(info, seed)

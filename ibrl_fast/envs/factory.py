@@ -50,7 +50,7 @@ def make_pool(task: str, options: PoolOptions | None = None, **changes: Any) -> 
         raise ArgumentError(
             f"backend: expected 'reference', got 'native', which is not installed ({error})"
         ) from error
-    return NativePool(info, resolved, suite.find_assets())
+    return NativePool(info, resolved, suite.find_assets(info))
 
 
 def _has_native(suite: Suite, task: TaskInfo) -> bool:

@@ -82,10 +82,12 @@ def _tasks() -> dict[str, TaskInfo]:
 
 
 def full_name(task: str) -> str:
-    """Return `suite/task` for a task's name with or without its suite; unknown names stay as they are."""
-    if "/" in task:
-        return task
-    return next((name for name in _tasks() if name.split("/", 1)[1] == task), task)
+    """Return `suite/task` for a task's name or alias, with or without its suite; unknown names stay."""
+    suite, slash, short = task.rpartition("/")
+    candidates = [info for info in _tasks().values() if not slash or info.suite == suite]
+    own = [info.name for info in candidates if info.short_name == short]
+    others = [info.name for info in candidates if short in info.aliases]
+    return next(iter(own + others), task)
 
 
 def resolve_task(task: str) -> TaskInfo:
@@ -108,7 +110,7 @@ def resolve_task(task: str) -> TaskInfo:
     # planned suites get their own words, so that nobody searches for a typing error
     if name.split("/", 1)[0] in PLANNED or task in PLANNED_TASKS + PLANNED_CLASSES:
         raise TaskNotAvailableError(
-            f"task: {task!r} is not available yet; robosuite, robomimic and the real robot are planned. "
+            f"task: {task!r} is not available yet; the real robot and further tasks are planned. "
             f"Available: {', '.join(tasks)}"
         )
     close = difflib.get_close_matches(name, tasks, n=1) or [

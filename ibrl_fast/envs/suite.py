@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ibrl_fast.envs.episodes import EpisodeGroup
 
 Expert: TypeAlias = "Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]"
-"""`state`, float [state_dim] -> action float32 [action_dim] in [-1, 1]."""
+"""`state`, float [state_dim] -> action float32 [action_dim] in [-1, 1]; may remember its episode."""
 
 EnvState: TypeAlias = "dict[str, npt.NDArray[Any]]"
 """Named arrays that decide an environment's future."""
@@ -75,6 +75,10 @@ class TaskInfo:
     """Camera positions in metres that replace the published ones unless others are given."""
     abilities: Abilities = Abilities()
     """What its environments can do."""
+    parts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By vector, the entries that it is joined of and their sizes, in order, as other programs name them."""
+    aliases: tuple[str, ...] = ()
+    """What else the task is called, without its suite, such as a class of the published package."""
     state_limits: Mapping[str, float] = field(default_factory=dict)
     """Largest sizes of numbers in entries of a saved state, by name; 1e10 for those left out."""
     entries: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -102,6 +106,19 @@ class TaskInfo:
         import numpy as np
 
         return np.array(self.observations[key], dtype=np.float32)
+
+    def has_parts(self, key: str, other: str) -> bool:
+        """Say whether one vector is joined of parts of another."""
+        own = self.parts.get(key, {})
+        return bool(own) and set(own) <= set(self.parts.get(other, {}))
+
+    def split(self, key: str, values: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """Return a vector's parts by name from values `[..., dim]`; nothing where it has none."""
+        parts, start = {}, 0
+        for name, size in self.parts.get(key, {}).items():
+            parts[name] = values[..., start : start + size]
+            start += size
+        return parts
 
     def observed_by(self, options: EnvOptions) -> TaskInfo:
         """Return this task with the vectors that `state_keys` and `proprio_keys` ask for.
@@ -220,6 +237,47 @@ class PicturedEnv(SuiteEnv, Protocol):
         """Free what the environment holds."""
 
 
+class Recording(Protocol):
+    """How files of demonstrations hold a task: what makes its environment, and its simulator's states."""
+
+    def env_args(self, options: PoolOptions) -> dict[str, Any]:
+        """Return `env_name`, `env_version`, `type` and `env_kwargs`, by which others make the environment."""
+
+    def remarks(self, env_args: Mapping[str, Any]) -> tuple[str, ...]:
+        """Say what a file's environment does otherwise than the task, one line each."""
+
+    def row(self, state: EnvState) -> npt.NDArray[np.float64]:
+        """Return the simulator's state of an environment, [size], as a file's `states` hold it."""
+
+    def model_file(self, state: EnvState) -> str:
+        """Return the simulator's model in its present form, as a file's `model_file` holds it."""
+
+    def restore(
+        self, row: npt.NDArray[np.float64], model_file: str | None, previous: EnvState | None
+    ) -> EnvState:
+        """Return the state of an environment, its observation included, from a file's row.
+
+        Args:
+            row: [size].
+            model_file: of the episode, if the file has it.
+            previous: what this returned for the row before, None for an episode's first.
+        """
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file of demonstrations on the Hugging Face Hub."""
+
+    task: str
+    """Full name of the task that it shows."""
+    repository: str
+    """Of kind `dataset`, `owner/name`."""
+    path: str
+    """In the repository."""
+    episodes: int
+    """Demonstrations that it should hold."""
+
+
 @dataclass(frozen=True)
 class Suite:
     """A family of tasks: what `register_suite` takes."""
@@ -230,14 +288,19 @@ class Suite:
     """All tasks that can be listed, in that order."""
     make_env: Callable[[TaskInfo, PoolOptions], SuiteEnv]
     """Make one environment, for the reference backend."""
-    make_expert: Callable[[TaskInfo], Expert] | None = None
-    """Make a task's scripted expert; None: the suite has none."""
+    make_expert: Callable[[TaskInfo, int], Expert] | None = None
+    """Make a task's scripted expert for one episode, whose seed is given; None: the suite has none."""
     find_task: Callable[[str], TaskInfo] | None = None
     """Return the task NAME of a name `suite:NAME`, or raise an ArgumentError; None: all are listed."""
     make_group: Callable[[TaskInfo, PoolOptions], EpisodeGroup] | None = None
     """Make environments that step together, for several and the backend `auto`; None: one after the other."""
-    find_assets: Callable[[], Path] | None = None
-    """Return the folder of models that the native backend loads; None: it does not have the suite."""
+    find_assets: Callable[[TaskInfo], Path] | None = None
+    """Return the file or folder of models that the native backend loads for a task; None: it does not have
+    the suite."""
+    make_recording: Callable[[TaskInfo], Recording] | None = None
+    """Say how files hold a task's states; None: demonstrations are stored without."""
+    datasets: Mapping[str, PublishedFile] = field(default_factory=dict)
+    """Published files of demonstrations, by short name."""
     packages: tuple[str, ...] = ()
     """Python packages that an environment needs."""
     install: str = ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 HOMES = {
     "metaworld": "ibrl_fast.envs.metaworld",
+    "robosuite": "ibrl_fast.envs.robosuite",
     "gym": "ibrl_fast.envs.gym",
 }
 """Suite -> the module whose `SUITE` it is; imported when one of its tasks is asked for."""
@@ -14,8 +15,8 @@ HOMES = {
 DEFAULT_TASK = "metaworld/assembly"
 """The task of a configuration that names none."""
 
-PLANNED = ("robosuite", "robomimic", "robot", "real_robot")
+PLANNED = ("robot", "real_robot")
 """Suites that newcomers will try and that are not here yet."""
-PLANNED_TASKS = ("can", "square", "lift", "drawer", "hang", "tool-hang", "transport")
-PLANNED_CLASSES = ("PickPlaceCan", "NutAssemblySquare", "Lift", "Hang", "Drawer")
+PLANNED_TASKS = ("drawer", "hang", "tool-hang", "transport")
+PLANNED_CLASSES = ("Hang", "Drawer", "ToolHang", "TwoArmTransport")
 """Their tasks, as people write them without a suite."""

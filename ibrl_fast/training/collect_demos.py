@@ -16,12 +16,10 @@ from ibrl_fast.envs.factory import make_pool
 from ibrl_fast.envs.options import Observation, PoolOptions
 from ibrl_fast.envs.registry import resolve_task
 from ibrl_fast.envs.rollout import EpisodeStep, run_episodes
-from ibrl_fast.envs.state_vectors import state_layout, state_vectors
+from ibrl_fast.envs.suite import TaskInfo
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.seeding import derive_env_seed
-
-GYM_TYPE = 2
-"""robomimic's number for environments with Gym's face."""
+from ibrl_fast.training.state_record import StateRecord
 
 
 class ExpertFailedError(ArgumentError, RuntimeError):
@@ -44,7 +42,7 @@ def collect_demonstrations(
 
     Attempt i starts from `derive_env_seed(seed, i)`, which is recorded as the demonstration's seed; the
     result does not depend on `num_envs`. Actions are stored as they were executed, noise included, clipped to
-    [-1, 1]. Where the task's environments save their state, it is stored before each step (`state_vectors`),
+    [-1, 1]. Where the task's environments save their state, it is stored before each step (`state_record`),
     so that demonstrations can be drawn later.
 
     Args:
@@ -67,9 +65,11 @@ def collect_demonstrations(
     _check(episodes, action_noise, max_attempts)
     asked = (PoolOptions() if options is None else options).changed(changes)
     info = resolve_task(task).observed_by(asked)
-    act_as = make_expert(task) if expert is None else expert
+    if expert is None:
+        make_expert(task)  # a task without one is refused before any work
     seed = asked.seed
     limit = 20 * episodes if max_attempts is None else max_attempts
+    record = StateRecord(info)
     attempts: dict[int, list[EpisodeStep]] = {}
     finished: dict[int, bool] = {}
 
@@ -80,25 +80,22 @@ def collect_demonstrations(
                 return
             yield derive_env_seed(seed, attempt)
 
+    experts: dict[int, Expert] = {}
     noise: dict[int, np.random.Generator] = {}
-    # what the environments were before each step, where they can say it
-    states: dict[int, list[npt.NDArray[np.float64]]] = {}
-    layout: dict[str, list[int]] = {}
 
     def act(
         observations: Observations, running: npt.NDArray[np.int64], started: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:
         """Return the expert's action with each attempt's own noise."""
         actions = np.zeros((len(running), info.action_dim), dtype=np.float32)
-        state = pool.get_state() if pool.abilities.saves_state else {}
-        layout.update(state_layout(state))
-        vectors = state_vectors(state) if state else None
+        record.note(pool, running)
         for slot, attempt in enumerate(running.tolist()):
             if attempt < 0:
                 continue
-            if vectors is not None:
-                states.setdefault(attempt, []).append(vectors[slot])
-            actions[slot] = _checked(act_as(observations["state"][slot]), info.action_dim)
+            if attempt not in experts:
+                own = make_expert(task, derive_env_seed(seed, attempt)) if expert is None else expert
+                experts[attempt] = own
+            actions[slot] = _checked(experts[attempt](observations["state"][slot]), info.action_dim)
             if action_noise > 0.0:
                 generator = noise.setdefault(attempt, np.random.default_rng((seed, attempt)))
                 actions[slot] += action_noise * generator.standard_normal(info.action_dim).astype(np.float32)
@@ -110,16 +107,20 @@ def collect_demonstrations(
         if step.terminated or step.truncated:
             finished[step.episode] = step.success or not success_only
             noise.pop(step.episode, None)
+            del experts[step.episode]
             if not finished[step.episode]:
                 del attempts[step.episode]
-                states.pop(step.episode, None)
+                record.forget(step.episode)
             if progress is not None:
                 progress(min(sum(finished.values()), episodes), len(finished))
 
-    # the expert needs the state even where only pictures are wanted
-    if "proprio" in asked.vector_keys:
-        raise ArgumentError(f"observation: expected state, pixels or both here, got {asked.observation!r}")
-    observation: Observation = "both" if asked.observation == "pixels" else asked.observation
+    # the expert needs the state even where it is not wanted; proprioception is part of it
+    if "proprio" in asked.vector_keys and not info.has_parts("proprio", "state"):
+        raise ArgumentError(
+            f"observation: expected state, pixels or both for the expert of {info.name}, "
+            f"got {asked.observation!r}"
+        )
+    observation: Observation = asked.observation if "state" in asked.vector_keys else "both"
     pool = make_pool(task, replace(asked, observation=observation, autoreset="disabled"))
     try:
         run_episodes(pool, attempt_seeds(), act, on_step)
@@ -132,9 +133,13 @@ def collect_demonstrations(
         raise ExpertFailedError(
             f"{info.name}: expected {episodes} successes in {limit} episodes, got {len(chosen)}"
         )
-    keys = [key for key in pool.entry_spaces if key != "state" or asked.observation != "pixels"]
+    keys = [*asked.vector_keys, *pool.options.image_keys]
     demos = tuple(
-        _demonstration(attempts[attempt], states.get(attempt), keys, derive_env_seed(seed, attempt))
+        replace(
+            _demonstration(attempts[attempt], keys, derive_env_seed(seed, attempt), info),
+            states=record.states(attempt),
+            model_file=record.model_file(attempt),
+        )
         for attempt in chosen
     )
     kwargs = {
@@ -147,10 +152,9 @@ def collect_demonstrations(
         "reward": asked.reward,
         "action_noise": action_noise,
         "seed": seed,
-        **({"state_layout": layout} if layout else {}),
     }
     kwargs |= {f"{vector}_keys": list(names) for vector, names in info.joined.items()}
-    return DemonstrationSet(demos, {"env_name": info.name, "type": GYM_TYPE, "env_kwargs": kwargs})
+    return DemonstrationSet(demos, record.env_args(pool.options, kwargs))
 
 
 def _checked(action: Any, action_dim: int) -> npt.NDArray[np.float32]:
@@ -171,21 +175,23 @@ def _owned(step: EpisodeStep) -> EpisodeStep:
     return replace(step, observation=copies[0], next_observation=copies[1], action=step.action.copy())
 
 
-def _demonstration(
-    steps: list[EpisodeStep], states: list[npt.NDArray[np.float64]] | None, keys: list[str], seed: int
-) -> Demonstration:
-    """Step of one episode as arrays, the final observation included."""
-    observations = {
+def _demonstration(steps: list[EpisodeStep], keys: list[str], seed: int, task: TaskInfo) -> Demonstration:
+    """Steps of one episode as arrays, the final observation included; vectors also by their parts."""
+    whole = {
         key: np.stack([step.observation[key] for step in steps] + [steps[-1].next_observation[key]])
-        for key in keys
+        for key in steps[0].observation
     }
+    parts = task.split("state", whole["state"])
+    if "proprio" in keys:
+        whole["proprio"] = np.concatenate([parts[name] for name in task.parts["proprio"]], axis=-1)
+    observations = {key: whole[key] for key in keys}
+    observations |= {name: parts[name] for key in keys for name in task.parts.get(key, {})}
     return Demonstration(
         observations=observations,
         actions=np.stack([step.action for step in steps]),
         rewards=np.array([step.reward for step in steps], dtype=np.float32),
         terminated=np.array([step.terminated for step in steps], dtype=np.bool_),
         truncated=np.array([step.truncated for step in steps], dtype=np.bool_),
-        states=None if states is None else np.stack(states),
         seed=seed,
     )
 

@@ -16,7 +16,7 @@ from ibrl_fast.data.demonstrations import (
     write_demonstrations,
 )
 from ibrl_fast.deploy.export import make_policy_module, script_policy
-from ibrl_fast.envs.registry import is_known_everywhere, resolve_task
+from ibrl_fast.envs.registry import find_suite, is_known_everywhere, resolve_task
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn import BCPolicy, build_bc_policy
 from ibrl_fast.seeding import episode_seeds, stream_seed
@@ -83,7 +83,7 @@ def load_demos(config: ImitationConfig, run: Run, plan: ObservationPlan) -> Demo
             raise ArgumentError(
                 f"demos {file.path}: expected {file.episodes} demonstrations, got {len(demos)}"
             )
-        for remark in demos.remarks:
+        for remark in (*demos.remarks, *_suite_remarks(env.task, demos)):
             run.say(f"demonstrations {file.path}: {remark}")
         warn_without_success(demos, file.path, run.say)
     else:
@@ -106,10 +106,19 @@ def load_demos(config: ImitationConfig, run: Run, plan: ObservationPlan) -> Demo
     return demos
 
 
+def _suite_remarks(task: str, demos: DemonstrationSet) -> tuple[str, ...]:
+    """Return what the task's suite says of the environment that a file was recorded in."""
+    info = resolve_task(task)
+    make_recording = find_suite(info.suite).make_recording
+    return () if make_recording is None else make_recording(info).remarks(demos.env_args)
+
+
 def expected_demos(config: ImitationConfig, plan: ObservationPlan) -> ExpectedDemos:
     """Return what a run's demonstrations must be: of its environments, seen as its policy sees."""
-    env, observations = config.env, plan.contract.observations
+    env, observations, info = config.env, plan.contract.observations, resolve_task(config.env.task)
     return ExpectedDemos(
+        parts={key: tuple(parts) for key, parts in info.parts.items()},
+        aliases=info.aliases,
         shapes={key: entry.shape for key, entry in observations.items()},
         action_dim=plan.contract.action_dim,
         task=env.task,

@@ -43,7 +43,7 @@ def point_suite(**abilities: bool) -> Suite:
         control_period=0.1,
         abilities=Abilities(**abilities),
     )
-    return Suite("point", (task,), PointEnv, make_expert=lambda task: lambda state: _towards(state))
+    return Suite("point", (task,), PointEnv, make_expert=lambda task, seed: lambda state: _towards(state))
 
 
 def _towards(state: np.ndarray) -> np.ndarray:

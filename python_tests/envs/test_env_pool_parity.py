@@ -20,7 +20,9 @@ from ibrl_fast.envs.env_pool import list_native_tasks  # noqa: E402
 pytestmark = pytest.mark.usefixtures("without_blas")
 
 PAPER_TASKS = [f"metaworld/{name}" for name in ("assembly", "box-close", "coffee-push", "stick-pull")]
-OTHER_TASKS = [name for name in list_native_tasks() if name not in PAPER_TASKS]
+OTHER_TASKS = [
+    name for name in list_native_tasks() if name.startswith("metaworld/") and name not in PAPER_TASKS
+]
 TASKS = [*PAPER_TASKS, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHER_TASKS)]
 ORIGINAL = {
     "reward": "dense", "terminate_on_success": False, "action_repeat": 1, "autoreset": "disabled"

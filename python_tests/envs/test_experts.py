@@ -25,6 +25,8 @@ def test_is_the_published_policy_clipped_to_the_action_range(published):
 
 def test_every_task_has_an_expert():
     for task in list_tasks():
+        if not task.startswith("metaworld/"):
+            continue
         action = make_expert(task)(np.linspace(0.0, 0.5, 39))
         assert action.shape == (4,) and np.isfinite(action).all() and np.abs(action).max() <= 1
 

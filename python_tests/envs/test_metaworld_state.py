@@ -112,7 +112,7 @@ def numbers(env):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", list_tasks())
+@pytest.mark.parametrize("task", [name for name in list_tasks() if name.startswith("metaworld/")])
 def test_every_task_keeps_everything(task):
     options = {"max_episode_steps": 20, "reward": "dense"}
     pool, other = make_pool(task, seed=1, **options), make_pool(task, seed=2, **options)

@@ -65,7 +65,7 @@ def test_equals_the_published_environment(task, reward, published):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", list_tasks()[4:])
+@pytest.mark.parametrize("task", [n for n in list_tasks() if n.startswith("metaworld/")][4:])
 def test_every_other_task_equals_the_published_environment(task, published):
     for reward in ("sparse", "dense"):
         successes = assert_follows_published(

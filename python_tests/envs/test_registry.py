@@ -16,6 +16,7 @@ def test_lists_every_published_task_with_the_papers_first():
         "metaworld/coffee-push",
         "metaworld/stick-pull",
     )
+    names = [name for name in names if resolve_task(name).suite == "metaworld"]
     assert {published_name(resolve_task(name)) for name in names} == set(ALL_V3_ENVIRONMENTS)
     assert len(names) == len(set(names)) == 50
 
@@ -25,7 +26,7 @@ def test_short_and_full_names_are_the_same_task():
     assert resolve_task("assembly").short_name == "assembly"
 
 
-@pytest.mark.parametrize("name", ["robosuite/Can", "robomimic/square", "robot/lift", "can", "PickPlaceCan"])
+@pytest.mark.parametrize("name", ["robot/lift", "real_robot/drawer", "hang", "ToolHang"])
 def test_planned_suites_are_said_to_be_unavailable(name):
     with pytest.raises(TaskNotAvailableError, match="not available yet"):
         make_pool(name)
@@ -59,5 +60,7 @@ def test_state_scale_masks_quaternions_previous_frame_and_unused_objects(publish
 def test_number_of_objects_holds_for_every_task(published):
     for name in list_tasks():
         info = resolve_task(name)
+        if info.suite != "metaworld":
+            continue
         env = published(published_name(info), 0)
         assert env._get_pos_objects().size // 3 == count_objects(info), name

@@ -231,7 +231,9 @@ def test_pool_options_are_options_of_make_pool() -> None:
 
 def test_a_task_is_kept_with_its_suite() -> None:
     assert EnvConfig(task="assembly") == EnvConfig(task="metaworld/assembly")
-    assert EnvConfig(task="robosuite/PickPlaceCan").task == "robosuite/PickPlaceCan"
+    assert (
+        EnvConfig(task="robosuite/PickPlaceCan") == EnvConfig(task="can") == EnvConfig(task="robosuite/can")
+    )
     assert EnvConfig(task="nothing").task == "nothing"
 
 

@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "env_pool/tasks/metaworld/suite.h"
+#include "env_pool/tasks/robosuite/suite.h"
 
 namespace ibrl {
 namespace {
@@ -16,6 +17,7 @@ struct Suite {
 
 constexpr Suite kSuites[] = {
     {"metaworld", metaworld::list_tasks, metaworld::make_factory},
+    {"robosuite", robosuite::list_tasks, robosuite::make_factory},
 };
 
 }  // namespace

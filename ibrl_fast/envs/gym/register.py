@@ -90,7 +90,7 @@ class OwnEnvs:
         """Make several that step together."""
         return make_group(task, options, self.sources[task.name][1])
 
-    def make_expert(self, task: TaskInfo) -> Expert:
+    def make_expert(self, task: TaskInfo, seed: int) -> Expert:
         """Return a task's scripted expert."""
         expert = self.sources[task.name][1].expert
         if expert is None:

@@ -21,13 +21,14 @@ def _make_env(task: TaskInfo, options: PoolOptions) -> SuiteEnv:
     return MetaworldEnv(task, options)
 
 
-def _make_expert(task: TaskInfo) -> Expert:
+def _make_expert(task: TaskInfo, seed: int) -> Expert:
+    """Return the published script, which decides nothing at random."""
     from ibrl_fast.envs.metaworld.experts import make_expert
 
     return make_expert(task)
 
 
-def _find_assets() -> Path:
+def _find_assets(task: TaskInfo) -> Path:
     """Return the folder of Meta-World's models, without importing the package."""
     folder = find_package("metaworld")
     assert folder is not None, "the suite's packages are checked before"

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ibrl_fast.envs.mujoco_package import mujoco
+from ibrl_fast.envs.rng_words import generator_from_words, generator_words
 from ibrl_fast.envs.suite import EnvState
 
 TASK_ATTRIBUTES = (
@@ -63,7 +64,6 @@ TASK_ATTRIBUTES = (
 """Attributes of the published tasks that a reset or a step may change."""
 
 _INTEGRATION = int(mujoco.mjtState.mjSTATE_INTEGRATION)
-_LOW_64 = (1 << 64) - 1
 
 
 def capture(env: Any) -> EnvState:
@@ -74,7 +74,7 @@ def capture(env: Any) -> EnvState:
         "physics": physics,
         "body_pos": env.model.body_pos.copy(),
         "site_pos": env.model.site_pos.copy(),
-        "rng": _rng_words(env.np_random),
+        "rng": generator_words(env.np_random),
         "rand_vec": np.array(env._last_rand_vec, dtype=np.float64),
         "prev_frame": np.array(env._prev_obs, dtype=np.float64),
         "path_length": np.array(env.curr_path_length, dtype=np.int64),
@@ -99,7 +99,7 @@ def restore(env: Any, state: EnvState) -> None:
     mujoco.mj_setState(env.model, env.data, physics, _INTEGRATION)
 
     # the task's Python side
-    env.np_random = _generator(state["rng"])
+    env.np_random = generator_from_words(state["rng"])
     env._last_rand_vec = state["rand_vec"].copy()
     env._prev_obs = state["prev_frame"].copy()
     env.curr_path_length = int(state["path_length"])
@@ -126,24 +126,3 @@ def _is_live_view(value: Any) -> bool:
     while isinstance(base, np.ndarray) and base.base is not None:
         base = base.base
     return isinstance(value, np.ndarray) and not isinstance(base, np.ndarray)
-
-
-def _rng_words(generator: np.random.Generator) -> npt.NDArray[np.uint64]:
-    """PCG64 generator -> uint64 [6]."""
-    state: dict[str, Any] = dict(generator.bit_generator.state)
-    value, increment = state["state"]["state"], state["state"]["inc"]
-    words = [value >> 64, value & _LOW_64, increment >> 64, increment & _LOW_64]
-    return np.array([*words, state["has_uint32"], state["uinteger"]], dtype=np.uint64)
-
-
-def _generator(words: npt.NDArray[np.uint64]) -> np.random.Generator:
-    """uint64 [6] -> PCG64 generator."""
-    high, low, inc_high, inc_low, has_uint32, uinteger = (int(word) for word in words)
-    bits = np.random.PCG64(0)
-    bits.state = {
-        "bit_generator": "PCG64",
-        "state": {"state": high << 64 | low, "inc": inc_high << 64 | inc_low},
-        "has_uint32": has_uint32,
-        "uinteger": uinteger,
-    }
-    return np.random.Generator(bits)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ibrl_fast.data.demonstration_set import DemonstrationSet
 from ibrl_fast.envs import list_tasks, make_pool
 from ibrl_fast.envs.base_pool import BasePool
+from ibrl_fast.envs.registry import find_suite, full_name
 from ibrl_fast.envs.state_vectors import with_vector
 from ibrl_fast.errors import ArgumentError, UserError, first_line
 
@@ -71,7 +72,7 @@ class DrawnPictures:
     """States that were recorded, put into an environment and drawn.
 
     Args:
-        demos: with states and their layout.
+        demos: with states, as the task's suite records them or with their layout.
         pool: one environment of their task; closed by `close`.
         camera: of its model; None: the task's first.
         size: height and width, pixels.
@@ -85,7 +86,8 @@ class DrawnPictures:
         self._pool = pool
         self._camera = camera
         self._size = size
-        self._layout = demos.env_args["env_kwargs"]["state_layout"]
+        make_recording = find_suite(pool.task.suite).make_recording
+        self._recording = None if make_recording is None else make_recording(pool.task)
         pool.reset(seed=0)
         self._state = {name: value.copy() for name, value in pool.get_state().items()}
         # what cannot be drawn says so here
@@ -103,7 +105,13 @@ class DrawnPictures:
         if states is None:
             raise NoPicturesError(f"episode {number}: expected stored states, got none")
         try:
-            self._pool.set_state(with_vector(self._state, self._layout, states[step]))
+            if self._recording is None:
+                layout = self._demos.env_args["env_kwargs"]["state_layout"]
+                state = with_vector(self._state, layout, states[step])
+            else:
+                own = self._recording.restore(states[step], self._demos[number].model_file, None)
+                state = {**self._state, **{name: value[None] for name, value in own.items()}}
+            self._pool.set_state(state)
         except ArgumentError as error:
             raise NoPicturesError(f"episode {number}, step {step}: {error}") from error
         return self._pool.render_frames(camera=self._camera, image_size=self._size)[0]
@@ -151,7 +159,10 @@ def _open_pool(demos: DemonstrationSet) -> BasePool:
     layout = kwargs.get("state_layout") if isinstance(kwargs, dict) else None
     if any(demo.states is None for demo in demos):
         raise NoPicturesError("neither images nor simulator states are stored")
-    if not isinstance(layout, dict):
+    # other programs know a task by a name of their own
+    task = full_name(task) if isinstance(task, str) else task
+    is_recorded = task in list_tasks() and find_suite(task.split("/")[0]).make_recording is not None
+    if not isinstance(layout, dict) and not is_recorded:
         raise NoPicturesError(
             "no images are stored, and the layout of the stored states is not this package's"
         )
