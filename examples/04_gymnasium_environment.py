@@ -48,12 +48,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--demos", type=int, default=20)
     parser.add_argument("--run-dir", type=Path, default=Path("runs/fetch_seed{seed}"))
-    parser.add_argument("--env-steps", type=int, default=40_000)
+    parser.add_argument("--env-steps", type=int, default=24_000)
     parser.add_argument("--eval-episodes", type=int, default=50)
     arguments = parser.parse_args()
 
-    # A preset, and what differs from it: every step is acted on, and `state` is these two entries
+    # A preset, and what differs from it: every step is acted on, `state` is these two entries, the actor
+    # climbs the mean of five critics, and half of every batch are demonstrations
     config = preset("quickstart")
+    agent = replace(config.agent, actor_objective="mean", demo_fraction=0.5)
+    network = replace(config.network, critic=replace(config.network.critic, num_critics=5))
     env = replace(config.env, task=TASK, action_repeat=1, max_episode_steps=50, state_keys=KEYS)
     config = replace(
         config,
@@ -61,6 +64,8 @@ def main() -> None:
         run_dir=arguments.run_dir,
         total_env_steps=arguments.env_steps,
         env=env,
+        agent=agent,
+        network=network,
         bc=replace(config.bc, updates=1_000),
         evaluation=replace(config.evaluation, episodes=arguments.eval_episodes, every_env_steps=4_000),
     )
