@@ -321,7 +321,8 @@ class Algorithm1:
                 )
                 for action in (policy, first)
             )
-            better += before > now
+            # what differs by rounding alone is equal: pi is pi_0 at the start
+            better += before - now > 1e-12
         return (distance**2).sum() / len(actions), better / len(actions)
 
     def ema(self, online: Weights, target: Weights) -> None:
