@@ -22,7 +22,7 @@ import mujoco
 import numpy as np
 from baselines.pools import EnvPoolServer, RawSteps, make_async, make_published, time_async, time_published
 from plots import figure
-from pool_cases import NUM_ENVS, TASKS, Timing, make_original, time_pool, timed
+from pool_cases import NUM_ENVS, TASKS, Samples, Timing, make_original, ratio, run_rounds, time_pool, timed
 from record import Results, bench_parser
 
 from ibrl_fast.envs.env_pool import list_native_tasks
@@ -40,19 +40,6 @@ PICTURE = "native, state and picture"
 ENDLESS = 10**6
 """Steps of an episode, so that none ends within a measurement."""
 
-Samples = dict[str, list[Timing]]
-
-
-def run_rounds(candidates: Mapping[str, Callable[[int], Timing]], rounds: int) -> Samples:
-    """Time every candidate, in turn; a first round is not counted."""
-    samples: Samples = {name: [] for name in candidates}
-    for candidate in candidates.values():
-        candidate(10**6)
-    for round_index in range(rounds):
-        for name, candidate in candidates.items():
-            samples[name].append(candidate(round_index))
-    return samples
-
 
 def rates(samples: Samples) -> dict[str, dict[str, float | None]]:
     """Return medians per second; processes of others do not show in processor time."""
@@ -62,14 +49,6 @@ def rates(samples: Samples) -> dict[str, dict[str, float | None]]:
         cpu = statistics.median(timing[1] for timing in timings)
         result[name] = {"per_second_wall": 1 / wall, "per_second_cpu": None if name == ASYNC else 1 / cpu}
     return result
-
-
-def ratio(samples: Samples, name: str, other: str, clock: int) -> float | None:
-    """Say how many times as fast one is as the other: median over rounds, clock 0 wall or 1 processor."""
-    if name not in samples or other not in samples:
-        return None
-    pairs = zip(samples[name], samples[other], strict=True)
-    return statistics.median(b[clock] / a[clock] for a, b in pairs)
 
 
 def bench_state(task: str, rounds: int, steps: int, server: EnvPoolServer | None) -> dict[str, Any]:

@@ -22,8 +22,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from bench_env_pool import ratio, run_rounds
-from pool_cases import Timing, timed
+from pool_cases import Timing, ratio, run_rounds, timed
 from record import Results, bench_parser
 
 from ibrl_fast.envs import make_pool

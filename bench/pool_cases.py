@@ -1,9 +1,10 @@
-"""What bench_env_pool.py steps: tasks, random actions and pools of ours, and how they are timed."""
+"""What the benches of pools step: tasks, random actions and pools of ours, and how they are timed."""
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,33 @@ NUM_ENVS = 8
 
 Timing = tuple[float, float]
 """Wall and processor seconds per control step of one environment."""
+Samples = dict[str, list[Timing]]
+"""Timings of every candidate, one a round."""
 
 
 def timed(function: Callable[[], object], steps: int) -> Timing:
     start, cpu = time.perf_counter(), time.process_time()
     function()
     return (time.perf_counter() - start) / steps, (time.process_time() - cpu) / steps
+
+
+def run_rounds(candidates: Mapping[str, Callable[[int], Timing]], rounds: int) -> Samples:
+    """Time every candidate, in turn; a first round is not counted."""
+    samples: Samples = {name: [] for name in candidates}
+    for candidate in candidates.values():
+        candidate(10**6)
+    for round_index in range(rounds):
+        for name, candidate in candidates.items():
+            samples[name].append(candidate(round_index))
+    return samples
+
+
+def ratio(samples: Samples, name: str, other: str, clock: int) -> float | None:
+    """Say how many times as fast one is as the other: median over rounds, clock 0 wall or 1 processor."""
+    if name not in samples or other not in samples:
+        return None
+    pairs = zip(samples[name], samples[other], strict=True)
+    return statistics.median(b[clock] / a[clock] for a, b in pairs)
 
 
 def draw_actions(round_index: int, steps: int, num_envs: int) -> np.ndarray:

@@ -85,9 +85,9 @@ class EnvOptions:
     proprio_keys: tuple[str, ...] = ()
     """The same for `proprio`."""
     backend: Backend = "auto"
-    """`reference`: Python environments, one after the other; `native`: the C++ pool, equal to them, for
-    Meta-World bit for bit; `auto`: native for the tasks that it has, several processes for tasks that bring
-    such a way."""
+    """`reference`: Python environments, one after the other; `native`: the C++ pool, equal to them
+    (docs/env_pool.md says how closely); `auto`: native for the tasks that it has, several processes for tasks
+    that bring such a way."""
     num_threads: int | None = None
     """Threads of the native backend; None: one per usable core, at most one per environment."""
     fixed_goals: bool = False

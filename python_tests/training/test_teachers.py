@@ -130,7 +130,8 @@ def test_three_runs_on_one_teacher(tmp_path: Path, demos_file: Path) -> None:
     """The imitation policy of another run, of imitation alone or of a method, by its folder."""
     imitation = tiny_config(tmp_path / "bc", demos_file).imitation()
     ImitationTrainer(imitation, quiet=True).run()
-    expected = load_imitation_policy(tmp_path / "bc")
+    # scripted as in the runs that take it: what is fused in eager mode may differ in last bits
+    expected = torch.jit.script(load_imitation_policy(tmp_path / "bc"))
     obs = {"state": torch.randn(5, STATE)}
     before = tmp_path / "bc"
     for name, agent in (("ibrl", IBRLConfig(learning_rate=1e-3)), ("rpl", RPLConfig(learning_rate=1e-3))):
@@ -245,5 +246,5 @@ def test_command_line(tmp_path: Path, demos_file: Path) -> None:
     flags += ["--evaluation.episodes", "1", "--evaluation.workers", "0", "--evaluation.video-episodes", "0"]
     main(["train", *flags, "--bc.from", str(tmp_path / "bc"), "--run-dir", str(tmp_path / "run")])
     obs = {"state": torch.randn(3, 39)}
-    first, second = (load_imitation_policy(tmp_path / name)(obs) for name in ("bc", "run"))
-    assert torch.equal(first, second)
+    first, second = (load_imitation_policy(tmp_path / name) for name in ("bc", "run"))
+    assert torch.equal(torch.jit.script(first)(obs), second(obs))
