@@ -22,8 +22,9 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ibrl_fast.nn.ensemble_mlp import ensemble_mlp_reference, mlp_in_batches
+from ibrl_fast.nn.ensemble_mlp import mlp_in_batches
 from ibrl_fast.nn.reduce_tokens import reduce_at_once, reduce_tokens_reference
+from ibrl_fast.ops.mlp import mlp_reference
 
 BATCH, HIDDEN, TOKENS, CHANNELS = 256, 1024, 121, 128
 _layer_norm = F.layer_norm
@@ -106,7 +107,7 @@ def main() -> None:
             affine = [torch.rand(2, HIDDEN), torch.rand(2, HIDDEN), torch.rand(2, CHANNELS, HIDDEN)]
             head = torch.rand(2, proposals, BATCH, HIDDEN), [tokens, patch_weight, *affine]
             for what, plain, fused, given in (
-                ("state critics, E=5", state(ensemble_mlp_reference), state(mlp_in_batches), ensemble),
+                ("state critics, E=5", state(mlp_reference), state(mlp_in_batches), ensemble),
                 ("pixel reduction, E=2", pixel(reduce_tokens_reference), pixel(reduce_at_once), head),
             ):
                 ways = [count(way, *given, learn) for way in (plain, fused)]

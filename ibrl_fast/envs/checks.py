@@ -15,7 +15,8 @@ MAX_RAND_VEC = 10.0
 """Largest entry of a random vector: ten metres from the origin, far outside every task."""
 MAX_COORDINATE = 1e10
 """Beyond it MuJoCo calls a position or speed bad."""
-_LARGEST_RETURN = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)
+"""Largest number of an observation, which is handed out as float32, and of a return."""
 _MOST_STEPS = 2**53  # counters pass through float64
 
 
@@ -85,7 +86,7 @@ def check_state(
         missing = sorted(set(expected) - set(state))
         extra = sorted(map(str, set(state) - set(expected)))
         raise ArgumentError(f"state: expected the entries of {task}, missing {missing}, unknown {extra}")
-    limits = {"episode_return": _LARGEST_RETURN, **limits}
+    limits = {"episode_return": LARGEST, **limits}
     return {key: _check_entry(key, state[key], value, limits) for key, value in expected.items()}
 
 

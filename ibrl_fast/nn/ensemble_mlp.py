@@ -12,39 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from ibrl_fast.errors import ArgumentError
 from ibrl_fast.nn.fast_layers import linear, product_dtype
 from ibrl_fast.ops.checks import MAX_CUDA_WIDTH, check_list, check_tensor
 from ibrl_fast.ops.ensemble_norm_relu import ensemble_norm_relu
+from ibrl_fast.ops.mlp import mlp_reference
 
 _EPS = 1e-5
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def prefers_ensemble_mlp(x: Tensor) -> bool:
-    """Return whether `ensemble_mlp` beats its reference: wherever it runs, unless it is traced."""
+    """Return whether `ensemble_mlp` beats `mlp_reference`: wherever it runs, unless it is traced."""
     return x.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling()
-
-
-def ensemble_mlp_reference(
-    x: Tensor, parameters: list[Tensor], *, layer_norm: bool, subset: Tensor | None = None
-) -> Tensor:
-    """Reference implementation: batched products."""
-    if subset is not None:
-        parameters = [parameter.index_select(0, subset) for parameter in parameters]
-    x = x.expand(parameters[0].shape[0], -1, -1)
-    step = 4 if layer_norm else 2
-    for start in range(0, len(parameters) - 2, step):
-        weight, bias = parameters[start : start + 2]
-        x = torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
-        if layer_norm:
-            norm_weight, norm_bias = parameters[start + 2 : start + 4]
-            normalised = F.layer_norm(x, x.shape[-1:], eps=_EPS)
-            x = torch.addcmul(norm_bias.unsqueeze(1), normalised, norm_weight.unsqueeze(1))
-        x = F.relu(x)
-    return torch.baddbmm(parameters[-1].unsqueeze(1), x, parameters[-2].transpose(1, 2))
 
 
 def ensemble_mlp(
@@ -110,7 +91,7 @@ def mlp_in_batches(
     """Compute an ensemble as on CUDA, by two launches for a hidden layer; arguments are not checked."""
     hidden = parameters[:-2:4]
     if not layer_norm or any(weight.shape[1] > MAX_CUDA_WIDTH for weight in hidden):
-        return ensemble_mlp_reference(x, parameters, layer_norm=layer_norm, subset=subset)
+        return mlp_reference(x, parameters, layer_norm=layer_norm, subset=subset)
     if subset is not None:
         parameters = [parameter.index_select(0, subset) for parameter in parameters]
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32

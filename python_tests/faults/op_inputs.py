@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ibrl_fast import ops
-from ibrl_fast.nn.ensemble_mlp import ensemble_mlp, ensemble_mlp_reference
+from ibrl_fast.nn.ensemble_mlp import ensemble_mlp
 from ibrl_fast.nn.fast_layers import attention, attention_reference, image_layout, linear, linear_reference
 from ibrl_fast.nn.reduce_tokens import reduce_tokens, reduce_tokens_reference
 from ibrl_fast.ops.adam_update import adam_update_reference
@@ -298,7 +298,7 @@ OPS = {
         ("values", "exp_avg", "exp_avg_sq", "step", "target"),
     ),
     "reduce_tokens": Op(reduce_tokens, in_dtype_of("extra", reduce_tokens_reference), reduce_tokens_call),
-    "ensemble_mlp": Op(ensemble_mlp, in_dtype_of("x", ensemble_mlp_reference), ensemble_mlp_call),
+    "ensemble_mlp": Op(ensemble_mlp, in_dtype_of("x", mlp_reference), ensemble_mlp_call),
     "mlp": Op(ops.mlp, without_out(mlp_reference), mlp_call),
     "linear": Op(
         linear,

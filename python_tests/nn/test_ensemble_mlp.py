@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ibrl_fast.nn.ensemble_mlp import ensemble_mlp, ensemble_mlp_reference, mlp_in_batches
+from ibrl_fast.nn.ensemble_mlp import ensemble_mlp, mlp_in_batches
+from ibrl_fast.ops.mlp import mlp_reference
 
 CPU = torch.device("cpu")
 
@@ -50,7 +51,7 @@ def test_values_and_gradients(
         exact = [value.detach().double().requires_grad_(True) for value in parameters]
         x, x_exact = x64.to(dtype).requires_grad_(True), x64.to(dtype).double().requires_grad_(True)
         got = ensemble_mlp(x, parameters, layer_norm=layer_norm, subset=chosen)
-        wanted = ensemble_mlp_reference(x_exact, exact, layer_norm=layer_norm, subset=chosen)
+        wanted = mlp_reference(x_exact, exact, layer_norm=layer_norm, subset=chosen)
         assert got.shape == wanted.shape == (count, batch, 2) and got.dtype == dtype
         error = torch.randn(wanted.shape, dtype=torch.float64).to(dtype)
         pairs = zip(
@@ -66,10 +67,10 @@ def test_values_and_gradients(
 def test_bfloat16_is_as_exact_as_batched_autocast() -> None:
     parameters = make(3, [64, 64], True, torch.float32)
     x = torch.randn(1, 200, 9)
-    exact = ensemble_mlp_reference(x.double(), [p.detach().double() for p in parameters], layer_norm=True)
+    exact = mlp_reference(x.double(), [p.detach().double() for p in parameters], layer_norm=True)
     error = torch.randn(exact.shape)
     errors = []
-    for function in (ensemble_mlp, ensemble_mlp_reference):
+    for function in (ensemble_mlp, mlp_reference):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             y = function(x, parameters, layer_norm=True)
         assert y.dtype == torch.bfloat16
@@ -106,7 +107,7 @@ def test_in_batches(
     exact = [value.detach().double().requires_grad_(True) for value in given]
     error = torch.randn(count, batch, 2, dtype=torch.float64).to(device, dtype)
     results = []
-    for function, (first, *parameters) in ((mlp_in_batches, given), (ensemble_mlp_reference, exact)):
+    for function, (first, *parameters) in ((mlp_in_batches, given), (mlp_reference, exact)):
         y = function(first, parameters, layer_norm=layer_norm, subset=chosen)
         results.append([y, *torch.autograd.grad(y, [first, *parameters], error.to(y.dtype))])
     for ours, wanted in zip(*results, strict=True):
@@ -119,10 +120,10 @@ def test_in_batches_in_bfloat16_is_as_exact_as_its_reference(device) -> None:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(1, 200, 9, generator=generator).to(device)
     exact = [parameter.detach().double().requires_grad_(True) for parameter in parameters]
-    wanted = ensemble_mlp_reference(x.double(), exact, layer_norm=True)
+    wanted = mlp_reference(x.double(), exact, layer_norm=True)
     error = torch.randn(wanted.shape, generator=generator).to(device)
     results = [[wanted, *torch.autograd.grad(wanted, exact, error.double())]]
-    for function in (mlp_in_batches, ensemble_mlp_reference):
+    for function in (mlp_in_batches, mlp_reference):
         with torch.autocast(device.type, dtype=torch.bfloat16):
             y = function(x, parameters, layer_norm=True)
         assert y.dtype == torch.bfloat16

@@ -26,8 +26,9 @@ from ibrl_fast.nn import (
     critics,
     layers,
 )
-from ibrl_fast.nn.ensemble_mlp import ensemble_mlp_reference, mlp_in_batches
+from ibrl_fast.nn.ensemble_mlp import mlp_in_batches
 from ibrl_fast.nn.reduce_tokens import reduce_at_once, reduce_tokens_reference
+from ibrl_fast.ops.mlp import mlp_reference
 
 ACTOR = ActorConfig(hidden=(24, 16), layer_norm=True, compress_dim=10)
 SPATIAL = CriticConfig(num_critics=3, hidden=(24, 16), embed_dim=20)
@@ -151,7 +152,7 @@ def test_the_ways_on_cuda_equal_the_formulas(
     results = []
     monkeypatch.setattr(layers, "prefers_fused_mlp", lambda *sizes: False)
     for embedding, mlp in (
-        (reduce_tokens_reference, ensemble_mlp_reference),
+        (reduce_tokens_reference, mlp_reference),
         (reduce_at_once, mlp_in_batches),
     ):
         monkeypatch.setattr(critics, "reduce_tokens", embedding)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ibrl_fast.envs.checks import LARGEST
 from ibrl_fast.envs.gym.describe import action_bounds, read_entry
 from ibrl_fast.envs.gym.pictures import as_picture, fit_picture, headless, resize_picture
 from ibrl_fast.envs.gym.source import EnvFailedError, EnvSource
@@ -22,8 +23,6 @@ REPORTS = ("success", "is_success")
 """Entries of a step's `info` that report success, the first that is there."""
 MOST_SEEDS = 2**31
 """Seeds go on modulo this: many environments take no larger ones."""
-
-_LARGEST = float(np.finfo(np.float32).max)  # observations are handed out as float32
 
 
 class GymEnv:
@@ -63,7 +62,7 @@ class GymEnv:
         vectors = self._read(observation)
         if not _are_finite(vectors):
             raise EnvFailedError(
-                f"{self._task.name}: reset: expected finite observations of at most {_LARGEST:g}, "
+                f"{self._task.name}: reset: expected finite observations of at most {LARGEST:g}, "
                 f"got {_first_bad(vectors)}"
             )
         self._vectors, self._observation = vectors, observation
@@ -76,7 +75,7 @@ class GymEnv:
         outcome = self._call("step", lambda: self._step(controls))
         observation, reward, terminated, truncated, success = outcome
         vectors = self._read(observation)
-        if not (_are_finite(vectors) and abs(reward) <= _LARGEST):
+        if not (_are_finite(vectors) and abs(reward) <= LARGEST):
             return Outcome(0.0, success=False, diverged=True)
         self._vectors, self._observation = vectors, observation
         return Outcome(reward, success, terminated=terminated, truncated=truncated)
@@ -165,12 +164,12 @@ def _look_for_report(name: str, info: Mapping[str, Any]) -> None:
 
 
 def _are_finite(vectors: Mapping[str, npt.NDArray[np.float64]]) -> bool:
-    return all((np.abs(values) <= _LARGEST).all() for values in vectors.values())
+    return all((np.abs(values) <= LARGEST).all() for values in vectors.values())
 
 
 def _first_bad(vectors: Mapping[str, npt.NDArray[np.float64]]) -> str:
     for vector, values in vectors.items():
-        bad = ~(np.abs(values) <= _LARGEST)
+        bad = ~(np.abs(values) <= LARGEST)
         if bad.any():
             index = int(np.argmax(bad))
             return f"{values[index]} in {vector}[{index}]"

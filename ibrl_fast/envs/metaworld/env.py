@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ibrl_fast.envs.divergence import has_diverged
 from ibrl_fast.envs.metaworld import state as state_layout
 from ibrl_fast.envs.metaworld.tasks import STATE_DIM, published_name, success_needs_contact
 from ibrl_fast.envs.mujoco_package import mujoco
@@ -16,20 +17,6 @@ from ibrl_fast.envs.options import PoolOptions
 from ibrl_fast.envs.suite import EnvState, Outcome, TaskInfo
 
 State = npt.NDArray[np.float64]
-
-_INSTABILITIES = tuple(
-    int(warning)
-    for warning in (
-        mujoco.mjtWarning.mjWARN_BADQPOS,
-        mujoco.mjtWarning.mjWARN_BADQVEL,
-        mujoco.mjtWarning.mjWARN_BADQACC,
-        mujoco.mjtWarning.mjWARN_BADCTRL,
-    )
-)
-
-
-# observations are handed out as float32
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 class MetaworldEnv:
@@ -107,7 +94,7 @@ class MetaworldEnv:
     def step(self, action: npt.NDArray[np.float32]) -> Outcome:
         """Take one control step; the state stays the last good one if the physics diverges."""
         state, reward, _, _, info = self.published.step(action)
-        if self._has_diverged(state):
+        if has_diverged(self.published.data, state):
             return Outcome(0.0, success=False, diverged=True)
         self.state = state
         return Outcome(float(reward), bool(info["success"]))
@@ -155,9 +142,3 @@ class MetaworldEnv:
             self._fresh = state_layout.capture(self.published)
         state_layout.restore(self.published, self._fresh)
         self.published._freeze_rand_vec = False
-
-    def _has_diverged(self, state: State) -> bool:
-        """MuJoCo resets itself when its state turns bad; its warning counters tell."""
-        counters = self.published.data.warning
-        unstable = any(counters[index].number for index in _INSTABILITIES)
-        return unstable or not (np.abs(state) <= _LARGEST).all()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ibrl_fast.envs.divergence import has_diverged
 from ibrl_fast.envs.mujoco_package import mujoco
 from ibrl_fast.envs.options import PoolOptions
 from ibrl_fast.envs.robosuite import state as state_layout
@@ -20,17 +21,6 @@ Vector = npt.NDArray[np.float64]
 
 _PROPRIO = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
 _OBJECT = "object-state"
-_INSTABILITIES = tuple(
-    int(warning)
-    for warning in (
-        mujoco.mjtWarning.mjWARN_BADQPOS,
-        mujoco.mjtWarning.mjWARN_BADQVEL,
-        mujoco.mjtWarning.mjWARN_BADQACC,
-        mujoco.mjtWarning.mjWARN_BADCTRL,
-    )
-)
-# observations are handed out as float32
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 class RobosuiteEnv:
@@ -96,7 +86,7 @@ class RobosuiteEnv:
             observations, reward, _, _ = self.published.step(action.astype(np.float64))
         finally:
             del self.published.sim.step2
-        if self._has_diverged():
+        if has_diverged(self.data, self.data.qpos):
             return Outcome(0.0, success=False, diverged=True)
         self._observe(observations)
         return Outcome(float(reward), bool(self.published._check_success()))
@@ -134,9 +124,3 @@ class RobosuiteEnv:
         resize_cube(self.model, self._facts["cube"], half_size)
         # the placement asks the cube itself how high it stands
         self.published.cube.size = half_size.copy()
-
-    def _has_diverged(self) -> bool:
-        """MuJoCo resets itself when its state turns bad; its warning counters tell."""
-        data = self.data
-        unstable = any(data.warning[index].number for index in _INSTABILITIES)
-        return unstable or not (np.abs(data.qpos) <= _LARGEST).all()

@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Any
 
 from rich.markup import escape
-from rich.progress import Progress, TaskID
+from rich.progress import TaskID
 
-from ibrl_fast.training.records.progress import make_progress
+from ibrl_fast.training.records.progress import Bars
 
 # seconds between two looks at a bar
 _PAUSE = 0.2
@@ -56,7 +56,7 @@ class RemoteDisplay:
         yield show
 
 
-class GroupDisplay:
+class GroupDisplay(Bars):
     """The view of all runs; a context manager.
 
     Args:
@@ -65,22 +65,13 @@ class GroupDisplay:
     """
 
     def __init__(self, names: Sequence[str], *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
         self._width = max(map(len, names))
-        self._progress: Progress = make_progress(quiet=quiet)
         self._tasks: dict[str, TaskID] = {}
         self._doing: dict[str, str] = {}
         for name in names:
             self._tasks[name] = self._progress.add_task("", total=None)
             self.show(name, "waiting")
-
-    def __enter__(self) -> GroupDisplay:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def say(self, name: str, line: str) -> None:
         """Show a line of a run, or of all (an empty name), that stays."""

@@ -68,8 +68,8 @@ def make_progress(*, quiet: bool) -> Progress:
     )
 
 
-class RunProgress:
-    """The display of one run in this process; a context manager.
+class Bars:
+    """Bars that are there inside a `with` block.
 
     Args:
         quiet: show nothing.
@@ -78,7 +78,7 @@ class RunProgress:
     def __init__(self, *, quiet: bool = False) -> None:
         self._progress = make_progress(quiet=quiet)
 
-    def __enter__(self) -> RunProgress:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -86,6 +86,10 @@ class RunProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+
+class RunProgress(Bars):
+    """The display of one run in this process."""
 
     def say(self, line: str) -> None:
         """Show a line that stays."""
