@@ -11,10 +11,10 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from ibrl_fast.errors import UserError
+from ibrl_fast.training.worker_process import start_worker
 
 WORKER_MODULE = "ibrl_fast.training.evaluation.worker"
 
@@ -89,18 +89,10 @@ class EvaluationProcess:
         self._errors.close()
 
     def _start(self) -> None:
-        # a process group of its own: Ctrl-C reaches the trainer alone, which then ends it in good order
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close()
-        # this very package, whatever lies in the working directory; else what this process imports from
-        paths = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", ""), *sys.path]
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", WORKER_MODULE],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            start_new_session=True,
-        )
+        # all that this process imports from but its working directory
+        paths = filter(None, [os.environ.get("PYTHONPATH", ""), *sys.path])
+        self._process = start_worker(WORKER_MODULE, paths, self._errors)
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         threading.Thread(target=_read, args=(self._process, self._lines), daemon=True).start()
         self._write(self._spec)

@@ -15,6 +15,7 @@ from typing import Any
 from ibrl_fast.agents import METHODS
 from ibrl_fast.training.config import TrainConfig
 from ibrl_fast.training.config_file import config_to_dict
+from ibrl_fast.training.worker_process import start_worker
 
 WORKER_MODULE = "ibrl_fast.training.group.worker"
 
@@ -38,18 +39,10 @@ class RunProcess:
         self, name: str, config: TrainConfig, *, resume: bool, log: Path, events: queue.Queue[Event]
     ) -> None:
         self._log = log
-        # this very package first, and all that this process can import (a user's own method)
-        paths = [str(Path(__file__).parents[3]), *(path or os.getcwd() for path in sys.path)]
-        # a session of its own: Ctrl-C reaches this process alone, which then asks the runs to stop
+        # all that this process can import (a user's own method)
+        paths = [path or os.getcwd() for path in sys.path]
         with log.open("wb") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", WORKER_MODULE],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,
-            )
+            self._process = start_worker(WORKER_MODULE, paths, errors)
         threading.Thread(target=_read, args=(name, self._process, events), daemon=True).start()
         self._write({"config": config_to_dict(config), "resume": resume, "methods": dict(METHODS)})
 
